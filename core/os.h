@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: ISC
+//
+// The seam to the kernel. Everything the core asks of the operating system goes through the table
+// `ss_os`, so that a test can replace the clock, make thread creation fail, or hide /proc. The table is
+// written only before the executor starts (by tests); the core only reads it.
+
+#ifndef SS_OS_H
+#define SS_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SS_NS_PER_US UINT64_C(1000)
+#define SS_NS_PER_MS UINT64_C(1000000)
+#define SS_NS_PER_S UINT64_C(1000000000)
+#define SS_FOREVER UINT64_MAX
+
+enum ss_thread_state {
+    SS_THREAD_UNKNOWN, // no /proc, or the thread is gone
+    SS_THREAD_RUNNABLE,
+    SS_THREAD_SLEEPING, // waits in the kernel, interruptibly or not
+};
+
+struct ss_os {
+    // Monotonic time in ns.
+    uint64_t (*now)(void);
+
+    // Sleeps while *word == expected, at most `timeout` ns (SS_FOREVER: no limit), and may return at any
+    // time: the caller looks again in a loop. Returns false only when the time was up.
+    bool (*futex_wait)(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
+
+    // Wakes up to `count` threads that sleep on `word`.
+    void (*futex_wake)(_Atomic uint32_t *word, int count);
+
+    // Starts a detached thread with default attributes; it inherits the caller's signal mask and
+    // scheduling. Returns 0 or a negative errno value.
+    int (*thread_create)(void *(*main)(void *), void *arg);
+
+    // CPU time used by a thread of this process in ns; UINT64_MAX when it cannot be told.
+    uint64_t (*thread_cpu_time)(pid_t tid);
+
+    // What the kernel says of a thread of this process.
+    enum ss_thread_state (*thread_state)(pid_t tid);
+
+    // CPUs this process may use: the affinity mask and the cgroup quota, rounded up; at least 1.
+    unsigned (*cpu_count)(void);
+};
+
+extern struct ss_os ss_os;
+
+#endif // SS_OS_H
