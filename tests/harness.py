@@ -203,9 +203,10 @@ class Finished:
         return f"exit status {self.status}"
 
 
-def execute(command, *, env, cwd, timeout, user=None, log=None):
+def execute(command, *, env, cwd, timeout, user=None, log=None, watch=None):
     """Runs a command in a session of its own, standard input empty, both outputs in one file, and
-    ends the whole session afterwards. Output goes to `log` where one is named."""
+    ends the whole session afterwards. Output goes to `log` where one is named. `watch(pid)` is
+    called every millisecond while the command runs."""
     own = log is None
     path = tempfile.mktemp(prefix="smolscale-out-") if own else log
     identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
@@ -232,6 +233,11 @@ def execute(command, *, env, cwd, timeout, user=None, log=None):
         timer = threading.Timer(timeout, expire)
         timer.daemon = True
         timer.start()
+        while watch is not None:
+            watch(process.pid)
+            if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                break
+            time.sleep(0.001)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         wall = time.monotonic() - start
