@@ -7,6 +7,8 @@
 #ifndef SS_OS_H
 #define SS_OS_H
 
+#include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +25,13 @@ enum ss_thread_state {
     SS_THREAD_SLEEPING, // waits in the kernel, interruptibly or not
 };
 
+// What a new thread inherits from the one that creates it, as far as it matters to jobs. Compared as bytes.
+struct ss_traits {
+    sigset_t mask;
+    int policy, priority, nice;
+    cpu_set_t affinity;
+};
+
 struct ss_os {
     // Monotonic time in ns.
     uint64_t (*now)(void);
@@ -30,6 +39,9 @@ struct ss_os {
     // Sleeps while *word == expected, at most `timeout` ns (SS_FOREVER: no limit), and may return at any
     // time: the caller looks again in a loop. Returns false only when the time was up.
     bool (*futex_wait)(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
+
+    // The same for a short sleep that should end on time: with the least timer slack.
+    void (*nap)(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
 
     // Wakes up to `count` threads that sleep on `word`.
     void (*futex_wake)(_Atomic uint32_t *word, int count);
@@ -46,6 +58,12 @@ struct ss_os {
 
     // CPUs this process may use: the affinity mask and the cgroup quota, rounded up; at least 1.
     unsigned (*cpu_count)(void);
+
+    // The traits of the calling thread.
+    void (*thread_traits)(struct ss_traits *traits);
+
+    // Gives them to the calling thread, as far as its privileges allow.
+    void (*set_thread_traits)(const struct ss_traits *traits);
 };
 
 extern struct ss_os ss_os;

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: ISC
+//
+// The balancer: the one thread that looks at the whole. It sleeps while nobody depends on it. Awake, it looks
+// again and again ("ticks"), and at each tick
+//
+//   1. finds out which workers stand still: asleep in their job (blocked), or computing on it for long (hogs),
+//      and puts back what they have taken but not started;
+//   2. where work waits and fewer workers than CPUs are busy, wakes or creates as many as are missing, twice as
+//      many each time that those added before are found blocked too;
+//   3. where a queue that may start a job has started none for some ms, whatever the workers do, adds one: the
+//      jobs that run may be waiting for the ones that do not.
+//
+// A worker counts as blocked when its CPU clock has stood still between two ticks and /proc says that it
+// sleeps. Where neither can be had only rule 3 remains.
+//
+// Fields named seen_* and *_since of workers and queues are the balancer's own, under ss.lock or not.
+
+#include "executor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define TICK_MIN (100 * SS_NS_PER_US)
+#define TICK_MAX SS_NS_PER_MS             // while things move
+#define TICK_MAX_STILL (4 * SS_NS_PER_MS) // while work waits and nothing changes
+#define QUIET_TICKS 2                     // without work to watch, before it parks
+
+#define HOG_NS (20 * SS_NS_PER_MS)
+
+// Rule 3: how long a queue may stand. Quick for the first two added workers, so that a handful of jobs that wait
+// for one another meet soon; then within the contract's 10 ms; once there are four workers a CPU, 100 ms.
+#define STALL_FIRST_NS (4 * SS_NS_PER_MS)
+#define STALL_NS (8 * SS_NS_PER_MS)
+#define STALL_CROWDED_NS (100 * SS_NS_PER_MS)
+
+#define CREATE_RETRY_NS (100 * SS_NS_PER_MS)
+
+// What one tick found.
+struct look {
+    uint64_t now;
+    bool backlog;     // work waits that could run
+    bool unclaimed;   // a worker holds jobs that it has not started
+    bool moved;       // some worker has started something since the last tick
+    bool suspicious;  // some worker used little CPU: may be blocked at the next tick
+    bool acted;       // workers were added
+    uint64_t deadline; // of rule 3, the earliest
+};
+
+// Workers to be examined outside ss.lock. Structures of workers are never freed, so a stale pointer is harmless.
+static struct ss_worker *suspects[1024];
+static unsigned suspect_count;
+static unsigned suspects_from; // where in a longer list of workers the next tick begins
+
+// ---- 1. who stands still ----
+
+static bool elastic_backlog(void)
+{
+    if (ss.elastic_queues == 0)
+        return false;
+    for (smolscale_queue *queue = ss.queues; queue; queue = queue->next)
+        if ((queue->flags & SMOLSCALE_QUEUE_ELASTIC) && load_relaxed(&queue->pending) > 0)
+            return true;
+    return false;
+}
+
+static bool any_backlog(void)
+{
+    for (struct ss_group *group = ss.groups; group; group = group->next)
+        if (ss_group_hunger(group) > 0)
+            return true;
+    return elastic_backlog();
+}
+
+static void survey_worker(struct look *look, struct ss_worker *worker)
+{
+    if (worker->idle || worker->summoned || load_relaxed(&worker->tid) == 0 ||
+        load_relaxed(&worker->park) == SS_PARK_NAPPING)
+        return;
+    look->unclaimed |= ss_unclaimed(worker) > 0;
+    uint64_t progress = load_relaxed(&worker->progress);
+    if (progress != worker->seen_progress) {
+        worker->seen_progress = progress;
+        worker->seen_since = look->now;
+        look->moved = true;
+    }
+    if (suspect_count < sizeof suspects / sizeof *suspects)
+        suspects[suspect_count++] = worker;
+}
+
+static void survey(struct look *look)
+{
+    suspect_count = 0;
+    ss_lock(&ss.lock);
+    unsigned place = 0;
+    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next, place++)
+        if (place >= suspects_from)
+            survey_worker(look, worker);
+    suspects_from = suspect_count == sizeof suspects / sizeof *suspects ? suspects_from + suspect_count : 0;
+    look->backlog = any_backlog();
+    ss_unlock(&ss.lock);
+}
+
+// Under the locks that guard it, and only if the worker is still where it was seen.
+static void set_standing(struct ss_worker *worker, enum ss_standing standing)
+{
+    ss_lock(&ss.lock);
+    smolscale_queue *queue = worker->queue;
+    if (queue)
+        fetch_add_relaxed(&queue->refs, 1);
+    ss_unlock(&ss.lock);
+    if (!queue)
+        return;
+    ss_lock(queue->lock);
+    ss_lock(&ss.lock);
+    bool there = worker->queue == queue && worker->job_queue == queue &&
+                 load_relaxed(&worker->progress) == worker->seen_progress;
+    if (there)
+        ss_set_standing(worker, standing);
+    ss_unlock(&ss.lock);
+    if (there && standing != SS_RUNNING && ss_recall_batch(queue, worker))
+        fetch_add_relaxed(&ss.stats.takebacks, 1);
+    enum ss_cover cover;
+    struct ss_worker *wake = ss_queue_offer(queue, &cover);
+    struct ss_group *group = queue->group;
+    ss_unlock(queue->lock);
+    ss_follow_up(group, wake, cover);
+    ss_queue_unref(queue);
+}
+
+// Puts back what a worker holds that has not moved since the last tick, blocked or not.
+static void take_back(struct ss_worker *worker)
+{
+    set_standing(worker, (enum ss_standing)load_relaxed(&worker->standing));
+}
+
+static enum ss_standing judge(struct look *look, struct ss_worker *worker)
+{
+    pid_t tid = load_relaxed(&worker->tid);
+    uint64_t cpu = ss_os.thread_cpu_time(tid), before = worker->seen_cpu, at = worker->seen_cpu_at;
+    worker->seen_cpu = cpu;
+    worker->seen_cpu_at = look->now;
+    bool still = worker->seen_since < look->now; // the same job as at the last tick
+    if (cpu == UINT64_MAX || before == UINT64_MAX || at == 0) {
+        look->suspicious |= cpu != UINT64_MAX;
+        return SS_RUNNING;
+    }
+    if (cpu - before < (look->now - at) / 2)
+        look->suspicious = true;
+    if (still && cpu == before && ss_os.thread_state(tid) == SS_THREAD_SLEEPING)
+        return SS_BLOCKED;
+    return still && look->now - worker->seen_since >= HOG_NS ? SS_HOG : SS_RUNNING;
+}
+
+static void examine(struct look *look)
+{
+    for (unsigned i = 0; i < suspect_count; i++) {
+        struct ss_worker *worker = suspects[i];
+        bool still = worker->seen_since < look->now;
+        enum ss_standing was = (enum ss_standing)load_relaxed(&worker->standing), is = was;
+        if (look->backlog)
+            is = judge(look, worker);
+        if (is != was && still)
+            set_standing(worker, is);
+        else if (still && ss_unclaimed(worker) > 0)
+            take_back(worker);
+    }
+}
+
+// ---- 2. and 3. more workers ----
+
+// Adds up to `count` workers; returns how many had to be created. ss.lock held; those woken go to `list`.
+static unsigned summon(struct ss_group *group, unsigned count, struct ss_worker **list)
+{
+    while (count > 0) {
+        struct ss_worker *worker = ss_summon(group);
+        if (!worker)
+            break;
+        worker->idle_next = *list;
+        *list = worker;
+        count--;
+    }
+    if (group->owner)
+        return 0;
+    unsigned room = ss.max_threads > group->workers ? ss.max_threads - group->workers : 0;
+    return count < room ? count : room;
+}
+
+static unsigned compensate(struct look *look, struct ss_group *group, struct ss_worker **list)
+{
+    unsigned hunger = ss_group_hunger(group), busy = ss_group_busy(group), limit = ss_group_limit(group);
+    if (hunger == 0 || busy >= limit) {
+        group->growth = 0;
+        return 0;
+    }
+    unsigned missing = limit - busy, count = group->growth * 2 > missing ? group->growth * 2 : missing;
+    count = count < hunger ? count : hunger;
+    group->growth = count;
+    fetch_add_relaxed(&ss.stats.compensations, count);
+    look->acted = true;
+    return summon(group, count, list);
+}
+
+static uint64_t stall_ns(const struct ss_group *group)
+{
+    unsigned running = group->workers - group->idle_count - group->blocked;
+    if (running < ss.cpus + 2)
+        return STALL_FIRST_NS;
+    return running < 4 * ss.cpus ? STALL_NS : STALL_CROWDED_NS;
+}
+
+// Returns the runnable that has stood for too long, if there is one.
+static struct ss_runnable *stalled(struct look *look, struct ss_group *group)
+{
+    struct ss_runnable *found = NULL;
+    for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next) {
+        smolscale_queue *queue = runnable->queue;
+        if (!queue || runnable->hunger(runnable) == 0)
+            continue;
+        uint64_t taken = load_relaxed(&queue->taken);
+        if (taken != queue->seen_taken || queue->stalled_since == 0) {
+            queue->seen_taken = taken;
+            queue->stalled_since = look->now;
+        }
+        uint64_t deadline = queue->stalled_since + stall_ns(group);
+        if (deadline <= look->now && !found) {
+            found = runnable;
+            queue->stalled_since = look->now;
+        } else if (deadline < look->deadline) {
+            look->deadline = deadline;
+        }
+    }
+    return found;
+}
+
+static unsigned unstall(struct look *look, struct ss_group *group, struct ss_worker **list)
+{
+    struct ss_runnable *runnable = stalled(look, group);
+    if (!runnable)
+        return 0;
+    ss_inject_first(group, runnable);
+    fetch_add_relaxed(&ss.stats.compensations, 1);
+    look->acted = true;
+    return summon(group, 1, list);
+}
+
+// A pusher found fewer workers than CPUs. ss.lock held.
+static unsigned answer_request(struct ss_group *group)
+{
+    bool requested = group->spawn_requested;
+    group->spawn_requested = false;
+    return requested && group->workers < ss.max_threads && ss_group_busy(group) < ss_group_limit(group);
+}
+
+static void create(struct look *look, unsigned count)
+{
+    if (look->now < ss.create_retry_at)
+        return;
+    int err = 0;
+    while (count-- > 0 && !err)
+        err = ss_create_worker(&ss.shared);
+    ss.create_retry_at = err ? look->now + CREATE_RETRY_NS : 0;
+}
+
+static void add_workers(struct look *look)
+{
+    struct ss_worker *list = NULL;
+    ss_lock(&ss.lock);
+    unsigned to_create = answer_request(&ss.shared);
+    for (struct ss_group *group = ss.groups; group; group = group->next) {
+        unsigned more = group->waking ? 0 : compensate(look, group, &list);
+        if (!look->acted)
+            more = unstall(look, group, &list);
+        to_create = more > to_create ? more : to_create;
+    }
+    ss_unlock(&ss.lock);
+    ss_unpark_list(list);
+    create(look, to_create);
+}
+
+// Answers those who wait for a first worker.
+static void answer_waiting(void)
+{
+    ss_lock(&ss.lock);
+    bool asked = ss.first_requested;
+    ss.first_requested = false;
+    bool needed = asked && ss.shared.workers == 0;
+    ss_unlock(&ss.lock);
+    if (!asked)
+        return;
+    int err = needed ? ss_create_worker(&ss.shared) : 0;
+    ss_lock(&ss.lock);
+    ss.create_error = err;
+    store_relaxed(&ss.spawn_answers, load_relaxed(&ss.spawn_answers) + 1);
+    ss_unlock(&ss.lock);
+    ss_os.futex_wake(&ss.spawn_answers, INT32_MAX);
+}
+
+// ---- the thread ----
+
+// Returns the time to the next tick; SS_FOREVER: there is nothing to watch.
+static uint64_t tick(uint64_t interval)
+{
+    static unsigned quiet;
+    struct look look = {.now = ss_os.now(), .deadline = SS_FOREVER};
+    count_owned(&ss.stats.ticks);
+    answer_waiting();
+    survey(&look);
+    examine(&look);
+    add_workers(&look);
+
+    if (!look.backlog && !look.unclaimed) {
+        if (++quiet >= QUIET_TICKS) {
+            quiet = 0;
+            return SS_FOREVER;
+        }
+        return interval * 2 < TICK_MAX ? interval * 2 : TICK_MAX;
+    }
+    quiet = 0;
+    if (look.acted || (look.suspicious && look.backlog && look.moved))
+        return TICK_MIN;
+    uint64_t longest = look.moved ? TICK_MAX : TICK_MAX_STILL;
+    uint64_t next = interval * 2 < longest ? interval * 2 : longest;
+    if (look.deadline != SS_FOREVER && look.now + next > look.deadline)
+        next = look.deadline > look.now + TICK_MIN ? look.deadline - look.now : TICK_MIN;
+    return next;
+}
+
+static bool anything_to_watch(void)
+{
+    ss_lock(&ss.lock);
+    bool any = any_backlog() || ss.shared.spawn_requested || ss.first_requested;
+    for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
+        any = ss_unclaimed(worker) > 0;
+    ss_unlock(&ss.lock);
+    return any;
+}
+
+// Going to sleep. Announce (an exchange, a full fence), then look; pairs with ss_watch(): publish, fence, then
+// look for the announcement. One of the two sees the other.
+static void park(void)
+{
+    exchange_seq_cst(&ss.balancer, SS_BALANCER_PARKED);
+    atomic_thread_fence(memory_order_seq_cst);
+    uint32_t parked = SS_BALANCER_PARKED;
+    if (anything_to_watch() && cas_strong_acq_rel(&ss.balancer, &parked, SS_BALANCER_AWAKE))
+        return;
+    // Whoever ends the sleep changes the word first, so any return of the wait is fine.
+    while (load_acquire(&ss.balancer) == SS_BALANCER_PARKED)
+        ss_os.futex_wait(&ss.balancer, SS_BALANCER_PARKED, SS_FOREVER);
+}
+
+static void *balancer_main(void *arg)
+{
+    (void)arg;
+    // Signals are for the program's own threads. Workers set their own mask.
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    pthread_setname_np(pthread_self(), "smolscale");
+    uint64_t interval = TICK_MIN;
+    for (;;) {
+        interval = tick(interval);
+        if (interval == SS_FOREVER) {
+            park();
+            interval = TICK_MIN;
+        } else {
+            ss_os.futex_wait(&ss.balancer, SS_BALANCER_AWAKE, interval);
+        }
+        // A kick from here on is answered by the tick that follows.
+        uint32_t kicked = SS_BALANCER_KICKED;
+        cas_strong_acq_rel(&ss.balancer, &kicked, SS_BALANCER_AWAKE);
+    }
+    return NULL;
+}
+
+int ss_start_balancer(void)
+{
+    uint32_t none = SS_BALANCER_NONE;
+    if (load_relaxed(&ss.balancer) != SS_BALANCER_NONE ||
+        !cas_strong_acq_rel(&ss.balancer, &none, SS_BALANCER_AWAKE))
+        return 0;
+    int err = ss_os.thread_create(balancer_main, NULL);
+    if (err) {
+        fetch_add_relaxed(&ss.stats.create_failures, 1);
+        store_release(&ss.balancer, SS_BALANCER_NONE);
+    }
+    return err;
+}
+
+void ss_watch_slow(void)
+{
+    uint32_t parked = SS_BALANCER_PARKED;
+    if (cas_strong_acq_rel(&ss.balancer, &parked, SS_BALANCER_AWAKE))
+        ss_os.futex_wake(&ss.balancer, 1);
+    else if (parked == SS_BALANCER_NONE)
+        ss_start_balancer();
+}
+
+void ss_kick_balancer(void)
+{
+    ss_start_balancer();
+    if (load_relaxed(&ss.balancer) == SS_BALANCER_NONE)
+        return;
+    if (exchange_acq_rel(&ss.balancer, SS_BALANCER_KICKED) != SS_BALANCER_KICKED)
+        ss_os.futex_wake(&ss.balancer, 1);
+}
+
+int ss_request_worker(void)
+{
+    ss_lock(&ss.lock);
+    uint32_t seen = load_relaxed(&ss.spawn_answers);
+    ss.first_requested = true;
+    ss_unlock(&ss.lock);
+    ss_kick_balancer();
+    while (load_acquire(&ss.spawn_answers) == seen)
+        ss_os.futex_wait(&ss.spawn_answers, seen, SS_FOREVER);
+    ss_lock(&ss.lock);
+    int err = ss.shared.workers ? 0 : ss.create_error;
+    ss_unlock(&ss.lock);
+    return err;
+}

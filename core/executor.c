@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: ISC
+//
+// The executor as a whole: its one instance, its start, what fork() does to it, and its counters.
+
+#include "executor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct ss_executor ss;
+
+// ---- counters ----
+
+void smolscale_get_stats(struct smolscale_stats *out)
+{
+    struct smolscale_stats all = {.size = out->size};
+#define COPY(field) all.field = load_relaxed(&ss.stats.field)
+    COPY(jobs);
+    COPY(wakes);
+    COPY(wakes_saved);
+    COPY(naps);
+    COPY(ticks);
+    COPY(takebacks);
+    COPY(compensations);
+    COPY(workers_created);
+    COPY(workers_retired);
+    COPY(create_failures);
+    COPY(workers);
+    COPY(workers_peak);
+#undef COPY
+    ss_lock(&ss.lock);
+    for (struct ss_group *group = ss.groups; group; group = group->next)
+        all.workers_blocked += group->blocked;
+    ss_unlock(&ss.lock);
+    // An older caller's structure is shorter: the fields are only ever added at the end.
+    memcpy(out, &all, out->size < sizeof all ? out->size : sizeof all);
+}
+
+static void print_stats(FILE *file, const char *prefix)
+{
+    struct smolscale_stats s = {.size = sizeof s};
+    smolscale_get_stats(&s);
+#define PRINT(field) fprintf(file, "%s" #field " %llu\n", prefix, (unsigned long long)s.field)
+    PRINT(jobs);
+    PRINT(wakes);
+    PRINT(wakes_saved);
+    PRINT(naps);
+    PRINT(ticks);
+    PRINT(takebacks);
+    PRINT(compensations);
+    PRINT(workers_created);
+    PRINT(workers_retired);
+    PRINT(create_failures);
+    PRINT(workers);
+    PRINT(workers_peak);
+    PRINT(workers_blocked);
+#undef PRINT
+}
+
+// SMOLSCALE_STATS with %p replaced by the process id.
+static void stats_path(const char *pattern, char *path, size_t size)
+{
+    const char *mark = strstr(pattern, "%p");
+    if (mark)
+        snprintf(path, size, "%.*s%d%s", (int)(mark - pattern), pattern, (int)getpid(), mark + 2);
+    else
+        snprintf(path, size, "%s", pattern);
+}
+
+static void at_exit(void)
+{
+    if (load_relaxed(&ss.stats.workers_created) == 0)
+        return; // a forked child that did not use it
+    const char *pattern = ss_option_text(SS_OPTION_STATS);
+    if (pattern) {
+        char path[4096];
+        stats_path(pattern, path, sizeof path);
+        FILE *file = fopen(path, "ae");
+        if (file) {
+            print_stats(file, "");
+            fclose(file);
+        } else {
+            fprintf(stderr, "smolscale: SMOLSCALE_STATS: cannot write %s: %s\n", path, strerror(errno));
+        }
+    }
+    if (ss_option(SS_OPTION_VERBOSE))
+        print_stats(stderr, "smolscale: ");
+}
+
+// ---- start ----
+
+static void in_forked_child(void)
+{
+    // Other threads are gone, in whatever they were doing: nothing of what they shared is looked at, all is
+    // begun anew. Only forward links are followed, which are whole at every moment.
+    ss_lock_reset(&ss.lock);
+    ss.generation++;
+    ss.workers = NULL;
+    ss.free_workers = NULL;
+    ss.groups = NULL;
+    ss_group_init(&ss.shared, NULL);
+    store_relaxed(&ss.balancer, SS_BALANCER_NONE);
+    ss.create_retry_at = 0;
+    memset(&ss.stats, 0, sizeof ss.stats);
+    for (smolscale_queue *queue = ss.queues; queue; queue = queue->next)
+        ss_queue_reset_after_fork(queue);
+    if (ss_self)
+        ss_worker_adopt_after_fork(ss_self);
+}
+
+static void start_locked(void)
+{
+    static bool registered; // handlers survive fork()
+    long workers = ss_option(SS_OPTION_WORKERS);
+    ss.cpus = workers > 0 ? (unsigned)workers : ss_os.cpu_count();
+    ss.max_threads = (unsigned)ss_option(SS_OPTION_MAX_THREADS);
+    ss.max_idle = SMOLSCALE_UNLIMITED;
+    ss_os.thread_traits(&ss.traits);
+    ss_group_init(&ss.shared, NULL);
+    if (!registered) {
+        registered = true;
+        pthread_atfork(NULL, NULL, in_forked_child);
+        if (ss_option_text(SS_OPTION_STATS) || ss_option(SS_OPTION_VERBOSE))
+            atexit(at_exit);
+    }
+    if (ss_option(SS_OPTION_VERBOSE))
+        fprintf(stderr, "smolscale: started, %u CPUs, %s policy\n", ss.cpus,
+                smolscale_elastic() ? "elastic" : "strict");
+    store_release(&ss.started, true);
+}
+
+void ss_start_slow(void)
+{
+    int saved_errno = errno;
+    ss_lock(&ss.lock);
+    bool first = !load_relaxed(&ss.started);
+    if (first)
+        start_locked();
+    ss_unlock(&ss.lock);
+    // Workers take after the first user. Where others could not pass that on, the balancer must be its child.
+    if (first && (ss.traits.policy != SCHED_OTHER || ss.traits.nice < 0))
+        ss_start_balancer();
+    errno = saved_errno;
+}
+
+unsigned smolscale_cpus(void)
+{
+    ss_start();
+    return ss.cpus;
+}
+
+bool smolscale_disabled(void)
+{
+    return ss_option(SS_OPTION_DISABLE) != 0;
+}
+
+bool smolscale_elastic(void)
+{
+    return ss_option(SS_OPTION_POLICY) == SS_POLICY_ELASTIC;
+}

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: ISC
+//
+// What the parts of the executor share. Who does what:
+//
+//   queue.c     work queues: push, cancel, limits, and serving one (on a worker)
+//   worker.c    a worker from birth to retirement; waking and creating them
+//   balancer.c  the thread that watches: blocked workers, stuck queues, growth
+//   executor.c  the whole: start, fork, counters
+//
+// Two locks. A work queue's lock (shared by a family: a queue and its children) guards the queue. The
+// executor's lock `ss.lock` guards everything else here. Order: queue before executor. Neither is held while
+// a job runs or a thread is woken.
+
+#ifndef SS_EXECUTOR_H
+#define SS_EXECUTOR_H
+
+#include "atomic.h"
+#include "items.h"
+#include "lock.h"
+#include "options.h"
+#include "os.h"
+#include "smolscale.h"
+
+#include <pthread.h>
+
+// What waking a sleeping worker costs in all, and hence what queued work must be worth to do it.
+#define SS_WAKE_COST_NS 30000u
+
+// Jobs a worker takes at once, by number and by expected duration.
+#define SS_BATCH_MAX 64u
+#define SS_BATCH_NS 10000u
+
+struct ss_worker;
+
+// Something a worker can run: a work queue that wants to be served (or a task).
+struct ss_runnable {
+    struct ss_runnable *next;
+    void (*run)(struct ss_runnable *runnable, struct ss_worker *worker);
+    // How many workers it could use now. A hint, read without the lock that guards the answer.
+    unsigned (*hunger)(struct ss_runnable *runnable);
+    smolscale_queue *queue; // if it is a work queue: the queue, of which the injection queue has a reference
+};
+
+// A set of workers and the runnables they serve. There is one shared group, and one for each queue with
+// dedicated workers. Guarded by ss.lock.
+struct ss_group {
+    struct ss_group *next;          // all groups
+    smolscale_queue *owner;         // of a dedicated group; NULL: the shared one
+    struct ss_runnable *head, *tail; // injection queue
+    _Atomic unsigned injected;      // its length; read without the lock as a hint
+    struct ss_worker *idle;         // parked workers, the last to park first
+    unsigned idle_count;
+    unsigned workers;               // all; those in creation included
+    unsigned wanted;                // dedicated: how many there should be
+    unsigned blocked;               // workers known to be asleep in a job
+    unsigned hogs;                  // workers known to have computed on one job for long
+    unsigned waking;                // woken or created, and not yet arrived
+    unsigned growth;                // workers added when the balancer last compensated
+    _Atomic bool can_recruit;       // hint: ss_recruit() would find somebody
+    _Atomic bool surplus;           // hint: a worker that finishes a job should leave
+    bool spawn_requested;           // the balancer was asked to create a worker
+    bool dissolved;                 // its queue is gone: workers leave
+};
+
+struct ss_worker {
+    // ---- the batch: jobs taken from a queue and not yet started. See "Batches" in queue.c.
+    _Alignas(SS_CACHE_LINE) _Atomic uint32_t batch_next; // next to claim
+    _Atomic uint32_t batch_end; // jobs in the batch; written under the queue's lock
+    _Atomic uint64_t progress;                           // jobs and runnables started; the owner counts
+    void *batch[SS_BATCH_MAX];
+    struct ss_worker *batcher_next, *batcher_prev; // among workers with batches; the queue's lock
+
+    // ---- what it serves, and its sleep
+    _Alignas(SS_CACHE_LINE) _Atomic uint32_t park; // futex word, enum ss_park
+    smolscale_queue *queue;     // popped last, with a reference; written by the owner under ss.lock
+    smolscale_queue *job_queue; // the same while counted in its `active`; written by the owner under its lock
+    struct ss_group *group;     // ss.lock
+    struct ss_worker *idle_next, *idle_prev; // in group->idle, while parked
+    bool idle;                  // is in group->idle; ss.lock
+    bool summoned;              // woken or created and not yet arrived; ss.lock
+    bool exit;                  // is to end; ss.lock
+    _Atomic uint32_t standing;  // enum ss_standing; changed under the queue's lock and ss.lock
+    bool own_traits;            // created by somebody other than the executor: not for the shared group
+    unsigned blocking_depth;    // smolscale_blocking_begin() calls that are open; the owner only
+    unsigned generation;        // of the executor that made it; differs after fork()
+    uint64_t batch_start;       // when the running batch was begun, ns; the owner only
+    _Atomic pid_t tid;          // 0 until it runs
+    char name[16];              // the thread's name, if set
+
+    // ---- the balancer's notes, its own
+    _Alignas(SS_CACHE_LINE) uint64_t seen_progress;
+    uint64_t seen_since; // when that progress was seen first, ns
+    uint64_t seen_cpu;   // CPU time at the last look, ns; UINT64_MAX: not known
+    uint64_t seen_cpu_at;
+
+    struct ss_worker *next; // all workers, or the free list; ss.lock
+    struct ss_worker **prev_link;
+};
+
+enum ss_park { SS_PARK_AWAKE, SS_PARK_PARKED, SS_PARK_NAPPING };
+
+// What the balancer found a worker to do.
+enum ss_standing {
+    SS_RUNNING,
+    SS_BLOCKED, // asleep in its job: another may take its CPU
+    SS_HOG,     // computing on one job for long: others may share its CPU
+};
+
+struct smolscale_queue {
+    struct ss_runnable runnable; // in the injection queue while `listed`
+    struct ss_lock *lock;        // own_lock, or the parent's
+    smolscale_queue *parent;     // NULL, or the head of the family
+    smolscale_queue *children, *sibling; // of a parent
+
+    // ---- guarded by the lock
+    struct ss_items items;
+    _Atomic size_t pending;  // items; read without the lock as a hint
+    _Atomic unsigned room;   // how many more may start, the parent's limit apart; likewise
+    unsigned max_active;
+    unsigned active;         // workers serving it; a parent counts its children's too
+    unsigned blocked;        // of these, known to be asleep in a job (likewise)
+    bool listed;             // in the injection queue, or just popped by a worker that is about to look
+    bool closed;             // no more pushes
+    bool done;               // closed, and its last job has run
+    unsigned waiters;        // threads in smolscale_queue_wait()
+    struct ss_worker *batchers; // workers that hold a batch of more than one, the oldest first
+    struct ss_worker *batchers_tail;
+    struct ss_worker *napper;
+    unsigned nap_penalty, nap_skip; // see "Naps" in queue.c
+    uint64_t mean;           // of recent jobs' duration, ns * 256; 0: not known
+    _Atomic uint32_t idle_word; // futex word of the waiters: counts the times it became idle
+
+    // ---- constant, or set once
+    smolscale_run_fn *run;
+    void *user_data;
+    void (*closed_fn)(void *user_data);
+    void *closed_data;
+    unsigned flags;
+    char name[16];
+    struct ss_group *group;
+    struct ss_group own_group; // with dedicated workers
+    struct ss_lock own_lock;
+
+    // ---- the executor's
+    _Atomic unsigned refs;   // owner, injection queue, serving workers, dedicated workers, visits
+    _Atomic uint64_t taken;  // items that left the queue to be run; the lock
+    uint64_t seen_taken;     // the balancer's notes
+    uint64_t stalled_since;  // ns; 0: not seen yet
+    smolscale_queue *next, **prev_link; // all queues; ss.lock
+};
+
+enum ss_balancer_state {
+    SS_BALANCER_NONE,   // no such thread (yet, or it could not be created)
+    SS_BALANCER_PARKED, // asleep until somebody needs it
+    SS_BALANCER_AWAKE,  // looks, or sleeps until its next look
+    SS_BALANCER_KICKED, // is to look now
+};
+
+// What holds for work that was just published.
+enum ss_cover {
+    SS_COVERED, // a worker that is on its way will see it
+    SS_WATCH,   // busy workers will come to it, unless they are stuck: the balancer must be awake
+    SS_KICK,    // the balancer was asked for a worker: it must look now
+    SS_NOBODY,  // there is no worker at all
+};
+
+struct ss_executor {
+    struct ss_lock lock;
+    _Atomic bool started;
+    unsigned generation;   // counts fork()s
+    unsigned cpus;
+    unsigned max_threads;
+    unsigned elastic_queues; // queues with SMOLSCALE_QUEUE_ELASTIC
+    unsigned max_idle;     // see smolscale_set_max_idle()
+    uint64_t idle_timeout; // 0: the executor decides
+    struct ss_traits traits; // of its first user; shared workers have them
+    struct ss_group shared;
+    struct ss_group *groups; // all
+    struct ss_worker *workers; // all that live
+    struct ss_worker *free_workers; // never given back: a late wake may touch one
+    smolscale_queue *queues; // all
+    _Atomic uint32_t balancer; // enum ss_balancer_state; futex word
+    _Atomic uint32_t spawn_answers; // futex word: counts the requests for a worker that were answered
+    uint64_t create_retry_at; // after a failure no attempt before this time, ns
+    bool first_requested;     // somebody waits for spawn_answers; ss.lock
+    int create_error;         // of the last answer; ss.lock
+    struct {
+        _Atomic uint64_t jobs, wakes, wakes_saved, naps, ticks, takebacks, compensations;
+        _Atomic uint64_t workers_created, workers_retired, create_failures;
+        _Atomic unsigned workers, workers_peak;
+    } stats;
+};
+
+extern struct ss_executor ss;
+
+// The worker that the calling thread is; NULL elsewhere.
+extern _Thread_local struct ss_worker *ss_self __attribute__((tls_model("initial-exec")));
+
+// ---- executor.c
+
+// Starts the executor if it has not started. Cheap afterwards.
+void ss_start_slow(void);
+static inline void ss_start(void)
+{
+    if (__builtin_expect(!load_acquire(&ss.started), 0))
+        ss_start_slow();
+}
+
+// ---- worker.c
+
+// All of these: ss.lock held, except ss_unpark() and where noted.
+
+void ss_group_init(struct ss_group *group, smolscale_queue *owner);
+
+// Adds a runnable at the end (or the front) of the injection queue.
+void ss_inject(struct ss_group *group, struct ss_runnable *runnable);
+
+// Picks a parked worker to be woken for work that was published before, under ss.lock, marks it awake and
+// returns it: the caller drops its locks and calls ss_unpark(). NULL: *cover says why.
+struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover);
+
+// Takes the parked worker that parked last, whoever else is on the way; NULL if there is none.
+struct ss_worker *ss_summon(struct ss_group *group);
+
+// The kernel half of a wake-up. No lock held.
+void ss_unpark(struct ss_worker *worker);
+
+// Creates a worker in the calling thread, whose traits it inherits. No lock held. 0 or a negative errno value.
+int ss_create_worker(struct ss_group *group);
+
+// Workers of the group that have a claim to a CPU of their own.
+static inline unsigned ss_group_busy(const struct ss_group *group)
+{
+    return group->workers - group->idle_count - group->blocked - group->hogs;
+}
+
+// How many of them the executor aims at.
+static inline unsigned ss_group_limit(const struct ss_group *group)
+{
+    return group->owner ? SMOLSCALE_UNLIMITED : ss.cpus;
+}
+
+// fork(), in the child: the calling thread was this worker; it is now the only one.
+void ss_worker_adopt_after_fork(struct ss_worker *worker);
+
+// Sends parked workers of a dedicated group away of which it has more than it wants. Returns a list (by
+// idle_next) of those that must be woken to end.
+struct ss_worker *ss_group_shrink(struct ss_group *group);
+void ss_unpark_list(struct ss_worker *list); // no lock held
+
+// Brings a dedicated group to the number of workers it wants. No lock held. 0 or a negative errno value.
+int ss_group_fill(struct ss_group *group);
+
+// Notes what a worker does. The lock of the queue that it serves, if any, and ss.lock held.
+void ss_set_standing(struct ss_worker *worker, enum ss_standing standing);
+
+// Refreshes the group's hints; after every change of what they depend on.
+void ss_group_refresh(struct ss_group *group);
+
+// How many workers the runnables of the injection queue could use.
+unsigned ss_group_hunger(const struct ss_group *group);
+
+// Moves a runnable that is in the injection queue to its front.
+void ss_inject_first(struct ss_group *group, struct ss_runnable *runnable);
+
+// Follows up on what ss_recruit() and ss_queue_offer() returned. No lock held.
+// Returns 0, or a negative errno value when there is no worker and none can be created.
+int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover cover);
+
+// ---- balancer.c. No lock held.
+
+// Makes sure the balancer looks at what the caller has just published (after an atomic
+// read-modify-write that follows the publication, see fence_after_rmw()).
+void ss_watch_slow(void);
+static inline void ss_watch(void)
+{
+    // Publish, fence, look for the sleeper; the balancer announces its sleep, fences, looks for work
+    // (balancer.c, "Going to sleep").
+    fence_after_rmw();
+    if (__builtin_expect(load_relaxed(&ss.balancer) < SS_BALANCER_AWAKE, 0))
+        ss_watch_slow();
+}
+
+// Makes the balancer look now.
+void ss_kick_balancer(void);
+
+// Creates the balancer if there is none. 0 or a negative errno value.
+int ss_start_balancer(void);
+
+// Has the balancer create a shared worker, and waits for the outcome: 0 or a negative errno value.
+int ss_request_worker(void);
+
+// ---- queue.c
+
+void ss_queue_unref(smolscale_queue *queue);
+
+// Puts what the worker has not started of its batch back into the queue. Queue's lock held. True if there
+// was something.
+bool ss_recall_batch(smolscale_queue *queue, struct ss_worker *worker);
+
+// Sees to it that a queue that may start more jobs is in the injection queue, and likewise its family.
+// Queue's lock held. Returns a worker to unpark, or NULL.
+struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover);
+
+// May another of its jobs start? Queue's lock held.
+bool ss_queue_may_start(const smolscale_queue *queue);
+
+// Counts a serving worker as asleep (1) or no longer so (-1), for the queue and its parent. Queue's lock held.
+void ss_queue_count_blocked(smolscale_queue *queue, int change);
+
+// Jobs of its batch that the worker has not started: a hint unless the queue's lock is held.
+unsigned ss_unclaimed(struct ss_worker *worker);
+
+// The worker's thread ends inside a job (pthread_exit): settles its account.
+void ss_queue_abandon(struct ss_worker *worker);
+
+// fork(), in the child.
+void ss_queue_reset_after_fork(smolscale_queue *queue);
+
+#endif // SS_EXECUTOR_H

@@ -1,0 +1,856 @@
+// SPDX-License-Identifier: ISC
+//
+// Work queues: pushing, taking back, limits, and how a worker serves one.
+//
+// A queue that may start another job is *listed* in its group's injection queue, where workers find it. The
+// invariant, whenever the queue's lock is free:
+//
+//   (listed)   an item is queued and the limits allow it to start  =>  the queue is in the injection queue, or
+//              a worker that popped it is about to lock it;
+//   (covered)  such a queue has a worker on its way, or has workers that serve it or others and the balancer
+//              is awake to see whether they come.
+//
+// A listing may be stale (nothing queued): it costs a worker one look. It is left standing because taking it
+// out would cost every short burst two turns at the executor's lock.
+//
+// Batches. A worker takes up to SS_BATCH_MAX jobs, or SS_BATCH_NS worth, at once. The first is started; the
+// others are *claimed* one by one: fetch_add on batch_next by the owner. Whoever holds the queue's lock may
+// recall the rest: an exchange of batch_next for BATCH_CLOSED. Both are read-modify-writes of one word, so each
+// index is either claimed by the owner or recalled, never both and never neither. batch[] and batch_end are
+// written by the owner under the queue's lock only. An ordered queue has no batches, so a later item that
+// goes first does.
+//
+// Naps. When jobs are tiny and keep coming, a worker that runs dry sleeps NAP_NS while it keeps its place: until
+// then pushers have nobody to wake. A nap pays when two jobs or more waited at its end; each that does not
+// doubles the number of occasions passed over.
+
+#include "executor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH_CLOSED (UINT32_MAX / 2) // above any index, with room for late claims
+
+#define NAP_NS 50000u
+#define NAP_JOB_NS 2000u   // naps are for jobs below this
+#define NAP_MIN_JOBS 32u   // served without a pause, to show that they keep coming
+#define NAP_PENALTY_MAX 1024u
+
+#define MEAN_SHIFT 8 // queue->mean is in ns << MEAN_SHIFT
+
+// ---- accounts, all under the queue's lock ----
+
+static smolscale_queue *family_head(smolscale_queue *queue)
+{
+    return queue->parent ? queue->parent : queue;
+}
+
+// Jobs that count against max_active.
+static unsigned counted(const smolscale_queue *queue)
+{
+    return queue->flags & SMOLSCALE_QUEUE_ELASTIC ? queue->active - queue->blocked : queue->active;
+}
+
+static bool below_limit(const smolscale_queue *queue)
+{
+    return counted(queue) < queue->max_active;
+}
+
+bool ss_queue_may_start(const smolscale_queue *queue)
+{
+    return below_limit(queue) && (!queue->parent || below_limit(queue->parent));
+}
+
+static bool above_limit(const smolscale_queue *queue)
+{
+    return counted(queue) > queue->max_active || (queue->parent && above_limit(queue->parent));
+}
+
+// After a change of what counts, or of the limit.
+static void publish_room(smolscale_queue *queue)
+{
+    store_relaxed(&queue->room, below_limit(queue) ? queue->max_active - counted(queue) : 0);
+}
+
+static void publish_pending(smolscale_queue *queue)
+{
+    store_relaxed(&queue->pending, ss_items_count(&queue->items));
+}
+
+static bool nothing_left(const smolscale_queue *queue)
+{
+    return load_relaxed(&queue->pending) == 0 && queue->active == 0;
+}
+
+static uint64_t expected_ns(const smolscale_queue *queue)
+{
+    return load_relaxed(&queue->pending) * queue->mean >> MEAN_SHIFT;
+}
+
+static void learn(smolscale_queue *queue, uint64_t elapsed, unsigned jobs)
+{
+    uint64_t sample = (elapsed << MEAN_SHIFT) / jobs + 1;
+    queue->mean = queue->mean ? queue->mean - queue->mean / 4 + sample / 4 : sample;
+}
+
+// ---- batches ----
+
+unsigned ss_unclaimed(struct ss_worker *worker)
+{
+    uint32_t next = load_relaxed(&worker->batch_next), end = load_relaxed(&worker->batch_end);
+    return next < end ? end - next : 0;
+}
+
+static void add_batcher(smolscale_queue *queue, struct ss_worker *worker)
+{
+    worker->batcher_next = NULL;
+    worker->batcher_prev = queue->batchers_tail;
+    *(queue->batchers_tail ? &queue->batchers_tail->batcher_next : &queue->batchers) = worker;
+    queue->batchers_tail = worker;
+}
+
+static void remove_batcher(smolscale_queue *queue, struct ss_worker *worker)
+{
+    *(worker->batcher_prev ? &worker->batcher_prev->batcher_next : &queue->batchers) = worker->batcher_next;
+    *(worker->batcher_next ? &worker->batcher_next->batcher_prev : &queue->batchers_tail) =
+        worker->batcher_prev;
+}
+
+bool ss_recall_batch(smolscale_queue *queue, struct ss_worker *worker)
+{
+    uint32_t end = load_relaxed(&worker->batch_end);
+    uint32_t next = exchange_acq_rel(&worker->batch_next, BATCH_CLOSED);
+    if (next >= end)
+        return false;
+    for (uint32_t i = end; i > next; i--) {
+        // Cannot fail: the ring has had room for them, and shrinks only while it is nearly empty...
+        if (ss_items_push_front(&queue->items, worker->batch[i - 1]) != 0) {
+            // ...except without memory: then the owner keeps them.
+            store_relaxed(&worker->batch_end, i);
+            store_release(&worker->batch_next, next);
+            break;
+        }
+    }
+    publish_pending(queue);
+    return true;
+}
+
+// The youngest batch first, so that the front of the queue ends up in the order of the push.
+static bool recall_all(smolscale_queue *queue)
+{
+    bool any = false;
+    for (struct ss_worker *worker = queue->batchers_tail; worker; worker = worker->batcher_prev)
+        any |= ss_recall_batch(queue, worker);
+    return any;
+}
+
+static unsigned batch_size(const smolscale_queue *queue)
+{
+    if (queue->mean == 0 || queue->items.compare)
+        return 1;
+    uint64_t by_time = ((uint64_t)SS_BATCH_NS << MEAN_SHIFT) / queue->mean;
+    // Leave the others their part of what there is.
+    unsigned sharers = queue->max_active < ss.cpus ? queue->max_active : ss.cpus;
+    uint64_t by_share = load_relaxed(&queue->pending) / (sharers ? sharers : 1);
+    uint64_t size = by_time < by_share ? by_time : by_share;
+    return size < 1 ? 1 : size > SS_BATCH_MAX ? SS_BATCH_MAX : (unsigned)size;
+}
+
+static unsigned take(smolscale_queue *queue, struct ss_worker *worker)
+{
+    unsigned n = ss_items_pop(&queue->items, worker->batch, batch_size(queue));
+    publish_pending(queue);
+    store_relaxed(&queue->taken, load_relaxed(&queue->taken) + n);
+    store_relaxed(&worker->batch_end, n);
+    store_relaxed(&worker->batch_next, 1); // job 0 is the owner's
+    if (n > 1)
+        add_batcher(queue, worker);
+    return n;
+}
+
+// ---- calling workers ----
+
+// Lists the queue if it may start a job, and decides whether somebody is woken for it: when nobody serves it,
+// when its jobs are unknown, or when what is queued would keep those who serve it for longer than a wake-up
+// costs.
+static struct ss_worker *call_worker(smolscale_queue *queue, enum ss_cover *cover)
+{
+    if (load_relaxed(&queue->pending) == 0 || !ss_queue_may_start(queue)) {
+        *cover = SS_COVERED; // by whoever leaves the queue: it offers it again
+        if (queue->flags & SMOLSCALE_QUEUE_ELASTIC)
+            *cover = SS_WATCH; // those who serve it may be asleep, which only the balancer sees
+        return NULL;
+    }
+    struct ss_group *group = queue->group;
+    bool needed = queue->active == 0 || queue->mean == 0 ||
+                  expected_ns(queue) > (uint64_t)SS_WAKE_COST_NS * queue->active;
+    if (queue->napper && !needed && queue->listed) {
+        *cover = SS_COVERED;
+        return NULL;
+    }
+    // The hint may be wrong for a moment; then the balancer, who is awake, makes up for it.
+    if (queue->listed && (!needed || (queue->active && !load_relaxed(&group->can_recruit)))) {
+        *cover = SS_WATCH;
+        return NULL;
+    }
+    struct ss_worker *wake = NULL;
+    ss_lock(&ss.lock);
+    if (!queue->listed) {
+        queue->listed = true;
+        fetch_add_relaxed(&queue->refs, 1);
+        ss_inject(group, &queue->runnable);
+    }
+    if (needed)
+        wake = ss_recruit(group, cover);
+    else
+        *cover = queue->napper ? SS_COVERED : SS_WATCH;
+    ss_unlock(&ss.lock);
+    return wake;
+}
+
+struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover)
+{
+    *cover = SS_COVERED;
+    smolscale_queue *head = family_head(queue);
+    struct ss_worker *wake = NULL;
+    for (smolscale_queue *member = head; member; member = member == head ? head->children : member->sibling) {
+        if (load_relaxed(&member->pending) == 0)
+            continue;
+        enum ss_cover member_cover;
+        struct ss_worker *other = call_worker(member, &member_cover);
+        wake = other ? other : wake; // at most one: the next recruit finds it on its way
+        *cover = member_cover > *cover ? member_cover : *cover;
+    }
+    return wake;
+}
+
+static unsigned hunger(struct ss_runnable *runnable)
+{
+    smolscale_queue *queue = runnable->queue;
+    size_t wanted = load_relaxed(&queue->pending);
+    unsigned room = load_relaxed(&queue->room);
+    if (queue->parent && load_relaxed(&queue->parent->room) < room)
+        room = load_relaxed(&queue->parent->room);
+    return wanted < room ? (unsigned)wanted : room;
+}
+
+// ---- becoming idle ----
+
+enum outcome { GOES_ON, WAKES_WAITERS, FINISHED };
+
+// To be called, with the lock held, by whoever may have made the queue idle; act_on() follows when the lock
+// is dropped.
+static enum outcome note_idle(smolscale_queue *queue)
+{
+    if (!nothing_left(queue))
+        return GOES_ON;
+    if (queue->waiters) {
+        store_relaxed(&queue->idle_word, load_relaxed(&queue->idle_word) + 1);
+        return WAKES_WAITERS;
+    }
+    if (!queue->closed || queue->done)
+        return GOES_ON;
+    queue->done = true;
+    return FINISHED;
+}
+
+static void unlink_queue(smolscale_queue *queue)
+{
+    smolscale_queue *parent = queue->parent;
+    if (parent) {
+        ss_lock(queue->lock);
+        smolscale_queue **link = &parent->children;
+        while (*link != queue)
+            link = &(*link)->sibling;
+        *link = queue->sibling;
+        ss_unlock(queue->lock);
+    }
+    ss_lock(&ss.lock);
+    *queue->prev_link = queue->next;
+    if (queue->next)
+        queue->next->prev_link = queue->prev_link;
+    struct ss_worker *leaving = NULL;
+    if (queue->group == &queue->own_group) {
+        queue->own_group.wanted = 0;
+        queue->own_group.dissolved = true;
+        leaving = ss_group_shrink(&queue->own_group);
+    }
+    if (queue->flags & SMOLSCALE_QUEUE_ELASTIC)
+        ss.elastic_queues--;
+    ss_unlock(&ss.lock);
+    ss_unpark_list(leaving);
+}
+
+static void finish(smolscale_queue *queue)
+{
+    unlink_queue(queue);
+    if (queue->closed_fn)
+        queue->closed_fn(queue->closed_data);
+    ss_queue_unref(queue);
+}
+
+void ss_queue_unref(smolscale_queue *queue)
+{
+    if (fetch_sub_acq_rel(&queue->refs, 1) > 1)
+        return;
+    ss_items_finish(&queue->items);
+    smolscale_queue *parent = queue->parent;
+    free(queue);
+    if (parent)
+        ss_queue_unref(parent);
+}
+
+static void act_on(smolscale_queue *queue, enum outcome outcome)
+{
+    if (outcome == WAKES_WAITERS) // a worker's reference, or the caller's business, keeps the queue alive
+        ss_os.futex_wake(&queue->idle_word, INT32_MAX);
+    else if (outcome == FINISHED)
+        finish(queue);
+}
+
+// Drops the lock after a change that may have made the queue idle or able to start jobs.
+static void unlock_and_follow_up(smolscale_queue *queue)
+{
+    enum ss_cover cover;
+    struct ss_worker *wake = ss_queue_offer(queue, &cover);
+    enum outcome outcome = note_idle(queue);
+    struct ss_group *group = queue->group;
+    ss_unlock(queue->lock);
+    ss_follow_up(group, wake, cover);
+    act_on(queue, outcome);
+}
+
+// ---- serving, on a worker ----
+
+static void set_thread_name(struct ss_worker *worker, const smolscale_queue *queue)
+{
+    if (queue->name[0] == '\0' || memcmp(worker->name, queue->name, sizeof worker->name) == 0)
+        return;
+    memcpy(worker->name, queue->name, sizeof worker->name);
+    pthread_setname_np(pthread_self(), worker->name);
+}
+
+static unsigned run_batch(smolscale_queue *queue, struct ss_worker *worker)
+{
+    smolscale_run_fn *run = queue->run;
+    void *user_data = queue->user_data;
+    uint32_t end = load_relaxed(&worker->batch_end), i = 0;
+    unsigned jobs = 0;
+    do {
+        count_owned(&worker->progress);
+        run(worker->batch[i], user_data);
+        jobs++;
+        if (end == 1)
+            break;
+        i = fetch_add_relaxed(&worker->batch_next, 1);
+    } while (i < end);
+    return jobs;
+}
+
+// A worker that was found blocked or long computing has finished that job.
+static void resume(struct ss_worker *worker)
+{
+    if (__builtin_expect(load_relaxed(&worker->standing) == SS_RUNNING, 1))
+        return;
+    ss_lock(&ss.lock);
+    ss_set_standing(worker, SS_RUNNING);
+    ss_unlock(&ss.lock);
+}
+
+// Ends the nap of the queue's napper, if it has one: the caller does not want to wait for it.
+static void end_nap(smolscale_queue *queue)
+{
+    struct ss_worker *napper = queue->napper;
+    if (!napper)
+        return;
+    store_release(&napper->park, SS_PARK_AWAKE);
+    ss_os.futex_wake(&napper->park, 1);
+}
+
+static bool nap_pays(smolscale_queue *queue, unsigned served)
+{
+    if (queue->napper || queue->closed || queue->waiters || served < NAP_MIN_JOBS ||
+        queue->mean > (uint64_t)NAP_JOB_NS << MEAN_SHIFT || above_limit(queue))
+        return false;
+    if (queue->nap_skip) {
+        queue->nap_skip--;
+        return false;
+    }
+    return true;
+}
+
+// Sleeps with the place kept, and judges by what it finds afterwards. Drops the lock meanwhile.
+static void nap(smolscale_queue *queue, struct ss_worker *worker)
+{
+    queue->napper = worker;
+    store_relaxed(&worker->park, SS_PARK_NAPPING);
+    ss_unlock(queue->lock);
+    fetch_add_relaxed(&ss.stats.naps, 1);
+    ss_os.nap(&worker->park, SS_PARK_NAPPING, NAP_NS);
+    ss_lock(queue->lock);
+    store_relaxed(&worker->park, SS_PARK_AWAKE);
+    queue->napper = NULL;
+    if (load_relaxed(&queue->pending) >= 2)
+        queue->nap_penalty = 0;
+    else if (queue->nap_penalty < NAP_PENALTY_MAX)
+        queue->nap_penalty = queue->nap_penalty * 2 + 1;
+    queue->nap_skip = queue->nap_penalty;
+    worker->batch_start = ss_os.now();
+}
+
+// After a batch, with the lock held: does the worker stay with the queue?
+static bool stays(smolscale_queue *queue, struct ss_worker *worker, unsigned served)
+{
+    struct ss_group *group = queue->group;
+    bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0);
+    if (others_wait || load_relaxed(&group->surplus) || above_limit(queue))
+        return false; // each queue gets its turn
+    if (load_relaxed(&queue->pending) == 0 && nap_pays(queue, served))
+        nap(queue, worker);
+    return load_relaxed(&queue->pending) > 0 && !above_limit(queue);
+}
+
+static void count_active(smolscale_queue *queue, int change)
+{
+    for (; queue; queue = queue->parent) {
+        queue->active += (unsigned)change;
+        publish_room(queue);
+    }
+}
+
+void ss_queue_count_blocked(smolscale_queue *queue, int change)
+{
+    for (; queue; queue = queue->parent) {
+        queue->blocked += (unsigned)change;
+        publish_room(queue);
+    }
+}
+
+static void end_batch(smolscale_queue *queue, struct ss_worker *worker)
+{
+    if (load_relaxed(&worker->batch_end) > 1)
+        remove_batcher(queue, worker);
+    store_relaxed(&worker->batch_end, 0);
+}
+
+static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
+{
+    smolscale_queue *queue = runnable->queue;
+    unsigned served = 0, generation = ss.generation;
+    set_thread_name(worker, queue);
+    ss_lock(queue->lock);
+    queue->listed = false;
+    if (load_relaxed(&queue->pending) == 0 || !ss_queue_may_start(queue)) {
+        ss_unlock(queue->lock);
+        return;
+    }
+    count_active(queue, 1);
+    worker->job_queue = queue;
+    worker->batch_start = ss_os.now();
+    do {
+        unsigned n = take(queue, worker);
+        enum ss_cover cover;
+        struct ss_worker *wake = call_worker(queue, &cover);
+        ss_unlock(queue->lock);
+        ss_follow_up(queue->group, wake, n > 1 && cover == SS_COVERED ? SS_WATCH : cover);
+        unsigned jobs = run_batch(queue, worker);
+        if (generation != ss.generation)
+            return; // forked in the job, and this is the child, where the queue was reset
+        uint64_t end = ss_os.now();
+        ss_lock(queue->lock);
+        end_batch(queue, worker);
+        learn(queue, end - worker->batch_start, jobs);
+        fetch_add_relaxed(&ss.stats.jobs, jobs);
+        resume(worker);
+        worker->batch_start = end;
+        served += jobs;
+    } while (stays(queue, worker, served));
+    worker->job_queue = NULL;
+    count_active(queue, -1);
+    unlock_and_follow_up(queue);
+}
+
+void ss_queue_abandon(struct ss_worker *worker)
+{
+    smolscale_queue *queue = worker->job_queue;
+    if (!queue)
+        return;
+    ss_lock(queue->lock);
+    fetch_add_relaxed(&ss.stats.jobs, 1);
+    ss_recall_batch(queue, worker);
+    end_batch(queue, worker);
+    resume(worker);
+    worker->job_queue = NULL;
+    count_active(queue, -1);
+    unlock_and_follow_up(queue);
+}
+
+// ---- the public functions ----
+
+static bool valid(const struct smolscale_queue_attr *attr)
+{
+    if (!attr || attr->size != sizeof *attr || !attr->run)
+        return false;
+    if (attr->flags & ~(SMOLSCALE_QUEUE_DEDICATED | SMOLSCALE_QUEUE_ELASTIC))
+        return false;
+    if (attr->flags & SMOLSCALE_QUEUE_DEDICATED)
+        return attr->max_active != SMOLSCALE_UNLIMITED && !attr->parent;
+    return !attr->parent || (!attr->parent->parent && attr->parent->group == &ss.shared);
+}
+
+static void register_queue(smolscale_queue *queue)
+{
+    ss_lock(&ss.lock);
+    queue->next = ss.queues;
+    queue->prev_link = &ss.queues;
+    if (ss.queues)
+        ss.queues->prev_link = &queue->next;
+    ss.queues = queue;
+    if (queue->flags & SMOLSCALE_QUEUE_ELASTIC)
+        ss.elastic_queues++;
+    if (queue->flags & SMOLSCALE_QUEUE_DEDICATED) {
+        ss_group_init(&queue->own_group, queue);
+        queue->own_group.wanted = queue->max_active;
+    }
+    ss_unlock(&ss.lock);
+    if (queue->parent) {
+        ss_lock(queue->lock);
+        queue->sibling = queue->parent->children;
+        queue->parent->children = queue;
+        ss_unlock(queue->lock);
+    }
+}
+
+int smolscale_queue_new(smolscale_queue **out, const struct smolscale_queue_attr *attr)
+{
+    *out = NULL;
+    ss_start();
+    if (!valid(attr))
+        return -EINVAL;
+    smolscale_queue *queue = aligned_alloc(SS_CACHE_LINE, (sizeof *queue + SS_CACHE_LINE - 1) /
+                                                              SS_CACHE_LINE * SS_CACHE_LINE);
+    if (!queue)
+        return -ENOMEM;
+    *queue = (smolscale_queue){
+        .runnable = {.run = serve, .hunger = hunger},
+        .parent = attr->parent,
+        .max_active = attr->max_active,
+        .run = attr->run,
+        .user_data = attr->user_data,
+        .flags = attr->flags,
+        .refs = 1,
+    };
+    queue->runnable.queue = queue;
+    publish_room(queue);
+    if (ss_items_init(&queue->items) != 0) {
+        free(queue);
+        return -ENOMEM;
+    }
+    queue->items.compare = attr->compare;
+    queue->items.compare_data = attr->compare_data;
+    if (attr->thread_name)
+        strncpy(queue->name, attr->thread_name, sizeof queue->name - 1);
+    queue->lock = queue->parent ? queue->parent->lock : &queue->own_lock;
+    queue->group = attr->flags & SMOLSCALE_QUEUE_DEDICATED ? &queue->own_group : &ss.shared;
+    if (queue->parent)
+        fetch_add_relaxed(&queue->parent->refs, 1);
+    register_queue(queue);
+    int err = queue->group->owner ? ss_group_fill(queue->group) : 0;
+    if (err)
+        smolscale_queue_free(queue);
+    else
+        *out = queue;
+    return err;
+}
+
+int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
+{
+    if (__builtin_expect(!item, 0))
+        return -EINVAL;
+    ss_start();
+    ss_lock(queue->lock);
+    if (__builtin_expect(queue->closed, 0)) {
+        ss_unlock(queue->lock);
+        return -ESHUTDOWN;
+    }
+    if (ticket)
+        *ticket = queue->items.tail;
+    int err = ss_items_push(&queue->items, item);
+    if (__builtin_expect(err, 0)) {
+        ss_unlock(queue->lock);
+        return err;
+    }
+    publish_pending(queue);
+    enum ss_cover cover;
+    struct ss_worker *wake = call_worker(queue, &cover);
+    // Read before the lock goes: the item may run, and its queue be freed, at any time after.
+    struct ss_group *group = queue->group;
+    ss_unlock(queue->lock);
+    return ss_follow_up(group, wake, cover);
+}
+
+int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count, uint64_t *ticket)
+{
+    if (!item)
+        return -EINVAL;
+    ss_start();
+    ss_lock(queue->lock);
+    if (queue->closed) {
+        ss_unlock(queue->lock);
+        return -ESHUTDOWN;
+    }
+    if (ticket)
+        *ticket = queue->items.tail;
+    int err = 0;
+    for (unsigned i = 0; i < count && !err; i++) {
+        err = ss_items_push(&queue->items, item);
+        if (err)
+            while (i-- > 0)
+                ss_items_remove(&queue->items, item, 0);
+    }
+    if (err || count == 0) {
+        ss_unlock(queue->lock);
+        return err;
+    }
+    publish_pending(queue);
+    enum ss_cover cover;
+    struct ss_worker *wake = call_worker(queue, &cover), *more = NULL;
+    struct ss_group *group = queue->group;
+    if (wake && count > 1) {
+        unsigned room = queue->max_active - queue->active;
+        ss_lock(&ss.lock);
+        for (unsigned i = 1; i < count && i < room && ss_group_busy(group) < ss_group_limit(group); i++) {
+            struct ss_worker *other = ss_summon(group);
+            if (!other)
+                break;
+            other->idle_next = more;
+            more = other;
+        }
+        ss_unlock(&ss.lock);
+    }
+    ss_unlock(queue->lock);
+    ss_unpark_list(more);
+    return ss_follow_up(group, wake, cover);
+}
+
+bool smolscale_queue_cancel(smolscale_queue *queue, void *item, uint64_t ticket)
+{
+    ss_lock(queue->lock);
+    bool found = ss_items_remove(&queue->items, item, ticket);
+    if (!found && recall_all(queue))
+        found = ss_items_remove(&queue->items, item, 0);
+    publish_pending(queue);
+    unlock_and_follow_up(queue);
+    return found;
+}
+
+bool smolscale_queue_move_to_front(smolscale_queue *queue, void *item)
+{
+    ss_lock(queue->lock);
+    recall_all(queue);
+    bool found = ss_items_remove(&queue->items, item, 0);
+    if (found)
+        ss_items_push_front(&queue->items, item);
+    publish_pending(queue);
+    unlock_and_follow_up(queue);
+    return found;
+}
+
+// Without memory for all at once: a part at a time, between which jobs may start.
+static size_t clear_part(smolscale_queue *queue, smolscale_run_fn *drop, void *user_data)
+{
+    void *items[SS_BATCH_MAX];
+    ss_lock(queue->lock);
+    recall_all(queue);
+    unsigned n = ss_items_pop(&queue->items, items, SS_BATCH_MAX);
+    publish_pending(queue);
+    unlock_and_follow_up(queue);
+    for (unsigned i = 0; drop && i < n; i++)
+        drop(items[i], user_data);
+    return n;
+}
+
+size_t smolscale_queue_clear(smolscale_queue *queue, smolscale_run_fn *drop, void *user_data)
+{
+    ss_lock(queue->lock);
+    recall_all(queue);
+    size_t n = ss_items_count(&queue->items), done = 0;
+    void **items = n <= UINT32_MAX ? malloc(n * sizeof *items + 1) : NULL;
+    if (items) {
+        ss_items_pop(&queue->items, items, (unsigned)n);
+        publish_pending(queue);
+        unlock_and_follow_up(queue);
+        for (; done < n; done++)
+            if (drop)
+                drop(items[done], user_data);
+        free(items);
+        return n;
+    }
+    unlock_and_follow_up(queue);
+    while (done < n) {
+        size_t part = clear_part(queue, drop, user_data);
+        if (part == 0)
+            break;
+        done += part;
+    }
+    return done;
+}
+
+size_t smolscale_queue_pending(smolscale_queue *queue)
+{
+    ss_lock(queue->lock);
+    size_t pending = load_relaxed(&queue->pending);
+    for (struct ss_worker *worker = queue->batchers; worker; worker = worker->batcher_next)
+        pending += ss_unclaimed(worker);
+    ss_unlock(queue->lock);
+    return pending;
+}
+
+unsigned smolscale_queue_active(smolscale_queue *queue)
+{
+    ss_lock(queue->lock);
+    unsigned active = queue->active;
+    ss_unlock(queue->lock);
+    return active;
+}
+
+int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active)
+{
+    bool dedicated = queue->flags & SMOLSCALE_QUEUE_DEDICATED;
+    if (dedicated && max_active == SMOLSCALE_UNLIMITED)
+        return -EINVAL;
+    struct ss_worker *leaving = NULL;
+    ss_lock(queue->lock);
+    queue->max_active = max_active;
+    publish_room(queue);
+    if (dedicated) {
+        ss_lock(&ss.lock);
+        queue->group->wanted = max_active;
+        leaving = ss_group_shrink(queue->group);
+        ss_group_refresh(queue->group);
+        ss_unlock(&ss.lock);
+    }
+    if (above_limit(queue))
+        recall_all(queue);
+    ss_unlock(queue->lock);
+    ss_unpark_list(leaving);
+    int err = dedicated ? ss_group_fill(queue->group) : 0;
+    ss_lock(queue->lock);
+    unlock_and_follow_up(queue);
+    return err;
+}
+
+int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *compare, void *compare_data)
+{
+    ss_lock(queue->lock);
+    recall_all(queue);
+    int err = ss_items_set_compare(&queue->items, compare, compare_data);
+    publish_pending(queue);
+    unlock_and_follow_up(queue);
+    return err;
+}
+
+// Waits with the lock held on entry and exit.
+static void wait_idle(smolscale_queue *queue)
+{
+    while (!nothing_left(queue)) {
+        uint32_t seen = load_relaxed(&queue->idle_word);
+        queue->waiters++;
+        end_nap(queue);
+        ss_unlock(queue->lock);
+        // note_idle() counts under the lock, where it sees this waiter: a wait begun too late finds another
+        // number. Any return is fine, the loop looks again.
+        ss_os.futex_wait(&queue->idle_word, seen, SS_FOREVER);
+        ss_lock(queue->lock);
+        queue->waiters--;
+    }
+}
+
+void smolscale_queue_wait(smolscale_queue *queue)
+{
+    fetch_add_relaxed(&queue->refs, 1);
+    ss_lock(queue->lock);
+    wait_idle(queue);
+    enum outcome outcome = note_idle(queue); // it may have been closed meanwhile
+    ss_unlock(queue->lock);
+    act_on(queue, outcome);
+    ss_queue_unref(queue);
+}
+
+void smolscale_queue_close(smolscale_queue *queue, void (*closed)(void *user_data), void *user_data)
+{
+    ss_lock(queue->lock);
+    queue->closed_fn = closed;
+    queue->closed_data = user_data;
+    queue->closed = true;
+    end_nap(queue);
+    unlock_and_follow_up(queue);
+}
+
+void smolscale_queue_free(smolscale_queue *queue)
+{
+    if (!queue)
+        return;
+    ss_lock(queue->lock);
+    queue->closed = true;
+    wait_idle(queue);
+    enum outcome outcome = note_idle(queue);
+    ss_unlock(queue->lock);
+    act_on(queue, outcome);
+}
+
+smolscale_queue *smolscale_current_queue(void)
+{
+    return ss_self ? ss_self->job_queue : NULL;
+}
+
+void smolscale_blocking_begin(void)
+{
+    struct ss_worker *worker = ss_self;
+    if (!worker || worker->blocking_depth++ > 0 || !worker->job_queue)
+        return;
+    smolscale_queue *queue = worker->job_queue;
+    ss_lock(queue->lock);
+    ss_recall_batch(queue, worker);
+    ss_lock(&ss.lock);
+    ss_set_standing(worker, SS_BLOCKED);
+    enum ss_cover cover = SS_COVERED;
+    struct ss_group *group = worker->group;
+    struct ss_worker *wake = ss_group_hunger(group) ? ss_recruit(group, &cover) : NULL;
+    ss_unlock(&ss.lock);
+    enum ss_cover own_cover;
+    struct ss_worker *own_wake = ss_queue_offer(queue, &own_cover);
+    ss_unlock(queue->lock);
+    ss_follow_up(group, wake, cover);
+    ss_follow_up(group, own_wake, own_cover);
+}
+
+void smolscale_blocking_end(void)
+{
+    struct ss_worker *worker = ss_self;
+    if (!worker || worker->blocking_depth == 0 || --worker->blocking_depth > 0 || !worker->job_queue)
+        return;
+    ss_lock(worker->job_queue->lock);
+    resume(worker);
+    ss_unlock(worker->job_queue->lock);
+}
+
+void ss_queue_reset_after_fork(smolscale_queue *queue)
+{
+    ss_lock_reset(&queue->own_lock);
+    ss_items_reset(&queue->items);
+    publish_pending(queue);
+    queue->active = queue->blocked = queue->waiters = 0;
+    publish_room(queue);
+    queue->listed = false;
+    queue->batchers = queue->batchers_tail = queue->napper = NULL;
+    queue->nap_penalty = queue->nap_skip = 0;
+    store_relaxed(&queue->refs, 1 + (queue->closed ? 1u : 0u)); // what was being freed stays as it is
+    for (smolscale_queue *child = queue->children; child; child = child->sibling)
+        fetch_add_relaxed(&queue->refs, 1);
+    if (queue->group == &queue->own_group) {
+        ss_group_init(&queue->own_group, queue);
+        queue->own_group.wanted = queue->max_active;
+    }
+}

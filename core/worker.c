@@ -1,0 +1,664 @@
+// SPDX-License-Identifier: ISC
+//
+// A worker from birth to retirement: how it is created, finds work, sleeps, is woken, and ends.
+//
+// Everything about who sleeps is decided under ss.lock: work is published there (ss_inject), the sleeper puts
+// itself on the idle list there after it has seen that nothing is published, and the waker takes it off there.
+// So no wake-up can be lost between the two; only the sleep itself is outside the lock, on the worker's futex
+// word `park`, which the waker has set to AWAKE before the wake: a sleep begun too late does not begin.
+//
+// At most one worker is on its way for what pushers publish (`waking`). When it arrives it sees, under the same
+// lock, what has come since, and wakes the next one if that is worth it.
+
+#include "executor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// A surplus worker sleeps this long before it ends.
+#define SURPLUS_IDLE_NS SS_NS_PER_S
+
+_Thread_local struct ss_worker *ss_self;
+
+// ---- groups ----
+
+void ss_group_init(struct ss_group *group, smolscale_queue *owner)
+{
+    *group = (struct ss_group){.owner = owner, .next = ss.groups};
+    ss.groups = group;
+}
+
+static void remove_group(struct ss_group *group)
+{
+    struct ss_group **link = &ss.groups;
+    while (*link != group)
+        link = &(*link)->next;
+    *link = group->next;
+}
+
+void ss_group_refresh(struct ss_group *group)
+{
+    unsigned busy = ss_group_busy(group), limit = ss_group_limit(group);
+    bool can_add = group->idle || (!group->owner && group->workers < ss.max_threads);
+    store_relaxed(&group->can_recruit, !group->waking && busy < limit && can_add);
+    store_relaxed(&group->surplus, group->owner ? group->workers > group->wanted : busy > limit);
+}
+
+void ss_inject(struct ss_group *group, struct ss_runnable *runnable)
+{
+    runnable->next = NULL;
+    if (group->head)
+        group->tail->next = runnable;
+    else
+        group->head = runnable;
+    group->tail = runnable;
+    store_relaxed(&group->injected, load_relaxed(&group->injected) + 1);
+}
+
+static struct ss_runnable *pop(struct ss_group *group)
+{
+    struct ss_runnable *runnable = group->head;
+    if (!runnable)
+        return NULL;
+    group->head = runnable->next;
+    store_relaxed(&group->injected, load_relaxed(&group->injected) - 1);
+    return runnable;
+}
+
+void ss_inject_first(struct ss_group *group, struct ss_runnable *runnable)
+{
+    struct ss_runnable *before = NULL;
+    for (struct ss_runnable *other = group->head; other != runnable; other = other->next)
+        before = other;
+    if (!before)
+        return;
+    before->next = runnable->next;
+    if (group->tail == runnable)
+        group->tail = before;
+    runnable->next = group->head;
+    group->head = runnable;
+}
+
+unsigned ss_group_hunger(const struct ss_group *group)
+{
+    uint64_t hunger = 0;
+    for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next)
+        hunger += runnable->hunger(runnable);
+    return hunger < SMOLSCALE_UNLIMITED ? (unsigned)hunger : SMOLSCALE_UNLIMITED;
+}
+
+// ---- the idle list: the last to park is woken first, so the coldest retires ----
+
+static void add_idle(struct ss_worker *worker)
+{
+    struct ss_group *group = worker->group;
+    worker->idle_prev = NULL;
+    worker->idle_next = group->idle;
+    if (group->idle)
+        group->idle->idle_prev = worker;
+    group->idle = worker;
+    group->idle_count++;
+    worker->idle = true;
+}
+
+static void remove_idle(struct ss_worker *worker)
+{
+    struct ss_group *group = worker->group;
+    *(worker->idle_prev ? &worker->idle_prev->idle_next : &group->idle) = worker->idle_next;
+    if (worker->idle_next)
+        worker->idle_next->idle_prev = worker->idle_prev;
+    group->idle_count--;
+    worker->idle = false;
+}
+
+// ---- waking ----
+
+struct ss_worker *ss_summon(struct ss_group *group)
+{
+    struct ss_worker *worker = group->idle;
+    if (!worker)
+        return NULL;
+    remove_idle(worker);
+    worker->summoned = true;
+    group->waking++;
+    store_release(&worker->park, SS_PARK_AWAKE);
+    fetch_add_relaxed(&ss.stats.wakes, 1);
+    ss_group_refresh(group);
+    return worker;
+}
+
+struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
+{
+    *cover = SS_COVERED;
+    if (group->waking)
+        return NULL;
+    bool room = ss_group_busy(group) < ss_group_limit(group);
+    if (room && group->idle)
+        return ss_summon(group);
+    *cover = SS_WATCH;
+    if (group->workers == 0) {
+        *cover = SS_NOBODY;
+    } else if (room && !group->owner && group->workers < ss.max_threads && !group->spawn_requested) {
+        group->spawn_requested = true;
+        *cover = SS_KICK;
+    }
+    return NULL;
+}
+
+void ss_unpark(struct ss_worker *worker)
+{
+    ss_os.futex_wake(&worker->park, 1);
+}
+
+void ss_unpark_list(struct ss_worker *list)
+{
+    while (list) {
+        struct ss_worker *worker = list;
+        list = worker->idle_next; // before the wake: it parks again with this link
+        ss_unpark(worker);
+    }
+}
+
+// There is no worker at all. Any thread may create a shared one, which then takes the traits it should have;
+// only where the caller could not pass those on does the balancer do it.
+static int nobody(struct ss_group *group)
+{
+    if (group->owner)
+        return ss_group_fill(group);
+    int err = ss_start_balancer();
+    struct ss_traits mine;
+    ss_os.thread_traits(&mine);
+    bool same = memcmp(&mine, &ss.traits, sizeof mine) == 0;
+    bool privileged = ss.traits.policy != SCHED_OTHER || ss.traits.nice < mine.nice;
+    return !err && !same && privileged ? ss_request_worker() : ss_create_worker(group);
+}
+
+int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover cover)
+{
+    if (wake)
+        ss_unpark(wake);
+    else
+        fetch_add_relaxed(&ss.stats.wakes_saved, 1);
+    switch (cover) {
+    case SS_COVERED:
+        return 0;
+    case SS_WATCH:
+        ss_watch();
+        return 0;
+    case SS_KICK:
+        ss_kick_balancer();
+        return 0;
+    case SS_NOBODY:
+        return nobody(group);
+    }
+    return 0;
+}
+
+// ---- standing ----
+
+static void count_standing(struct ss_worker *worker, enum ss_standing standing, int change)
+{
+    struct ss_group *group = worker->group;
+    if (standing == SS_HOG)
+        group->hogs += (unsigned)change;
+    if (standing == SS_BLOCKED) {
+        group->blocked += (unsigned)change;
+        ss_queue_count_blocked(worker->job_queue, change);
+    }
+}
+
+void ss_set_standing(struct ss_worker *worker, enum ss_standing standing)
+{
+    count_standing(worker, load_relaxed(&worker->standing), -1);
+    count_standing(worker, standing, 1);
+    store_relaxed(&worker->standing, standing);
+    ss_group_refresh(worker->group);
+}
+
+// ---- a worker's life ----
+
+// Parked shared workers that are kept without a time limit.
+static unsigned idle_kept(void)
+{
+    unsigned kept = 2 * ss.cpus > 4 ? 2 * ss.cpus : 4;
+    return ss.max_idle < kept ? ss.max_idle : kept;
+}
+
+// ss.lock held; the worker is on no list but that of all workers.
+static void leave_group(struct ss_worker *worker)
+{
+    struct ss_group *group = worker->group;
+    group->workers--;
+    if (group->dissolved && group->workers == 0)
+        remove_group(group);
+    else
+        ss_group_refresh(group);
+}
+
+// From a dedicated group into the shared one, if it is welcome there; else it is to end. True if it stays.
+static bool move_to_shared(struct ss_worker *worker)
+{
+    leave_group(worker);
+    worker->group = &ss.shared;
+    ss.shared.workers++;
+    if (worker->own_traits || ss.shared.workers > idle_kept())
+        worker->exit = true;
+    ss_group_refresh(&ss.shared);
+    return !worker->exit;
+}
+
+struct ss_worker *ss_group_shrink(struct ss_group *group)
+{
+    struct ss_worker *leaving = NULL;
+    if (group->dissolved && group->workers == 0)
+        remove_group(group);
+    while (group->idle && group->workers > group->wanted) {
+        struct ss_worker *worker = group->idle;
+        remove_idle(worker);
+        smolscale_queue *queue = group->owner;
+        if (move_to_shared(worker)) {
+            add_idle(worker); // asleep as it is
+        } else {
+            store_release(&worker->park, SS_PARK_AWAKE);
+            worker->idle_next = leaving;
+            leaving = worker;
+        }
+        fetch_sub_acq_rel(&queue->refs, 1); // never the last: the caller holds one
+    }
+    ss_group_refresh(&ss.shared);
+    return leaving;
+}
+
+static void unlink_worker(struct ss_worker *worker)
+{
+    *worker->prev_link = worker->next;
+    if (worker->next)
+        worker->next->prev_link = worker->prev_link;
+}
+
+// How long the worker that is parking may sleep; 0: not at all.
+static uint64_t idle_time(const struct ss_group *group)
+{
+    if (group->owner)
+        return SS_FOREVER;
+    if (group->idle_count > ss.max_idle) // itself included
+        return 0;
+    if (ss.idle_timeout)
+        return ss.idle_timeout;
+    return group->workers > idle_kept() ? SURPLUS_IDLE_NS : SS_FOREVER;
+}
+
+// Time is up for a parked worker: does it end? ss.lock held.
+static bool retires(const struct ss_worker *worker)
+{
+    return worker->idle && idle_time(worker->group) != SS_FOREVER;
+}
+
+// ss.lock held on entry and exit. Returns when somebody has woken the worker, or has set worker->exit.
+static void park(struct ss_worker *worker)
+{
+    add_idle(worker);
+    store_relaxed(&worker->park, SS_PARK_PARKED);
+    ss_group_refresh(worker->group);
+    uint64_t timeout = idle_time(worker->group);
+    ss_unlock(&ss.lock);
+    // Every return of the wait is safe: PARKED changes only under ss.lock by who takes the worker off the list.
+    while (load_acquire(&worker->park) == SS_PARK_PARKED) {
+        if (timeout != 0 && ss_os.futex_wait(&worker->park, SS_PARK_PARKED, timeout))
+            continue;
+        ss_lock(&ss.lock);
+        if (retires(worker)) {
+            remove_idle(worker);
+            worker->exit = true;
+            return;
+        }
+        timeout = worker->idle ? idle_time(worker->group) : SS_FOREVER;
+        ss_unlock(&ss.lock);
+    }
+    ss_lock(&ss.lock);
+}
+
+// A dedicated worker that its group no longer wants. ss.lock held; returns the queue to unref, or NULL.
+static smolscale_queue *leave_if_unwanted(struct ss_worker *worker)
+{
+    struct ss_group *group = worker->group;
+    if (!group->owner || group->workers <= group->wanted)
+        return NULL;
+    smolscale_queue *queue = group->owner;
+    move_to_shared(worker);
+    return queue;
+}
+
+static void arrive(struct ss_worker *worker)
+{
+    worker->summoned = false;
+    worker->group->waking--;
+    ss_group_refresh(worker->group);
+}
+
+// What the worker runs next; NULL: it ends. Sleeps while there is nothing.
+static struct ss_runnable *next(struct ss_worker *worker)
+{
+    smolscale_queue *served = worker->queue; // its reference goes when no lock is held
+    struct ss_runnable *runnable = NULL;
+    struct ss_worker *wake = NULL;
+    enum ss_cover cover = SS_COVERED;
+
+    ss_lock(&ss.lock);
+    worker->queue = NULL;
+    for (;;) {
+        bool arrived = worker->summoned;
+        if (arrived)
+            arrive(worker);
+        smolscale_queue *left = leave_if_unwanted(worker);
+        if (left) {
+            ss_unlock(&ss.lock);
+            ss_queue_unref(left);
+            ss_lock(&ss.lock);
+        }
+        if (worker->exit)
+            break;
+        struct ss_group *group = worker->group;
+        bool surplus = !arrived && !group->owner && ss_group_busy(group) > ss_group_limit(group);
+        if (!surplus)
+            runnable = pop(group);
+        if (runnable) {
+            worker->queue = runnable->queue;
+            if (arrived && ss_group_hunger(group))
+                wake = ss_recruit(group, &cover);
+            break;
+        }
+        bool leaves_work = surplus && ss_group_hunger(group);
+        if (served || leaves_work) {
+            ss_unlock(&ss.lock);
+            if (served)
+                ss_queue_unref(served);
+            if (leaves_work)
+                ss_watch();
+            ss_lock(&ss.lock);
+            served = NULL;
+            // Look again: it was published while the lock was free.
+            if (!leaves_work && (worker->summoned || worker->exit || group->head || group->dissolved))
+                continue;
+        }
+        park(worker);
+    }
+    if (worker->exit && !runnable) {
+        leave_group(worker);
+        unlink_worker(worker);
+    }
+    ss_unlock(&ss.lock);
+    if (served)
+        ss_queue_unref(served);
+    ss_follow_up(worker->group, wake, cover);
+    return runnable;
+}
+
+static pthread_key_t death_key;
+static pthread_once_t death_key_once = PTHREAD_ONCE_INIT;
+
+static void recycle(struct ss_worker *worker)
+{
+    ss_self = NULL;
+    fetch_add_relaxed(&ss.stats.workers_retired, 1);
+    atomic_fetch_sub_explicit(&ss.stats.workers, 1, memory_order_relaxed);
+    ss_lock(&ss.lock);
+    worker->next = ss.free_workers;
+    ss.free_workers = worker;
+    ss_unlock(&ss.lock);
+}
+
+// The destructor of the thread's key: reached with the key set only when a job ended its thread
+// (pthread_exit, cancellation). The job counts as run; what hangs on the worker is settled.
+static void on_thread_death(void *arg)
+{
+    struct ss_worker *worker = arg;
+    if (worker->generation != ss.generation)
+        return;
+    ss_queue_abandon(worker);
+    ss_lock(&ss.lock);
+    smolscale_queue *queue = worker->queue;
+    worker->queue = NULL;
+    struct ss_group *group = worker->group;
+    leave_group(worker);
+    unlink_worker(worker);
+    bool refill = !group->owner && ss_group_hunger(group);
+    ss_unlock(&ss.lock);
+    smolscale_queue *owner = group->owner;
+    if (queue)
+        ss_queue_unref(queue);
+    if (owner) {
+        ss_group_fill(group); // a dedicated thread is replaced, as far as that is possible here
+        ss_queue_unref(owner);
+    }
+    if (refill) {
+        ss_lock(&ss.lock);
+        ss.shared.spawn_requested = true;
+        ss_unlock(&ss.lock);
+        ss_kick_balancer();
+    }
+    recycle(worker);
+}
+
+static void make_death_key(void)
+{
+    pthread_key_create(&death_key, on_thread_death);
+}
+
+static void *worker_main(void *arg)
+{
+    struct ss_worker *worker = arg;
+    ss_self = worker;
+    pthread_setspecific(death_key, worker);
+    if (!worker->own_traits)
+        ss_os.set_thread_traits(&ss.traits);
+    store_release(&worker->tid, gettid());
+    for (struct ss_runnable *runnable; (runnable = next(worker));) {
+        count_owned(&worker->progress);
+        runnable->run(runnable, worker);
+    }
+    pthread_setspecific(death_key, NULL);
+    recycle(worker);
+    return NULL;
+}
+
+// ---- creating workers ----
+
+// ss.lock held. Worker structures are never given back to the allocator: a waker may still touch `park` of one
+// that has ended, at worst waking its next user for nothing.
+static struct ss_worker *new_worker(struct ss_group *group)
+{
+    struct ss_worker *worker = ss.free_workers;
+    if (worker)
+        ss.free_workers = worker->next;
+    else
+        worker = aligned_alloc(SS_CACHE_LINE, sizeof *worker);
+    if (!worker)
+        return NULL;
+    memset(worker, 0, sizeof *worker);
+    worker->group = group;
+    worker->generation = ss.generation;
+    worker->summoned = true; // so that what is pushed from now on counts on it
+    group->workers++;
+    group->waking++;
+    worker->next = ss.workers;
+    worker->prev_link = &ss.workers;
+    if (ss.workers)
+        ss.workers->prev_link = &worker->next;
+    ss.workers = worker;
+    ss_group_refresh(group);
+    return worker;
+}
+
+static void count_created(void)
+{
+    fetch_add_relaxed(&ss.stats.workers_created, 1);
+    unsigned now = fetch_add_relaxed(&ss.stats.workers, 1) + 1;
+    unsigned peak = load_relaxed(&ss.stats.workers_peak);
+    while (now > peak && !atomic_compare_exchange_weak(&ss.stats.workers_peak, &peak, now))
+        ;
+}
+
+int ss_create_worker(struct ss_group *group)
+{
+    pthread_once(&death_key_once, make_death_key);
+    ss_lock(&ss.lock);
+    struct ss_worker *worker = new_worker(group);
+    ss_unlock(&ss.lock);
+    int err = worker ? 0 : -ENOMEM;
+    if (worker) {
+        worker->own_traits = group->owner != NULL;
+        if (group->owner)
+            fetch_add_relaxed(&group->owner->refs, 1);
+        count_created();
+        err = ss_os.thread_create(worker_main, worker);
+    }
+    if (!err)
+        return 0;
+    fetch_add_relaxed(&ss.stats.create_failures, 1);
+    if (!worker)
+        return err;
+    atomic_fetch_sub_explicit(&ss.stats.workers_created, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&ss.stats.workers, 1, memory_order_relaxed);
+    ss_lock(&ss.lock);
+    arrive(worker); // it never will
+    group->workers--;
+    ss_group_refresh(group);
+    unlink_worker(worker);
+    worker->next = ss.free_workers;
+    ss.free_workers = worker;
+    bool hungry = ss_group_hunger(group) > 0;
+    ss_unlock(&ss.lock);
+    if (group->owner)
+        fetch_sub_acq_rel(&group->owner->refs, 1);
+    if (hungry)
+        ss_watch(); // who counted on it
+    return err;
+}
+
+// Shared workers that sleep serve a dedicated queue if they would have inherited the same.
+static void adopt(struct ss_group *group)
+{
+    struct ss_traits mine;
+    ss_os.thread_traits(&mine);
+    if (memcmp(&mine, &ss.traits, sizeof mine) != 0)
+        return;
+    ss_lock(&ss.lock);
+    while (group->workers < group->wanted && ss.shared.idle) {
+        struct ss_worker *worker = ss.shared.idle;
+        remove_idle(worker);
+        ss.shared.workers--;
+        worker->group = group;
+        group->workers++;
+        fetch_add_relaxed(&group->owner->refs, 1);
+        add_idle(worker);
+    }
+    ss_group_refresh(&ss.shared);
+    ss_group_refresh(group);
+    ss_unlock(&ss.lock);
+}
+
+int ss_group_fill(struct ss_group *group)
+{
+    adopt(group);
+    int err = 0;
+    for (;;) {
+        ss_lock(&ss.lock);
+        bool full = group->workers >= group->wanted;
+        ss_unlock(&ss.lock);
+        if (full || err)
+            return err;
+        err = ss_create_worker(group);
+    }
+}
+
+// ---- limits on sleeping workers ----
+
+// Takes parked shared workers off the list, the coldest first, until `kept` are left. ss.lock held.
+static struct ss_worker *dismiss(unsigned kept, bool to_end)
+{
+    struct ss_worker *list = NULL, *coldest = ss.shared.idle;
+    while (coldest && coldest->idle_next)
+        coldest = coldest->idle_next;
+    while (coldest && ss.shared.idle_count > kept) {
+        struct ss_worker *worker = coldest;
+        coldest = worker->idle_prev;
+        remove_idle(worker);
+        worker->exit = to_end;
+        store_release(&worker->park, SS_PARK_AWAKE);
+        worker->idle_next = list;
+        list = worker;
+    }
+    ss_group_refresh(&ss.shared);
+    return list;
+}
+
+static void dismiss_and_wake(unsigned kept, bool to_end)
+{
+    ss_lock(&ss.lock);
+    struct ss_worker *list = dismiss(kept, to_end);
+    ss_unlock(&ss.lock);
+    ss_unpark_list(list);
+}
+
+void smolscale_set_max_idle(unsigned max_idle)
+{
+    ss_start();
+    ss_lock(&ss.lock);
+    ss.max_idle = max_idle;
+    ss_unlock(&ss.lock);
+    dismiss_and_wake(max_idle, true);
+}
+
+void smolscale_retire_idle(void)
+{
+    ss_start();
+    dismiss_and_wake(0, true);
+}
+
+void smolscale_set_idle_timeout(uint64_t timeout_ns)
+{
+    ss_start();
+    ss_lock(&ss.lock);
+    ss.idle_timeout = timeout_ns;
+    ss_unlock(&ss.lock);
+    dismiss_and_wake(0, false); // they park again, with the new limit
+}
+
+unsigned smolscale_idle_workers(void)
+{
+    ss_start();
+    ss_lock(&ss.lock);
+    unsigned idle = ss.shared.idle_count;
+    ss_unlock(&ss.lock);
+    return idle;
+}
+
+bool smolscale_in_worker(void)
+{
+    return ss_self != NULL;
+}
+
+void ss_worker_adopt_after_fork(struct ss_worker *worker)
+{
+    smolscale_queue *none = NULL;
+    worker->queue = worker->job_queue = none;
+    store_relaxed(&worker->batch_next, UINT32_MAX / 2); // what it has not started belongs to the parent
+    store_relaxed(&worker->batch_end, 0);
+    store_relaxed(&worker->standing, SS_RUNNING);
+    store_relaxed(&worker->park, SS_PARK_AWAKE);
+    store_relaxed(&worker->tid, gettid());
+    worker->idle = worker->summoned = worker->exit = false;
+    worker->own_traits = false;
+    worker->blocking_depth = 0;
+    worker->generation = ss.generation;
+    worker->group = &ss.shared;
+    worker->next = NULL;
+    worker->prev_link = &ss.workers;
+    ss.workers = worker;
+    ss.shared.workers = 1;
+    store_relaxed(&ss.stats.workers, 1);
+    ss_group_refresh(&ss.shared);
+}
