@@ -27,6 +27,9 @@
 #define TICK_MAX_STILL (4 * SS_NS_PER_MS) // while work waits and nothing changes
 #define QUIET_TICKS 2                     // without work to watch, before it parks
 
+#define BLOCKED_LOOK_EVERY 8 // ticks
+#define GROWTH_MEMORY 4      // ticks for which workers that were added and blocked allow for more
+
 #define HOG_NS (20 * SS_NS_PER_MS)
 
 // Rule 3: how long a queue may stand. Quick for the first two added workers, so that a handful of jobs that wait
@@ -45,6 +48,7 @@ struct look {
     bool moved;       // some worker has started something since the last tick
     bool suspicious;  // some worker used little CPU: may be blocked at the next tick
     bool acted;       // workers were added
+    unsigned blocked; // workers found newly blocked
     uint64_t deadline; // of rule 3, the earliest
 };
 
@@ -121,11 +125,8 @@ static void set_standing(struct ss_worker *worker, enum ss_standing standing)
     ss_unlock(&ss.lock);
     if (there && standing != SS_RUNNING && ss_recall_batch(queue, worker))
         fetch_add_relaxed(&ss.stats.takebacks, 1);
-    enum ss_cover cover;
-    struct ss_worker *wake = ss_queue_offer(queue, &cover);
-    struct ss_group *group = queue->group;
+    ss_queue_list(queue);
     ss_unlock(queue->lock);
-    ss_follow_up(group, wake, cover);
     ss_queue_unref(queue);
 }
 
@@ -155,12 +156,15 @@ static enum ss_standing judge(struct look *look, struct ss_worker *worker)
 
 static void examine(struct look *look)
 {
+    unsigned ticks = (unsigned)load_relaxed(&ss.stats.ticks);
     for (unsigned i = 0; i < suspect_count; i++) {
         struct ss_worker *worker = suspects[i];
         bool still = worker->seen_since < look->now;
         enum ss_standing was = (enum ss_standing)load_relaxed(&worker->standing), is = was;
-        if (look->backlog)
+        // Those known to be blocked are many when there are many, and change seldom.
+        if (look->backlog && (was != SS_BLOCKED || (i + ticks) % BLOCKED_LOOK_EVERY == 0))
             is = judge(look, worker);
+        look->blocked += is == SS_BLOCKED && was != SS_BLOCKED;
         if (is != was && still)
             set_standing(worker, is);
         else if (still && ss_unclaimed(worker) > 0)
@@ -190,10 +194,11 @@ static unsigned summon(struct ss_group *group, unsigned count, struct ss_worker 
 static unsigned compensate(struct look *look, struct ss_group *group, struct ss_worker **list)
 {
     unsigned hunger = ss_group_hunger(group), busy = ss_group_busy(group), limit = ss_group_limit(group);
-    if (hunger == 0 || busy >= limit) {
+    group->growth_age = look->blocked ? 0 : group->growth_age + 1;
+    if (hunger == 0 || group->growth_age >= GROWTH_MEMORY)
         group->growth = 0;
+    if (hunger == 0 || busy >= limit)
         return 0;
-    }
     unsigned missing = limit - busy, count = group->growth * 2 > missing ? group->growth * 2 : missing;
     count = count < hunger ? count : hunger;
     group->growth = count;
@@ -242,7 +247,8 @@ static unsigned unstall(struct look *look, struct ss_group *group, struct ss_wor
     ss_inject_first(group, runnable);
     fetch_add_relaxed(&ss.stats.compensations, 1);
     look->acted = true;
-    return summon(group, 1, list);
+    unsigned extra = group->workers - group->idle_count - group->blocked - ss.cpus;
+    return summon(group, extra == 1 ? 2 : 1, list);
 }
 
 // A pusher found fewer workers than CPUs. ss.lock held.

@@ -55,7 +55,8 @@ struct ss_group {
     unsigned blocked;               // workers known to be asleep in a job
     unsigned hogs;                  // workers known to have computed on one job for long
     unsigned waking;                // woken or created, and not yet arrived
-    unsigned growth;                // workers added when the balancer last compensated
+    unsigned growth;                // workers added when the balancer last compensated, if they block
+    unsigned growth_age;            // ticks since a worker was last found blocked
     _Atomic bool can_recruit;       // hint: ss_recruit() would find somebody
     _Atomic bool surplus;           // hint: a worker that finishes a job should leave
     bool spawn_requested;           // the balancer was asked to create a worker
@@ -126,7 +127,9 @@ struct smolscale_queue {
     struct ss_worker *batchers; // workers that hold a batch of more than one, the oldest first
     struct ss_worker *batchers_tail;
     struct ss_worker *napper;
-    unsigned nap_penalty, nap_skip; // see "Naps" in queue.c
+    uint64_t dry_since;      // when a worker left it last, ns
+    bool steady;             // jobs keep coming; with the next two: see "Naps" in queue.c
+    unsigned nap_penalty, nap_skip;
     uint64_t mean;           // of recent jobs' duration, ns * 256; 0: not known
     _Atomic uint32_t idle_word; // futex word of the waiters: counts the times it became idle
 
@@ -301,6 +304,9 @@ bool ss_recall_batch(smolscale_queue *queue, struct ss_worker *worker);
 // Sees to it that a queue that may start more jobs is in the injection queue, and likewise its family.
 // Queue's lock held. Returns a worker to unpark, or NULL.
 struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover);
+
+// The same without waking anybody, for the balancer, who counts for himself.
+void ss_queue_list(smolscale_queue *queue);
 
 // May another of its jobs start? Queue's lock held.
 bool ss_queue_may_start(const smolscale_queue *queue);

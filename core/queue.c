@@ -34,7 +34,7 @@
 
 #define NAP_NS 50000u
 #define NAP_JOB_NS 2000u   // naps are for jobs below this
-#define NAP_MIN_JOBS 32u   // served without a pause, to show that they keep coming
+#define NAP_GAP_NS 50000u  // they keep coming when the queue was empty for less than this before
 #define NAP_PENALTY_MAX 1024u
 
 #define MEAN_SHIFT 8 // queue->mean is in ns << MEAN_SHIFT
@@ -171,18 +171,32 @@ static unsigned take(smolscale_queue *queue, struct ss_worker *worker)
 
 // ---- calling workers ----
 
+static bool wants_worker(const smolscale_queue *queue)
+{
+    return load_relaxed(&queue->pending) > 0 && ss_queue_may_start(queue);
+}
+
+// ss.lock held.
+static void list(smolscale_queue *queue)
+{
+    if (queue->listed)
+        return;
+    queue->listed = true;
+    fetch_add_relaxed(&queue->refs, 1);
+    ss_inject(queue->group, &queue->runnable);
+}
+
 // Lists the queue if it may start a job, and decides whether somebody is woken for it: when nobody serves it,
 // when its jobs are unknown, or when what is queued would keep those who serve it for longer than a wake-up
 // costs.
 static struct ss_worker *call_worker(smolscale_queue *queue, enum ss_cover *cover)
 {
-    if (load_relaxed(&queue->pending) == 0 || !ss_queue_may_start(queue)) {
+    if (!wants_worker(queue)) {
         *cover = SS_COVERED; // by whoever leaves the queue: it offers it again
-        if (queue->flags & SMOLSCALE_QUEUE_ELASTIC)
+        if ((queue->flags & SMOLSCALE_QUEUE_ELASTIC) && load_relaxed(&queue->pending) > 0)
             *cover = SS_WATCH; // those who serve it may be asleep, which only the balancer sees
         return NULL;
     }
-    struct ss_group *group = queue->group;
     bool needed = queue->active == 0 || queue->mean == 0 ||
                   expected_ns(queue) > (uint64_t)SS_WAKE_COST_NS * queue->active;
     if (queue->napper && !needed && queue->listed) {
@@ -190,23 +204,29 @@ static struct ss_worker *call_worker(smolscale_queue *queue, enum ss_cover *cove
         return NULL;
     }
     // The hint may be wrong for a moment; then the balancer, who is awake, makes up for it.
-    if (queue->listed && (!needed || (queue->active && !load_relaxed(&group->can_recruit)))) {
+    if (queue->listed && (!needed || (queue->active && !load_relaxed(&queue->group->can_recruit)))) {
         *cover = SS_WATCH;
         return NULL;
     }
     struct ss_worker *wake = NULL;
     ss_lock(&ss.lock);
-    if (!queue->listed) {
-        queue->listed = true;
-        fetch_add_relaxed(&queue->refs, 1);
-        ss_inject(group, &queue->runnable);
-    }
+    list(queue);
     if (needed)
-        wake = ss_recruit(group, cover);
+        wake = ss_recruit(queue->group, cover);
     else
         *cover = queue->napper ? SS_COVERED : SS_WATCH;
     ss_unlock(&ss.lock);
     return wake;
+}
+
+void ss_queue_list(smolscale_queue *queue)
+{
+    smolscale_queue *head = family_head(queue);
+    ss_lock(&ss.lock);
+    for (smolscale_queue *member = head; member; member = member == head ? head->children : member->sibling)
+        if (wants_worker(member))
+            list(member);
+    ss_unlock(&ss.lock);
 }
 
 struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover)
@@ -368,10 +388,9 @@ static void end_nap(smolscale_queue *queue)
     ss_os.futex_wake(&napper->park, 1);
 }
 
-static bool nap_pays(smolscale_queue *queue, unsigned served)
+static bool nap_pays(smolscale_queue *queue)
 {
-    if (queue->napper || queue->closed || queue->waiters || served < NAP_MIN_JOBS ||
-        queue->mean > (uint64_t)NAP_JOB_NS << MEAN_SHIFT || above_limit(queue))
+    if (queue->napper || queue->closed || queue->waiters || !queue->steady || queue->mean > (uint64_t)NAP_JOB_NS << MEAN_SHIFT || above_limit(queue))
         return false;
     if (queue->nap_skip) {
         queue->nap_skip--;
@@ -400,13 +419,13 @@ static void nap(smolscale_queue *queue, struct ss_worker *worker)
 }
 
 // After a batch, with the lock held: does the worker stay with the queue?
-static bool stays(smolscale_queue *queue, struct ss_worker *worker, unsigned served)
+static bool stays(smolscale_queue *queue, struct ss_worker *worker)
 {
     struct ss_group *group = queue->group;
     bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0);
     if (others_wait || load_relaxed(&group->surplus) || above_limit(queue))
         return false; // each queue gets its turn
-    if (load_relaxed(&queue->pending) == 0 && nap_pays(queue, served))
+    if (load_relaxed(&queue->pending) == 0 && nap_pays(queue))
         nap(queue, worker);
     return load_relaxed(&queue->pending) > 0 && !above_limit(queue);
 }
@@ -437,7 +456,7 @@ static void end_batch(smolscale_queue *queue, struct ss_worker *worker)
 static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
 {
     smolscale_queue *queue = runnable->queue;
-    unsigned served = 0, generation = ss.generation;
+    unsigned generation = ss.generation;
     set_thread_name(worker, queue);
     ss_lock(queue->lock);
     queue->listed = false;
@@ -448,6 +467,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
     count_active(queue, 1);
     worker->job_queue = queue;
     worker->batch_start = ss_os.now();
+    queue->steady = worker->batch_start - queue->dry_since < NAP_GAP_NS;
     do {
         unsigned n = take(queue, worker);
         enum ss_cover cover;
@@ -464,8 +484,8 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         fetch_add_relaxed(&ss.stats.jobs, jobs);
         resume(worker);
         worker->batch_start = end;
-        served += jobs;
-    } while (stays(queue, worker, served));
+    } while (stays(queue, worker));
+    queue->dry_since = worker->batch_start;
     worker->job_queue = NULL;
     count_active(queue, -1);
     unlock_and_follow_up(queue);
