@@ -256,6 +256,23 @@ def execute(command, *, env, cwd, timeout, user=None, log=None, watch=None):
     return Finished(None if late.is_set() else process.returncode, wall, usage, output)
 
 
+def read_stats(path):
+    """The `name value` lines that the library leaves in the file named by SMOLSCALE_STATS. Every
+    process of a run appends its own: counters add up, of a peak the highest counts."""
+    stats = {}
+    if os.path.exists(path):
+        with open(path) as file:
+            for line in file:
+                words = line.split()
+                if len(words) != 2 or not words[1].lstrip("-").isdigit():
+                    continue
+                before = stats.get(words[0], 0)
+                value = int(words[1])
+                stats[words[0]] = max(before, value) if words[0].endswith("_peak") \
+                    else before + value
+    return stats
+
+
 TAP_LINE = re.compile(r"^\s*(not ok|ok)\b(.*)$")
 
 

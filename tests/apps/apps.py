@@ -48,18 +48,6 @@ def hash_files(paths):
     return total.hexdigest()
 
 
-def read_stats(path):
-    """The `name value` lines that the library leaves in the file named by SMOLSCALE_STATS."""
-    stats = {}
-    if os.path.exists(path):
-        with open(path) as file:
-            for line in file:
-                words = line.split()
-                if len(words) == 2 and words[1].lstrip("-").isdigit():
-                    stats[words[0]] = int(words[1])
-    return stats
-
-
 def run_once(app, preload, log=None, watch=None):
     with harness.Sandbox() as box:
         stats = box.path("tmp/stats")
@@ -70,7 +58,7 @@ def run_once(app, preload, log=None, watch=None):
         finished = harness.execute(app.command(box), env=env, cwd=box.path("cwd"), user=box.user,
                                    timeout=app.limit, log=log, watch=watch)
         digest = app.digest(box, finished.output) if finished.status == 0 else None
-        return Run(finished, digest, read_stats(stats))
+        return Run(finished, digest, harness.read_stats(stats))
 
 
 def median_line(name, runs):

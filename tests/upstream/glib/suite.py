@@ -50,8 +50,10 @@ def all_tests():
 
 
 def pool_tests():
+    """{test: the thread-pool functions that it calls}"""
     with open(os.path.join(HERE, "pool-tests.txt")) as file:
-        return [line.split()[0] for line in file if line.strip() and not line.startswith("#")]
+        lines = [line.split() for line in file if line.strip() and not line.startswith("#")]
+    return {words[0]: words[1:] for words in lines}
 
 
 def glib_version():
@@ -78,8 +80,9 @@ def read_reference():
 
 
 class Outcome:
-    def __init__(self, name, finished, tap):
+    def __init__(self, name, finished, tap, stats):
         self.name = name
+        self.jobs = stats.get("jobs", 0)  # that ran on smolscale
         self.ok, self.skipped, self.bad = harness.tap_counts(finished.output) if tap else (0, 0, 0)
         self.wall = finished.wall
         self.good = finished.status == 0 and self.bad == 0
@@ -105,9 +108,11 @@ def run_test(name, preload, log, extra_env=None):
         value = preload.value(env.pop("LD_PRELOAD", ""))
         if value:
             inner = ["env", f"LD_PRELOAD={value}"] + inner
+        stats = box.path("tmp/smolscale-stats")
+        env["SMOLSCALE_STATS"] = stats
         finished = harness.execute(["dbus-run-session", "--"] + inner, env=env,
                                    cwd=box.path("cwd"), timeout=LIMIT, user=box.user, log=log)
-    return Outcome(name, finished, tap)
+        return Outcome(name, finished, tap, harness.read_stats(stats))
 
 
 def slowest_first(names):
@@ -130,7 +135,10 @@ def judge(outcome, reference, nothing, logs, tally):
     log = os.path.join(logs, outcome.name + ".log")
     wanted = reference.get(outcome.name)
     counted = (outcome.ok, outcome.skipped)
-    note = f"{outcome.ok} subtests, {outcome.wall:.1f} s"
+    note = f"{outcome.ok} subtests, {outcome.wall:.1f} s, {outcome.jobs} jobs"
+    if "g_thread_pool_push" in pool_tests().get(outcome.name, []) and outcome.jobs == 0:
+        tally.fail(outcome.name, "no job ran on smolscale: the preload did not take effect", log)
+        return
     if outcome.good and counted == wanted:
         tally.ok(outcome.name, note)
         return
@@ -198,7 +206,7 @@ def main():
     if not options.native and not options.build:
         parser.error("which build folder?")
 
-    names = options.only or (all_tests() if options.full else pool_tests())
+    names = options.only or (all_tests() if options.full else list(pool_tests()))
     logs = options.logs or (os.path.join(options.build, "logs", "upstream-glib")
                             if options.build else tempfile.mkdtemp(prefix="smolscale-glib-"))
     os.makedirs(logs, exist_ok=True)
