@@ -21,8 +21,8 @@ A suite.toml names the program, the sides and the rows:
   first_rounds = 1                      # rounds of the first side, where it is very slow
   targets = { wall = { at_least = 50, aim = 25 }, cpu = { at_least = 80, aim = 37 } }
 
-A target is a number in the figure's unit, or a ratio to the first side ("at_least_ratio",
-"aim_ratio"). With "higher = true" more is better. Absolute times mean little on a shared machine:
+A target is a number in the figure's unit, a ratio to the first side ("at_least_ratio",
+"aim_ratio") or a distance from it ("at_least_more"). With "higher = true" more is better. Absolute times mean little on a shared machine:
 the sides are interleaved, so that what disturbs one disturbs all, and the ratio is what counts.
 """
 
@@ -76,6 +76,9 @@ def check(target, value, first):
     if "at_least_ratio" in target and first is not None:
         bound = target["at_least_ratio"] * first
         text = f"{target['at_least_ratio']:g} x"
+    if "at_least_more" in target and first is not None:
+        bound = target["at_least_more"] + first
+        text = f"+ {target['at_least_more']:g}"
     if bound is None:
         return "", None
     if target.get("higher"):
@@ -129,7 +132,7 @@ def main():
     parser.add_argument("--limit", type=int, default=120, help="seconds one run may take (120)")
     parser.add_argument("--json", help="where the raw figures go")
     parser.add_argument("--list", action="store_true", help="name the rows and end")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
 
     with open(os.path.join(HERE, options.suite, "suite.toml"), "rb") as file:
         suite = tomllib.load(file)
