@@ -118,7 +118,7 @@ static void set_standing(struct ss_worker *worker, enum ss_standing standing)
         return;
     ss_lock(queue->lock);
     ss_lock(&ss.lock);
-    bool there = worker->queue == queue && worker->job_queue == queue &&
+    bool there = worker->queue == queue && load_relaxed(&worker->job_queue) == queue &&
                  load_relaxed(&worker->progress) == worker->seen_progress;
     if (there)
         ss_set_standing(worker, standing);

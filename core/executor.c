@@ -118,7 +118,6 @@ static void start_locked(void)
     ss.cpus = workers > 0 ? (unsigned)workers : ss_os.cpu_count();
     ss.max_threads = (unsigned)ss_option(SS_OPTION_MAX_THREADS);
     ss.max_idle = SMOLSCALE_UNLIMITED;
-    ss_os.thread_traits(&ss.traits);
     ss_group_init(&ss.shared, NULL);
     if (!registered) {
         registered = true;
@@ -136,14 +135,23 @@ void ss_start_slow(void)
 {
     int saved_errno = errno;
     ss_lock(&ss.lock);
-    bool first = !load_relaxed(&ss.started);
-    if (first)
+    if (!load_relaxed(&ss.started))
         start_locked();
     ss_unlock(&ss.lock);
-    // Workers take after the first user. Where others could not pass that on, the balancer must be its child.
+    errno = saved_errno;
+}
+
+void ss_take_traits(void)
+{
+    ss_lock(&ss.lock);
+    bool first = !ss.has_traits;
+    if (first)
+        ss_os.thread_traits(&ss.traits);
+    ss.has_traits = true;
+    ss_unlock(&ss.lock);
+    // Where other threads could not pass them on, the balancer must be the child of this one.
     if (first && (ss.traits.policy != SCHED_OTHER || ss.traits.nice < 0))
         ss_start_balancer();
-    errno = saved_errno;
 }
 
 unsigned smolscale_cpus(void)

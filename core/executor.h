@@ -50,6 +50,7 @@ struct ss_group {
     _Atomic unsigned injected;      // its length; read without the lock as a hint
     struct ss_worker *idle;         // parked workers, the last to park first
     unsigned idle_count;
+    unsigned untimed;               // of these, how many sleep without a time limit
     unsigned workers;               // all; those in creation included
     unsigned wanted;                // dedicated: how many there should be
     unsigned blocked;               // workers known to be asleep in a job
@@ -74,10 +75,12 @@ struct ss_worker {
     // ---- what it serves, and its sleep
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t park; // futex word, enum ss_park
     smolscale_queue *queue;     // popped last, with a reference; written by the owner under ss.lock
-    smolscale_queue *job_queue; // the same while counted in its `active`; written by the owner under its lock
+    _Atomic(smolscale_queue *) job_queue; // the same while counted in its `active`; written by the owner
+                                          // under the queue's lock
     struct ss_group *group;     // ss.lock
     struct ss_worker *idle_next, *idle_prev; // in group->idle, while parked
     bool idle;                  // is in group->idle; ss.lock
+    bool untimed;               // sleeps there without a time limit; ss.lock
     bool summoned;              // woken or created and not yet arrived; ss.lock
     bool exit;                  // is to end; ss.lock
     _Atomic uint32_t standing;  // enum ss_standing; changed under the queue's lock and ss.lock
@@ -130,6 +133,7 @@ struct smolscale_queue {
     uint64_t dry_since;      // when a worker left it last, ns
     bool steady;             // jobs keep coming; with the next two: see "Naps" in queue.c
     unsigned nap_penalty, nap_skip;
+    unsigned wakes_saved;    // not yet added to the counters
     uint64_t mean;           // of recent jobs' duration, ns * 256; 0: not known
     _Atomic uint32_t idle_word; // futex word of the waiters: counts the times it became idle
 
@@ -176,7 +180,8 @@ struct ss_executor {
     unsigned elastic_queues; // queues with SMOLSCALE_QUEUE_ELASTIC
     unsigned max_idle;     // see smolscale_set_max_idle()
     uint64_t idle_timeout; // 0: the executor decides
-    struct ss_traits traits; // of its first user; shared workers have them
+    struct ss_traits traits; // of the thread that created the first shared queue; shared workers have them
+    bool has_traits;
     struct ss_group shared;
     struct ss_group *groups; // all
     struct ss_worker *workers; // all that live
@@ -208,6 +213,9 @@ static inline void ss_start(void)
     if (__builtin_expect(!load_acquire(&ss.started), 0))
         ss_start_slow();
 }
+
+// Called for each new shared queue: the first one's creator is whom shared workers take after.
+void ss_take_traits(void);
 
 // ---- worker.c
 

@@ -65,6 +65,7 @@ static void close_holes(struct ss_items *items)
             *slot(items, to++) = *slot(items, p);
     items->tail = to;
     items->holes = 0;
+    items->displaced = true;
 }
 
 static int make_room(struct ss_items *items)
@@ -81,6 +82,8 @@ static int make_room(struct ss_items *items)
 // Keeps the first and last slot of a non-empty ring filled, and gives memory back after a flood.
 static void trim(struct ss_items *items)
 {
+    if (items->head == items->tail)
+        items->displaced = false;
     while (items->holes && !*slot(items, items->head))
         items->head++, items->holes--;
     while (items->holes && !*slot(items, items->tail - 1))
@@ -212,6 +215,7 @@ int ss_items_push_front(struct ss_items *items, void *item)
     if (err)
         return err;
     *slot(items, --items->head) = item;
+    items->displaced = true;
     return 0;
 }
 
@@ -244,6 +248,8 @@ bool ss_items_remove(struct ss_items *items, void *item, uint64_t ticket)
         punch(items, ticket);
         return true;
     }
+    if (ticket && !items->displaced && !items->compare)
+        return false;
     size_t newest = items->heap_len;
     for (size_t i = 0; i < items->heap_len; i++)
         if (items->heap[i].item == item &&
@@ -265,6 +271,7 @@ bool ss_items_remove(struct ss_items *items, void *item, uint64_t ticket)
 // Moves the heap behind the ring, in order.
 static int flatten(struct ss_items *items)
 {
+    items->displaced = true;
     uint64_t capacity = items->ring_mask + 1;
     while (capacity < ring_span(items) + items->heap_len)
         capacity *= 2;

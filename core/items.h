@@ -25,6 +25,7 @@ struct ss_items {
     uint64_t ring_mask;
     uint64_t head, tail; // positions of the first item and past the last one
     uint64_t holes;      // slots in [head, tail) whose item was taken out: NULL
+    bool displaced;      // some item may be elsewhere than where it was pushed
     struct ss_heap_entry *heap;
     size_t heap_len, heap_capacity;
     uint64_t next_order;
@@ -62,7 +63,8 @@ int ss_items_push_front(struct ss_items *items, void *item);
 unsigned ss_items_pop(struct ss_items *items, void **out, unsigned max);
 
 // Takes out an item: at position `ticket` if it is there (a ticket is a hint, the item decides), else the one
-// pushed last of those that are equal pointers. False when there is none.
+// pushed last of those that are equal pointers. False when there is none; that is told without a search
+// where a ticket is given and all items are where they were pushed.
 bool ss_items_remove(struct ss_items *items, void *item, uint64_t ticket);
 
 // Changes the order, and orders what is there; stable. NULL keeps the present order. -ENOMEM: nothing changed.

@@ -46,7 +46,7 @@ struct ss_os {
     // Wakes up to `count` threads that sleep on `word`.
     void (*futex_wake)(_Atomic uint32_t *word, int count);
 
-    // Starts a detached thread with default attributes; it inherits the caller's signal mask and
+    // Starts a detached thread with a stack of 8 MiB or more; it inherits the caller's signal mask and
     // scheduling. Returns 0 or a negative errno value.
     int (*thread_create)(void *(*main)(void *), void *arg);
 

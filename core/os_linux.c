@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define STACK_MIN ((size_t)8 << 20) // libuv's
+
 static uint64_t now(void)
 {
     struct timespec ts;
@@ -62,6 +64,10 @@ static int thread_create(void *(*main)(void *), void *arg)
     if (err)
         return -err;
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    // The default follows RLIMIT_STACK, which may be small or none (then it is 2 MiB). It is address space only.
+    size_t stack;
+    if (pthread_attr_getstacksize(&attr, &stack) == 0 && stack < STACK_MIN)
+        pthread_attr_setstacksize(&attr, STACK_MIN);
     pthread_t thread;
     err = pthread_create(&thread, &attr, main, arg);
     pthread_attr_destroy(&attr);

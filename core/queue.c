@@ -199,6 +199,7 @@ static struct ss_worker *call_worker(smolscale_queue *queue, enum ss_cover *cove
     }
     bool needed = queue->active == 0 || queue->mean == 0 ||
                   expected_ns(queue) > (uint64_t)SS_WAKE_COST_NS * queue->active;
+    queue->wakes_saved += !needed;
     if (queue->napper && !needed && queue->listed) {
         *cover = SS_COVERED;
         return NULL;
@@ -359,6 +360,8 @@ static unsigned run_batch(smolscale_queue *queue, struct ss_worker *worker)
     unsigned jobs = 0;
     do {
         count_owned(&worker->progress);
+        if (i + 2 < end)
+            __builtin_prefetch(worker->batch[i + 2]); // items are often the callers' structures
         run(worker->batch[i], user_data);
         jobs++;
         if (end == 1)
@@ -465,7 +468,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         return;
     }
     count_active(queue, 1);
-    worker->job_queue = queue;
+    store_relaxed(&worker->job_queue, queue);
     worker->batch_start = ss_os.now();
     queue->steady = worker->batch_start - queue->dry_since < NAP_GAP_NS;
     do {
@@ -486,14 +489,17 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         worker->batch_start = end;
     } while (stays(queue, worker));
     queue->dry_since = worker->batch_start;
-    worker->job_queue = NULL;
+    if (queue->wakes_saved)
+        fetch_add_relaxed(&ss.stats.wakes_saved, queue->wakes_saved);
+    queue->wakes_saved = 0;
+    store_relaxed(&worker->job_queue, NULL);
     count_active(queue, -1);
     unlock_and_follow_up(queue);
 }
 
 void ss_queue_abandon(struct ss_worker *worker)
 {
-    smolscale_queue *queue = worker->job_queue;
+    smolscale_queue *queue = load_relaxed(&worker->job_queue);
     if (!queue)
         return;
     ss_lock(queue->lock);
@@ -501,7 +507,7 @@ void ss_queue_abandon(struct ss_worker *worker)
     ss_recall_batch(queue, worker);
     end_batch(queue, worker);
     resume(worker);
-    worker->job_queue = NULL;
+    store_relaxed(&worker->job_queue, NULL);
     count_active(queue, -1);
     unlock_and_follow_up(queue);
 }
@@ -575,6 +581,8 @@ int smolscale_queue_new(smolscale_queue **out, const struct smolscale_queue_attr
     queue->group = attr->flags & SMOLSCALE_QUEUE_DEDICATED ? &queue->own_group : &ss.shared;
     if (queue->parent)
         fetch_add_relaxed(&queue->parent->refs, 1);
+    if (queue->group == &ss.shared)
+        ss_take_traits();
     register_queue(queue);
     int err = queue->group->owner ? ss_group_fill(queue->group) : 0;
     if (err)
@@ -659,7 +667,7 @@ bool smolscale_queue_cancel(smolscale_queue *queue, void *item, uint64_t ticket)
     ss_lock(queue->lock);
     bool found = ss_items_remove(&queue->items, item, ticket);
     if (!found && recall_all(queue))
-        found = ss_items_remove(&queue->items, item, 0);
+        found = ss_items_remove(&queue->items, item, ticket);
     publish_pending(queue);
     unlock_and_follow_up(queue);
     return found;
@@ -822,15 +830,15 @@ void smolscale_queue_free(smolscale_queue *queue)
 
 smolscale_queue *smolscale_current_queue(void)
 {
-    return ss_self ? ss_self->job_queue : NULL;
+    return ss_self ? load_relaxed(&ss_self->job_queue) : NULL;
 }
 
 void smolscale_blocking_begin(void)
 {
     struct ss_worker *worker = ss_self;
-    if (!worker || worker->blocking_depth++ > 0 || !worker->job_queue)
+    if (!worker || worker->blocking_depth++ > 0 || !load_relaxed(&worker->job_queue))
         return;
-    smolscale_queue *queue = worker->job_queue;
+    smolscale_queue *queue = load_relaxed(&worker->job_queue);
     ss_lock(queue->lock);
     ss_recall_batch(queue, worker);
     ss_lock(&ss.lock);
@@ -849,11 +857,12 @@ void smolscale_blocking_begin(void)
 void smolscale_blocking_end(void)
 {
     struct ss_worker *worker = ss_self;
-    if (!worker || worker->blocking_depth == 0 || --worker->blocking_depth > 0 || !worker->job_queue)
+    smolscale_queue *queue = worker ? load_relaxed(&worker->job_queue) : NULL;
+    if (!worker || worker->blocking_depth == 0 || --worker->blocking_depth > 0 || !queue)
         return;
-    ss_lock(worker->job_queue->lock);
+    ss_lock(queue->lock);
     resume(worker);
-    ss_unlock(worker->job_queue->lock);
+    ss_unlock(queue->lock);
 }
 
 void ss_queue_reset_after_fork(smolscale_queue *queue)

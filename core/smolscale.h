@@ -187,14 +187,18 @@ SMOLSCALE_API smolscale_queue *smolscale_current_queue(void);
 // SMOLSCALE_WORKERS; at least 1. Constant once asked.
 SMOLSCALE_API unsigned smolscale_cpus(void);
 
-// Shared workers that are asleep for want of work.
+// Shared workers that run no job and have not been called for one.
 SMOLSCALE_API unsigned smolscale_idle_workers(void);
 
-// At most `max_idle` shared workers stay asleep; the others end. SMOLSCALE_UNLIMITED: the executor decides
-// (it keeps as many as there are CPUs, and the others for about one second). Takes effect at once.
+// Shared workers that are awake and not known to be blocked: CPUs the executor keeps busy.
+SMOLSCALE_API unsigned smolscale_busy_workers(void);
+
+// At most `max_idle` shared workers stay idle. More of them end now; one that becomes idle later and is one too
+// many ends after half a second. SMOLSCALE_UNLIMITED: the executor decides (it keeps some for each CPU, and the
+// others for about one second).
 SMOLSCALE_API void smolscale_set_max_idle(unsigned max_idle);
 
-// Ends every shared worker that is asleep now.
+// Ends every shared worker that is idle now.
 SMOLSCALE_API void smolscale_retire_idle(void);
 
 // A sleeping shared worker ends after this long (ns); 0: the executor decides.

@@ -20,6 +20,9 @@
 // A surplus worker sleeps this long before it ends.
 #define SURPLUS_IDLE_NS SS_NS_PER_S
 
+// One that exceeds the user's limit: long enough to be there for the next of a series of round trips.
+#define LINGER_NS (SS_NS_PER_S / 2)
+
 _Thread_local struct ss_worker *ss_self;
 
 // ---- groups ----
@@ -92,9 +95,11 @@ unsigned ss_group_hunger(const struct ss_group *group)
 
 // ---- the idle list: the last to park is woken first, so the coldest retires ----
 
-static void add_idle(struct ss_worker *worker)
+static void add_idle(struct ss_worker *worker, bool untimed)
 {
     struct ss_group *group = worker->group;
+    worker->untimed = untimed;
+    group->untimed += untimed;
     worker->idle_prev = NULL;
     worker->idle_next = group->idle;
     if (group->idle)
@@ -111,6 +116,7 @@ static void remove_idle(struct ss_worker *worker)
     if (worker->idle_next)
         worker->idle_next->idle_prev = worker->idle_prev;
     group->idle_count--;
+    group->untimed -= worker->untimed;
     worker->idle = false;
 }
 
@@ -180,8 +186,6 @@ int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover c
 {
     if (wake)
         ss_unpark(wake);
-    else
-        fetch_add_relaxed(&ss.stats.wakes_saved, 1);
     switch (cover) {
     case SS_COVERED:
         return 0;
@@ -206,7 +210,7 @@ static void count_standing(struct ss_worker *worker, enum ss_standing standing, 
         group->hogs += (unsigned)change;
     if (standing == SS_BLOCKED) {
         group->blocked += (unsigned)change;
-        ss_queue_count_blocked(worker->job_queue, change);
+        ss_queue_count_blocked(load_relaxed(&worker->job_queue), change);
     }
 }
 
@@ -238,16 +242,14 @@ static void leave_group(struct ss_worker *worker)
         ss_group_refresh(group);
 }
 
-// From a dedicated group into the shared one, if it is welcome there; else it is to end. True if it stays.
-static bool move_to_shared(struct ss_worker *worker)
+// From a dedicated group into the shared one, or to its end if it is not what shared workers are.
+static void move_to_shared(struct ss_worker *worker)
 {
     leave_group(worker);
     worker->group = &ss.shared;
+    worker->exit = worker->own_traits;
     ss.shared.workers++;
-    if (worker->own_traits || ss.shared.workers > idle_kept())
-        worker->exit = true;
     ss_group_refresh(&ss.shared);
-    return !worker->exit;
 }
 
 struct ss_worker *ss_group_shrink(struct ss_group *group)
@@ -259,8 +261,9 @@ struct ss_worker *ss_group_shrink(struct ss_group *group)
         struct ss_worker *worker = group->idle;
         remove_idle(worker);
         smolscale_queue *queue = group->owner;
-        if (move_to_shared(worker)) {
-            add_idle(worker); // asleep as it is
+        move_to_shared(worker);
+        if (!worker->exit && ss.shared.untimed < idle_kept()) {
+            add_idle(worker, true); // asleep as it is
         } else {
             store_release(&worker->park, SS_PARK_AWAKE);
             worker->idle_next = leaving;
@@ -279,43 +282,37 @@ static void unlink_worker(struct ss_worker *worker)
         worker->next->prev_link = worker->prev_link;
 }
 
-// How long the worker that is parking may sleep; 0: not at all.
+// How long a worker that parks may sleep, those on the idle list apart.
 static uint64_t idle_time(const struct ss_group *group)
 {
     if (group->owner)
         return SS_FOREVER;
-    if (group->idle_count > ss.max_idle) // itself included
-        return 0;
+    if (group->idle_count >= ss.max_idle)
+        return LINGER_NS;
     if (ss.idle_timeout)
         return ss.idle_timeout;
-    return group->workers > idle_kept() ? SURPLUS_IDLE_NS : SS_FOREVER;
-}
-
-// Time is up for a parked worker: does it end? ss.lock held.
-static bool retires(const struct ss_worker *worker)
-{
-    return worker->idle && idle_time(worker->group) != SS_FOREVER;
+    return group->untimed < idle_kept() ? SS_FOREVER : SURPLUS_IDLE_NS;
 }
 
 // ss.lock held on entry and exit. Returns when somebody has woken the worker, or has set worker->exit.
 static void park(struct ss_worker *worker)
 {
-    add_idle(worker);
+    uint64_t timeout = idle_time(worker->group);
+    add_idle(worker, timeout == SS_FOREVER);
     store_relaxed(&worker->park, SS_PARK_PARKED);
     ss_group_refresh(worker->group);
-    uint64_t timeout = idle_time(worker->group);
     ss_unlock(&ss.lock);
     // Every return of the wait is safe: PARKED changes only under ss.lock by who takes the worker off the list.
     while (load_acquire(&worker->park) == SS_PARK_PARKED) {
-        if (timeout != 0 && ss_os.futex_wait(&worker->park, SS_PARK_PARKED, timeout))
+        if (ss_os.futex_wait(&worker->park, SS_PARK_PARKED, timeout))
             continue;
         ss_lock(&ss.lock);
-        if (retires(worker)) {
+        if (worker->idle && !worker->group->owner) {
             remove_idle(worker);
             worker->exit = true;
             return;
         }
-        timeout = worker->idle ? idle_time(worker->group) : SS_FOREVER;
+        timeout = SS_FOREVER; // adopted by a dedicated group, or woken
         ss_unlock(&ss.lock);
     }
     ss_lock(&ss.lock);
@@ -386,14 +383,17 @@ static struct ss_runnable *next(struct ss_worker *worker)
         }
         park(worker);
     }
-    if (worker->exit && !runnable) {
+    struct ss_group *group = worker->group;
+    if (!runnable) { // it ends
         leave_group(worker);
         unlink_worker(worker);
+        if (ss_group_hunger(group) > 0)
+            wake = ss_recruit(group, &cover);
     }
     ss_unlock(&ss.lock);
     if (served)
         ss_queue_unref(served);
-    ss_follow_up(worker->group, wake, cover);
+    ss_follow_up(group, wake, cover);
     return runnable;
 }
 
@@ -554,7 +554,7 @@ static void adopt(struct ss_group *group)
         worker->group = group;
         group->workers++;
         fetch_add_relaxed(&group->owner->refs, 1);
-        add_idle(worker);
+        add_idle(worker, true);
     }
     ss_group_refresh(&ss.shared);
     ss_group_refresh(group);
@@ -577,10 +577,12 @@ int ss_group_fill(struct ss_group *group)
 
 // ---- limits on sleeping workers ----
 
-// Takes parked shared workers off the list, the coldest first, until `kept` are left. ss.lock held.
-static struct ss_worker *dismiss(unsigned kept, bool to_end)
+// Wakes parked shared workers, the coldest first, until `kept` are left: to end, or to park again by new rules.
+static void dismiss(unsigned kept, bool to_end)
 {
-    struct ss_worker *list = NULL, *coldest = ss.shared.idle;
+    struct ss_worker *list = NULL;
+    ss_lock(&ss.lock);
+    struct ss_worker *coldest = ss.shared.idle;
     while (coldest && coldest->idle_next)
         coldest = coldest->idle_next;
     while (coldest && ss.shared.idle_count > kept) {
@@ -593,15 +595,15 @@ static struct ss_worker *dismiss(unsigned kept, bool to_end)
         list = worker;
     }
     ss_group_refresh(&ss.shared);
-    return list;
-}
-
-static void dismiss_and_wake(unsigned kept, bool to_end)
-{
-    ss_lock(&ss.lock);
-    struct ss_worker *list = dismiss(kept, to_end);
     ss_unlock(&ss.lock);
     ss_unpark_list(list);
+}
+
+// Runs no job. The owner clears job_queue before it stops to count as active in the queue, so that a worker is
+// always one of the two. One that was woken for work is neither.
+static bool is_jobless(const struct ss_worker *worker)
+{
+    return worker->group == &ss.shared && !worker->summoned && !load_relaxed(&worker->job_queue);
 }
 
 void smolscale_set_max_idle(unsigned max_idle)
@@ -610,13 +612,18 @@ void smolscale_set_max_idle(unsigned max_idle)
     ss_lock(&ss.lock);
     ss.max_idle = max_idle;
     ss_unlock(&ss.lock);
-    dismiss_and_wake(max_idle, true);
+    dismiss(max_idle, true);
 }
 
 void smolscale_retire_idle(void)
 {
     ss_start();
-    dismiss_and_wake(0, true);
+    ss_lock(&ss.lock);
+    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next)
+        if (is_jobless(worker) && !worker->idle)
+            worker->exit = true; // on its way to park
+    ss_unlock(&ss.lock);
+    dismiss(0, true);
 }
 
 void smolscale_set_idle_timeout(uint64_t timeout_ns)
@@ -625,14 +632,16 @@ void smolscale_set_idle_timeout(uint64_t timeout_ns)
     ss_lock(&ss.lock);
     ss.idle_timeout = timeout_ns;
     ss_unlock(&ss.lock);
-    dismiss_and_wake(0, false); // they park again, with the new limit
+    dismiss(0, false);
 }
 
 unsigned smolscale_idle_workers(void)
 {
     ss_start();
     ss_lock(&ss.lock);
-    unsigned idle = ss.shared.idle_count;
+    unsigned idle = 0;
+    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next)
+        idle += is_jobless(worker) && !worker->exit;
     ss_unlock(&ss.lock);
     return idle;
 }
@@ -644,8 +653,8 @@ bool smolscale_in_worker(void)
 
 void ss_worker_adopt_after_fork(struct ss_worker *worker)
 {
-    smolscale_queue *none = NULL;
-    worker->queue = worker->job_queue = none;
+    worker->queue = NULL;
+    store_relaxed(&worker->job_queue, NULL);
     store_relaxed(&worker->batch_next, UINT32_MAX / 2); // what it has not started belongs to the parent
     store_relaxed(&worker->batch_end, 0);
     store_relaxed(&worker->standing, SS_RUNNING);
@@ -662,4 +671,13 @@ void ss_worker_adopt_after_fork(struct ss_worker *worker)
     ss.shared.workers = 1;
     store_relaxed(&ss.stats.workers, 1);
     ss_group_refresh(&ss.shared);
+}
+
+unsigned smolscale_busy_workers(void)
+{
+    ss_start();
+    ss_lock(&ss.lock);
+    unsigned busy = ss.shared.workers - ss.shared.idle_count - ss.shared.blocked;
+    ss_unlock(&ss.lock);
+    return busy;
 }
