@@ -5,7 +5,8 @@
 // Everything about who sleeps is decided under ss.lock: work is published there (ss_inject), the sleeper puts
 // itself on the idle list there after it has seen that nothing is published, and the waker takes it off there.
 // So no wake-up can be lost between the two; only the sleep itself is outside the lock, on the worker's futex
-// word `park`, which the waker has set to AWAKE before the wake: a sleep begun too late does not begin.
+// word `park`, which the waker sets to AWAKE before the wake: a sleep begun too late does not begin. Between
+// being taken off the idle list and that moment a worker belongs to its waker, who may use its links.
 //
 // At most one worker is on its way for what pushers publish (`waking`). When it arrives it sees, under the same
 // lock, what has come since, and wakes the next one if that is worth it.
@@ -130,7 +131,6 @@ struct ss_worker *ss_summon(struct ss_group *group)
     remove_idle(worker);
     worker->summoned = true;
     group->waking++;
-    store_release(&worker->park, SS_PARK_AWAKE);
     fetch_add_relaxed(&ss.stats.wakes, 1);
     ss_group_refresh(group);
     return worker;
@@ -156,6 +156,8 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
 
 void ss_unpark(struct ss_worker *worker)
 {
+    store_release(&worker->park, SS_PARK_AWAKE);
+    // From here on it may have ended: its structure stays, and whoever uses it next survives a wake for nothing.
     ss_os.futex_wake(&worker->park, 1);
 }
 
@@ -163,7 +165,7 @@ void ss_unpark_list(struct ss_worker *list)
 {
     while (list) {
         struct ss_worker *worker = list;
-        list = worker->idle_next; // before the wake: it parks again with this link
+        list = worker->idle_next; // before the wake, after which the link is no longer ours
         ss_unpark(worker);
     }
 }
@@ -265,7 +267,6 @@ struct ss_worker *ss_group_shrink(struct ss_group *group)
         if (!worker->exit && ss.shared.untimed < idle_kept()) {
             add_idle(worker, true); // asleep as it is
         } else {
-            store_release(&worker->park, SS_PARK_AWAKE);
             worker->idle_next = leaving;
             leaving = worker;
         }
@@ -302,7 +303,7 @@ static void park(struct ss_worker *worker)
     store_relaxed(&worker->park, SS_PARK_PARKED);
     ss_group_refresh(worker->group);
     ss_unlock(&ss.lock);
-    // Every return of the wait is safe: PARKED changes only under ss.lock by who takes the worker off the list.
+    // Every return of the wait is safe: only who took the worker off the idle list changes PARKED.
     while (load_acquire(&worker->park) == SS_PARK_PARKED) {
         if (ss_os.futex_wait(&worker->park, SS_PARK_PARKED, timeout))
             continue;
@@ -590,7 +591,6 @@ static void dismiss(unsigned kept, bool to_end)
         coldest = worker->idle_prev;
         remove_idle(worker);
         worker->exit = to_end;
-        store_release(&worker->park, SS_PARK_AWAKE);
         worker->idle_next = list;
         list = worker;
     }
