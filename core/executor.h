@@ -85,6 +85,7 @@ struct ss_worker {
     bool exit;                  // is to end; ss.lock
     _Atomic uint32_t standing;  // enum ss_standing; changed under the queue's lock and ss.lock
     bool own_traits;            // created by somebody other than the executor: not for the shared group
+    bool blocked_last;          // its last job was found blocked: the next may be too; the owner only
     unsigned blocking_depth;    // smolscale_blocking_begin() calls that are open; the owner only
     unsigned generation;        // of the executor that made it; differs after fork()
     uint64_t batch_start;       // when the running batch was begun, ns; the owner only
@@ -134,6 +135,8 @@ struct smolscale_queue {
     bool steady;             // jobs keep coming; with the next two: see "Naps" in queue.c
     unsigned nap_penalty, nap_skip;
     unsigned wakes_saved;    // not yet added to the counters
+    uint64_t taken_at;       // when a worker last took jobs, ns
+    unsigned pushes_since_take;
     uint64_t mean;           // of recent jobs' duration, ns * 256; 0: not known
     _Atomic uint32_t idle_word; // futex word of the waiters: counts the times it became idle
 

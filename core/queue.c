@@ -162,6 +162,8 @@ static unsigned take(smolscale_queue *queue, struct ss_worker *worker)
     unsigned n = ss_items_pop(&queue->items, worker->batch, batch_size(queue));
     publish_pending(queue);
     store_relaxed(&queue->taken, load_relaxed(&queue->taken) + n);
+    queue->taken_at = worker->batch_start;
+    queue->pushes_since_take = 0;
     store_relaxed(&worker->batch_end, n);
     store_relaxed(&worker->batch_next, 1); // job 0 is the owner's
     if (n > 1)
@@ -186,9 +188,26 @@ static void list(smolscale_queue *queue)
     ss_inject(queue->group, &queue->runnable);
 }
 
+// Do those who serve the queue lag behind what its jobs should take? They may be waiting for a CPU, perhaps the
+// one the pusher runs on. The clock is looked at when the pushes since the last take come to 1, 2, 4, ... 64 and
+// then every 64th time: a flood pays little, a trickle is looked at closely.
+static bool lags(smolscale_queue *queue)
+{
+    unsigned pushes = ++queue->pushes_since_take;
+    if ((pushes & (pushes - 1)) != 0 && pushes % 64 != 0)
+        return false;
+    return ss_os.now() - queue->taken_at > SS_WAKE_COST_NS + expected_ns(queue);
+}
+
+static bool needs_worker(smolscale_queue *queue)
+{
+    return queue->active == 0 || queue->mean == 0 ||
+           expected_ns(queue) > (uint64_t)SS_WAKE_COST_NS * queue->active || (!queue->napper && lags(queue));
+}
+
 // Lists the queue if it may start a job, and decides whether somebody is woken for it: when nobody serves it,
-// when its jobs are unknown, or when what is queued would keep those who serve it for longer than a wake-up
-// costs.
+// when its jobs are unknown, when what is queued would keep those who serve it for longer than a wake-up
+// costs, or when they lag.
 static struct ss_worker *call_worker(smolscale_queue *queue, enum ss_cover *cover)
 {
     if (!wants_worker(queue)) {
@@ -197,8 +216,7 @@ static struct ss_worker *call_worker(smolscale_queue *queue, enum ss_cover *cove
             *cover = SS_WATCH; // those who serve it may be asleep, which only the balancer sees
         return NULL;
     }
-    bool needed = queue->active == 0 || queue->mean == 0 ||
-                  expected_ns(queue) > (uint64_t)SS_WAKE_COST_NS * queue->active;
+    bool needed = needs_worker(queue);
     queue->wakes_saved += !needed;
     if (queue->napper && !needed && queue->listed) {
         *cover = SS_COVERED;
@@ -376,6 +394,7 @@ static void resume(struct ss_worker *worker)
 {
     if (__builtin_expect(load_relaxed(&worker->standing) == SS_RUNNING, 1))
         return;
+    worker->blocked_last = load_relaxed(&worker->standing) == SS_BLOCKED;
     ss_lock(&ss.lock);
     ss_set_standing(worker, SS_RUNNING);
     ss_unlock(&ss.lock);
@@ -426,7 +445,8 @@ static bool stays(smolscale_queue *queue, struct ss_worker *worker)
 {
     struct ss_group *group = queue->group;
     bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0);
-    if (others_wait || load_relaxed(&group->surplus) || above_limit(queue))
+    bool surplus = load_relaxed(&group->surplus) && !worker->blocked_last;
+    if (others_wait || surplus || above_limit(queue))
         return false; // each queue gets its turn
     if (load_relaxed(&queue->pending) == 0 && nap_pays(queue))
         nap(queue, worker);
@@ -473,6 +493,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
     queue->steady = worker->batch_start - queue->dry_since < NAP_GAP_NS;
     do {
         unsigned n = take(queue, worker);
+        worker->blocked_last = false;
         enum ss_cover cover;
         struct ss_worker *wake = call_worker(queue, &cover);
         ss_unlock(queue->lock);

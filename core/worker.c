@@ -48,7 +48,7 @@ void ss_group_refresh(struct ss_group *group)
     bool can_add = group->idle || (!group->owner && group->workers < ss.max_threads);
     store_relaxed(&group->can_recruit, !group->waking && busy < limit && can_add);
     store_relaxed(&group->surplus,
-                  group->owner ? group->workers > group->wanted : busy > limit + group->growth);
+                  group->owner ? group->workers > group->wanted : busy > limit);
 }
 
 void ss_inject(struct ss_group *group, struct ss_runnable *runnable)
@@ -360,7 +360,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
         if (worker->exit)
             break;
         struct ss_group *group = worker->group;
-        bool surplus = !arrived && !group->owner && load_relaxed(&group->surplus);
+        bool surplus = !arrived && !group->owner && !worker->blocked_last && load_relaxed(&group->surplus);
         if (!surplus)
             runnable = pop(group);
         if (runnable) {
