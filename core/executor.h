@@ -91,6 +91,8 @@ struct ss_worker {
     uint64_t batch_start;       // when the running batch was begun, ns; the owner only
     _Atomic pid_t tid;          // 0 until it runs
     char name[16];              // the thread's name, if set
+    bool homed;                 // confined to its waker's CPU for the wake; before `park` becomes AWAKE
+    cpu_set_t home_mask;        // what it had before
 
     // ---- the balancer's notes, its own
     _Alignas(SS_CACHE_LINE) uint64_t seen_progress;

@@ -59,6 +59,16 @@ struct ss_os {
     // CPUs this process may use: the affinity mask and the cgroup quota, rounded up; at least 1.
     unsigned (*cpu_count)(void);
 
+    // The CPU the caller runs on, and how often it has gone to sleep so far.
+    int (*cpu)(void);
+    uint64_t (*sleeps)(void);
+
+    // Confines a sleeping thread to one CPU of those it may use, and keeps in *mask what it had. False: not done.
+    bool (*confine)(pid_t tid, int cpu, cpu_set_t *mask);
+
+    // Gives the calling thread its CPUs back.
+    void (*release)(const cpu_set_t *mask);
+
     // The traits of the calling thread.
     void (*thread_traits)(struct ss_traits *traits);
 

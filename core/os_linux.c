@@ -250,6 +250,33 @@ static unsigned cpu_count(void)
     return affinity < quota ? affinity : quota;
 }
 
+static uint64_t sleeps(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_nvcsw : 0;
+}
+
+static bool confine(pid_t tid, int cpu, cpu_set_t *mask)
+{
+    int saved_errno = errno;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    bool done = cpu >= 0 && cpu < CPU_SETSIZE;
+    if (done)
+        CPU_SET((size_t)cpu, &one);
+    done = done && sched_getaffinity(tid, sizeof *mask, mask) == 0 && CPU_ISSET((size_t)cpu, mask) &&
+           sched_setaffinity(tid, sizeof one, &one) == 0;
+    errno = saved_errno;
+    return done;
+}
+
+static void release(const cpu_set_t *mask)
+{
+    int saved_errno = errno;
+    sched_setaffinity(0, sizeof *mask, mask);
+    errno = saved_errno;
+}
+
 static void thread_traits(struct ss_traits *traits)
 {
     int saved_errno = errno;
@@ -290,6 +317,10 @@ struct ss_os ss_os = {
     .thread_cpu_time = thread_cpu_time,
     .thread_state = thread_state,
     .cpu_count = cpu_count,
+    .cpu = sched_getcpu,
+    .sleeps = sleeps,
+    .confine = confine,
+    .release = release,
     .thread_traits = thread_traits,
     .set_thread_traits = set_thread_traits,
 };

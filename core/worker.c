@@ -154,8 +154,39 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
     return NULL;
 }
 
+// Homing. A thread that pushes a job and then waits for it again and again is best served on its own CPU: the
+// worker is there as soon as it sleeps, 2 µs instead of the 22 µs that another, halted CPU takes to come. But
+// a thread that goes on working would be held up. So the last few wakes of the thread tell: each a short time
+// after the one before, with a sleep between. The worker has its CPUs back before it runs a job.
+// (bench/glib, "round-trip")
+#define HOMING_GAP_NS (60 * SS_NS_PER_US)
+#define HOMING_STREAK 4u
+
+static _Thread_local struct {
+    uint64_t last_wake, sleeps;
+    unsigned streak;
+} waker __attribute__((tls_model("initial-exec")));
+
+static bool waker_sleeps_soon(void)
+{
+    uint64_t now = ss_os.now(), sleeps = ss_os.sleeps();
+    bool alternates = now - waker.last_wake < HOMING_GAP_NS && sleeps != waker.sleeps;
+    waker.streak = alternates ? waker.streak + 1 : 0;
+    waker.last_wake = now;
+    waker.sleeps = sleeps;
+    return waker.streak >= HOMING_STREAK;
+}
+
+static void call_home(struct ss_worker *worker)
+{
+    pid_t tid = load_relaxed(&worker->tid);
+    worker->homed = tid != 0 && ss_os.confine(tid, ss_os.cpu(), &worker->home_mask);
+}
+
 void ss_unpark(struct ss_worker *worker)
 {
+    if (!ss_self && waker_sleeps_soon()) // a worker goes on to the job it came for
+        call_home(worker);
     store_release(&worker->park, SS_PARK_AWAKE);
     // From here on it may have ended: its structure stays, and whoever uses it next survives a wake for nothing.
     ss_os.futex_wake(&worker->park, 1);
@@ -316,6 +347,9 @@ static void park(struct ss_worker *worker)
         timeout = SS_FOREVER; // adopted by a dedicated group, or woken
         ss_unlock(&ss.lock);
     }
+    if (worker->homed)
+        ss_os.release(&worker->home_mask);
+    worker->homed = false;
     ss_lock(&ss.lock);
 }
 
