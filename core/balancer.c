@@ -265,7 +265,7 @@ static void create(struct look *look, unsigned count)
         return;
     int err = 0;
     while (count-- > 0 && !err)
-        err = ss_create_worker(&ss.shared);
+        err = ss_create_worker(&ss.shared, false);
     ss.create_retry_at = err ? look->now + CREATE_RETRY_NS : 0;
 }
 
@@ -295,7 +295,7 @@ static void answer_waiting(void)
     ss_unlock(&ss.lock);
     if (!asked)
         return;
-    int err = needed ? ss_create_worker(&ss.shared) : 0;
+    int err = needed ? ss_create_worker(&ss.shared, false) : 0;
     ss_lock(&ss.lock);
     ss.create_error = err;
     store_relaxed(&ss.spawn_answers, load_relaxed(&ss.spawn_answers) + 1);

@@ -141,17 +141,30 @@ void ss_start_slow(void)
     errno = saved_errno;
 }
 
-void ss_take_traits(void)
+bool ss_take_traits(bool shared)
 {
     ss_lock(&ss.lock);
-    bool first = !ss.has_traits;
-    if (first)
-        ss_os.thread_traits(&ss.traits);
-    ss.has_traits = true;
+    bool settled = shared && ss.traits_from == SS_TRAITS_OF_SHARED;
     ss_unlock(&ss.lock);
+    if (settled)
+        return true; // of a shared queue's creator nobody asks
+    struct ss_traits mine;
+    ss_os.thread_traits(&mine);
+    ss_lock(&ss.lock);
+    bool first = ss.traits_from == SS_TRAITS_NONE || (shared && ss.traits_from != SS_TRAITS_OF_SHARED);
+    bool same = ss.traits_from != SS_TRAITS_NONE && memcmp(&ss.traits, &mine, sizeof mine) == 0;
+    bool disown = first && !same && ss.traits_from != SS_TRAITS_NONE;
+    if (first) {
+        ss.traits = mine;
+        ss.traits_from = shared ? SS_TRAITS_OF_SHARED : SS_TRAITS_OF_DEDICATED;
+    }
+    ss_unlock(&ss.lock);
+    if (disown)
+        ss_disown_workers();
     // Where other threads could not pass them on, the balancer must be the child of this one.
-    if (first && (ss.traits.policy != SCHED_OTHER || ss.traits.nice < 0))
+    if (first && (mine.policy != SCHED_OTHER || mine.nice < 0))
         ss_start_balancer();
+    return first || same;
 }
 
 unsigned smolscale_cpus(void)

@@ -56,6 +56,7 @@ struct ss_group {
     unsigned blocked;               // workers known to be asleep in a job
     unsigned hogs;                  // workers known to have computed on one job for long
     unsigned waking;                // woken or created, and not yet arrived
+    uint64_t waking_since;          // when the first of these was, ns
     unsigned growth;                // workers added when the balancer last compensated, if they block
     unsigned growth_age;            // ticks since a worker was last found blocked
     _Atomic bool can_recruit;       // hint: ss_recruit() would find somebody
@@ -91,8 +92,9 @@ struct ss_worker {
     uint64_t batch_start;       // when the running batch was begun, ns; the owner only
     _Atomic pid_t tid;          // 0 until it runs
     char name[16];              // the thread's name, if set
-    bool homed;                 // confined to its waker's CPU for the wake; before `park` becomes AWAKE
-    cpu_set_t home_mask;        // what it had before
+    bool placed;                // its CPUs were restricted for the wake; written before `park` becomes AWAKE
+    bool keep_away;             // it is to wake elsewhere than on its waker's CPU; ss.lock
+    cpu_set_t own_cpus;         // what it had before
 
     // ---- the balancer's notes, its own
     _Alignas(SS_CACHE_LINE) uint64_t seen_progress;
@@ -186,7 +188,7 @@ struct ss_executor {
     unsigned max_idle;     // see smolscale_set_max_idle()
     uint64_t idle_timeout; // 0: the executor decides
     struct ss_traits traits; // of the thread that created the first shared queue; shared workers have them
-    bool has_traits;
+    enum { SS_TRAITS_NONE, SS_TRAITS_OF_DEDICATED, SS_TRAITS_OF_SHARED } traits_from;
     struct ss_group shared;
     struct ss_group *groups; // all
     struct ss_worker *workers; // all that live
@@ -219,8 +221,9 @@ static inline void ss_start(void)
         ss_start_slow();
 }
 
-// Called for each new shared queue: the first one's creator is whom shared workers take after.
-void ss_take_traits(void);
+// Called for each new queue: whom shared workers take after is the creator of the first shared queue, and until
+// there is one, of the first queue. For a dedicated queue: whether the calling thread has the same traits.
+bool ss_take_traits(bool shared);
 
 // ---- worker.c
 
@@ -241,8 +244,12 @@ struct ss_worker *ss_summon(struct ss_group *group);
 // The kernel half of a wake-up. No lock held.
 void ss_unpark(struct ss_worker *worker);
 
-// Creates a worker in the calling thread, whose traits it inherits. No lock held. 0 or a negative errno value.
-int ss_create_worker(struct ss_group *group);
+// Creates a worker; with `own_traits` it keeps those it inherits from the caller, and never serves the shared
+// group. No lock held. 0 or a negative errno value.
+int ss_create_worker(struct ss_group *group, bool own_traits);
+
+// Shared workers shall have other traits than until now: lets those go that have the old ones. No lock held.
+void ss_disown_workers(void);
 
 // Workers of the group that have a claim to a CPU of their own.
 static inline unsigned ss_group_busy(const struct ss_group *group)

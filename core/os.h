@@ -63,8 +63,9 @@ struct ss_os {
     int (*cpu)(void);
     uint64_t (*sleeps)(void);
 
-    // Confines a sleeping thread to one CPU of those it may use, and keeps in *mask what it had. False: not done.
-    bool (*confine)(pid_t tid, int cpu, cpu_set_t *mask);
+    // Restricts a sleeping thread to one CPU of those it may use (`on`), or to the others, and keeps in *mask
+    // what it had. False: not done.
+    bool (*place)(pid_t tid, int cpu, bool on, cpu_set_t *mask);
 
     // Gives the calling thread its CPUs back.
     void (*release)(const cpu_set_t *mask);

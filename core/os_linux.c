@@ -256,16 +256,21 @@ static uint64_t sleeps(void)
     return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_nvcsw : 0;
 }
 
-static bool confine(pid_t tid, int cpu, cpu_set_t *mask)
+static bool place(pid_t tid, int cpu, bool on, cpu_set_t *mask)
 {
     int saved_errno = errno;
-    cpu_set_t one;
+    cpu_set_t one, wanted;
     CPU_ZERO(&one);
-    bool done = cpu >= 0 && cpu < CPU_SETSIZE;
-    if (done)
+    bool done = cpu >= 0 && cpu < CPU_SETSIZE && sched_getaffinity(tid, sizeof *mask, mask) == 0;
+    if (done) {
         CPU_SET((size_t)cpu, &one);
-    done = done && sched_getaffinity(tid, sizeof *mask, mask) == 0 && CPU_ISSET((size_t)cpu, mask) &&
-           sched_setaffinity(tid, sizeof one, &one) == 0;
+        wanted = *mask;
+        if (CPU_ISSET((size_t)cpu, mask))
+            CPU_XOR(&wanted, mask, &one);
+        if (on)
+            CPU_AND(&wanted, mask, &one);
+        done = CPU_COUNT(&wanted) > 0 && sched_setaffinity(tid, sizeof wanted, &wanted) == 0;
+    }
     errno = saved_errno;
     return done;
 }
@@ -319,7 +324,7 @@ struct ss_os ss_os = {
     .cpu_count = cpu_count,
     .cpu = sched_getcpu,
     .sleeps = sleeps,
-    .confine = confine,
+    .place = place,
     .release = release,
     .thread_traits = thread_traits,
     .set_thread_traits = set_thread_traits,

@@ -602,8 +602,7 @@ int smolscale_queue_new(smolscale_queue **out, const struct smolscale_queue_attr
     queue->group = attr->flags & SMOLSCALE_QUEUE_DEDICATED ? &queue->own_group : &ss.shared;
     if (queue->parent)
         fetch_add_relaxed(&queue->parent->refs, 1);
-    if (queue->group == &ss.shared)
-        ss_take_traits();
+    ss_take_traits(queue->group == &ss.shared);
     register_queue(queue);
     int err = queue->group->owner ? ss_group_fill(queue->group) : 0;
     if (err)

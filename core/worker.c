@@ -123,6 +123,9 @@ static void remove_idle(struct ss_worker *worker)
 
 // ---- waking ----
 
+// A woken worker that has not arrived after this long waits for its CPU, perhaps behind its waker.
+#define ARRIVAL_NS (100 * SS_NS_PER_US)
+
 struct ss_worker *ss_summon(struct ss_group *group)
 {
     struct ss_worker *worker = group->idle;
@@ -130,7 +133,8 @@ struct ss_worker *ss_summon(struct ss_group *group)
         return NULL;
     remove_idle(worker);
     worker->summoned = true;
-    group->waking++;
+    if (group->waking++ == 0)
+        group->waking_since = ss_os.now();
     fetch_add_relaxed(&ss.stats.wakes, 1);
     ss_group_refresh(group);
     return worker;
@@ -139,11 +143,16 @@ struct ss_worker *ss_summon(struct ss_group *group)
 struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
 {
     *cover = SS_COVERED;
-    if (group->waking)
+    bool late = group->waking && ss_os.now() - group->waking_since > ARRIVAL_NS;
+    if (group->waking && !late)
         return NULL;
     bool room = ss_group_busy(group) < ss_group_limit(group);
-    if (room && group->idle)
-        return ss_summon(group);
+    if (room && group->idle) {
+        struct ss_worker *worker = ss_summon(group);
+        worker->keep_away = late;
+        group->waking_since = ss_os.now();
+        return worker;
+    }
     *cover = SS_WATCH;
     if (group->workers == 0) {
         *cover = SS_NOBODY;
@@ -154,11 +163,11 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
     return NULL;
 }
 
-// Homing. A thread that pushes a job and then waits for it again and again is best served on its own CPU: the
-// worker is there as soon as it sleeps, 2 µs instead of the 22 µs that another, halted CPU takes to come. But
-// a thread that goes on working would be held up. So the last few wakes of the thread tell: each a short time
-// after the one before, with a sleep between. The worker has its CPUs back before it runs a job.
-// (bench/glib, "round-trip")
+// Placing. A thread that pushes a job and then waits for it, again and again, is best served on its own CPU: the
+// worker is there as soon as it sleeps, 2 µs instead of the 22 µs that another, halted CPU takes to come
+// (*homing*; bench/glib, "round-trip"). But a thread that goes on working would be held up. So the last few wakes
+// of the thread tell: each a short time after the one before, with a sleep between. Conversely, where a woken
+// worker is late, the next one is kept away from the waker's CPU. A worker has its CPUs back before it runs a job.
 #define HOMING_GAP_NS (60 * SS_NS_PER_US)
 #define HOMING_STREAK 4u
 
@@ -169,6 +178,8 @@ static _Thread_local struct {
 
 static bool waker_sleeps_soon(void)
 {
+    if (ss_self) // a worker goes on to the job it came for
+        return false;
     uint64_t now = ss_os.now(), sleeps = ss_os.sleeps();
     bool alternates = now - waker.last_wake < HOMING_GAP_NS && sleeps != waker.sleeps;
     waker.streak = alternates ? waker.streak + 1 : 0;
@@ -177,16 +188,19 @@ static bool waker_sleeps_soon(void)
     return waker.streak >= HOMING_STREAK;
 }
 
-static void call_home(struct ss_worker *worker)
+// The worker is asleep and the caller's alone.
+static void place(struct ss_worker *worker)
 {
+    bool home = waker_sleeps_soon();
     pid_t tid = load_relaxed(&worker->tid);
-    worker->homed = tid != 0 && ss_os.confine(tid, ss_os.cpu(), &worker->home_mask);
+    if (tid != 0 && (home || worker->keep_away))
+        worker->placed = ss_os.place(tid, ss_os.cpu(), home, &worker->own_cpus);
+    worker->keep_away = false;
 }
 
 void ss_unpark(struct ss_worker *worker)
 {
-    if (!ss_self && waker_sleeps_soon()) // a worker goes on to the job it came for
-        call_home(worker);
+    place(worker);
     store_release(&worker->park, SS_PARK_AWAKE);
     // From here on it may have ended: its structure stays, and whoever uses it next survives a wake for nothing.
     ss_os.futex_wake(&worker->park, 1);
@@ -212,7 +226,7 @@ static int nobody(struct ss_group *group)
     ss_os.thread_traits(&mine);
     bool same = memcmp(&mine, &ss.traits, sizeof mine) == 0;
     bool privileged = ss.traits.policy != SCHED_OTHER || ss.traits.nice < mine.nice;
-    return !err && !same && privileged ? ss_request_worker() : ss_create_worker(group);
+    return !err && !same && privileged ? ss_request_worker() : ss_create_worker(group, false);
 }
 
 int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover cover)
@@ -347,9 +361,9 @@ static void park(struct ss_worker *worker)
         timeout = SS_FOREVER; // adopted by a dedicated group, or woken
         ss_unlock(&ss.lock);
     }
-    if (worker->homed)
-        ss_os.release(&worker->home_mask);
-    worker->homed = false;
+    if (worker->placed)
+        ss_os.release(&worker->own_cpus);
+    worker->placed = false;
     ss_lock(&ss.lock);
 }
 
@@ -518,7 +532,8 @@ static struct ss_worker *new_worker(struct ss_group *group)
     worker->generation = ss.generation;
     worker->summoned = true; // so that what is pushed from now on counts on it
     group->workers++;
-    group->waking++;
+    if (group->waking++ == 0)
+        group->waking_since = ss_os.now();
     worker->next = ss.workers;
     worker->prev_link = &ss.workers;
     if (ss.workers)
@@ -537,7 +552,7 @@ static void count_created(void)
         ;
 }
 
-int ss_create_worker(struct ss_group *group)
+int ss_create_worker(struct ss_group *group, bool own_traits)
 {
     pthread_once(&death_key_once, make_death_key);
     ss_lock(&ss.lock);
@@ -545,7 +560,7 @@ int ss_create_worker(struct ss_group *group)
     ss_unlock(&ss.lock);
     int err = worker ? 0 : -ENOMEM;
     if (worker) {
-        worker->own_traits = group->owner != NULL;
+        worker->own_traits = own_traits;
         if (group->owner)
             fetch_add_relaxed(&group->owner->refs, 1);
         count_created();
@@ -574,13 +589,9 @@ int ss_create_worker(struct ss_group *group)
     return err;
 }
 
-// Shared workers that sleep serve a dedicated queue if they would have inherited the same.
+// Shared workers that sleep serve a dedicated queue.
 static void adopt(struct ss_group *group)
 {
-    struct ss_traits mine;
-    ss_os.thread_traits(&mine);
-    if (memcmp(&mine, &ss.traits, sizeof mine) != 0)
-        return;
     ss_lock(&ss.lock);
     while (group->workers < group->wanted && ss.shared.idle) {
         struct ss_worker *worker = ss.shared.idle;
@@ -598,7 +609,9 @@ static void adopt(struct ss_group *group)
 
 int ss_group_fill(struct ss_group *group)
 {
-    adopt(group);
+    bool same = ss_take_traits(false); // the workers' traits are to be the caller's
+    if (same)
+        adopt(group);
     int err = 0;
     for (;;) {
         ss_lock(&ss.lock);
@@ -606,8 +619,17 @@ int ss_group_fill(struct ss_group *group)
         ss_unlock(&ss.lock);
         if (full || err)
             return err;
-        err = ss_create_worker(group);
+        err = ss_create_worker(group, !same);
     }
+}
+
+void ss_disown_workers(void)
+{
+    ss_lock(&ss.lock);
+    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next)
+        worker->own_traits = true;
+    ss_unlock(&ss.lock);
+    smolscale_retire_idle();
 }
 
 // ---- limits on sleeping workers ----
