@@ -5,8 +5,8 @@
 //
 //   1. finds out which workers stand still: asleep in their job (blocked), or computing on it for long (hogs),
 //      and puts back what they have taken but not started;
-//   2. where work waits and fewer workers than CPUs are busy, wakes or creates as many as are missing, twice as
-//      many each time that those added before are found blocked too;
+//   2. where work waits and fewer workers than CPUs are busy, wakes or creates as many as are missing, four times
+//      as many each time that those added before are found blocked too;
 //   3. where a queue that may start a job has started none for some ms, whatever the workers do, adds one: the
 //      jobs that run may be waiting for the ones that do not.
 //
@@ -28,6 +28,7 @@
 #define QUIET_TICKS 2                     // without work to watch, before it parks
 
 #define BLOCKED_LOOK_EVERY 8 // ticks
+#define GROWTH_FACTOR 4
 #define GROWTH_MEMORY 4      // ticks for which workers that were added and blocked allow for more
 
 #define HOG_NS (20 * SS_NS_PER_MS)
@@ -44,6 +45,7 @@
 struct look {
     uint64_t now;
     bool backlog;     // work waits that could run
+    bool growing;     // workers were added a moment ago: do they block?
     bool unclaimed;   // a worker holds jobs that it has not started
     bool moved;       // some worker has started something since the last tick
     bool suspicious;  // some worker used little CPU: may be blocked at the next tick
@@ -103,6 +105,7 @@ static void survey(struct look *look)
             survey_worker(look, worker);
     suspects_from = suspect_count == sizeof suspects / sizeof *suspects ? suspects_from + suspect_count : 0;
     look->backlog = any_backlog();
+    look->growing = ss.shared.growth > 0;
     ss_unlock(&ss.lock);
 }
 
@@ -162,7 +165,7 @@ static void examine(struct look *look)
         bool still = worker->seen_since < look->now;
         enum ss_standing was = (enum ss_standing)load_relaxed(&worker->standing), is = was;
         // Those known to be blocked are many when there are many, and change seldom.
-        if (look->backlog && (was != SS_BLOCKED || (i + ticks) % BLOCKED_LOOK_EVERY == 0))
+        if ((look->backlog || look->growing) && (was != SS_BLOCKED || (i + ticks) % BLOCKED_LOOK_EVERY == 0))
             is = judge(look, worker);
         look->blocked += is == SS_BLOCKED && was != SS_BLOCKED;
         if (is != was && still)
@@ -195,16 +198,18 @@ static unsigned compensate(struct look *look, struct ss_group *group, struct ss_
 {
     unsigned hunger = ss_group_hunger(group), busy = ss_group_busy(group), limit = ss_group_limit(group);
     group->growth_age = look->blocked ? 0 : group->growth_age + 1;
-    if (hunger == 0 || group->growth_age >= GROWTH_MEMORY)
+    if (group->growth_age >= GROWTH_MEMORY)
         group->growth = 0;
     if (hunger == 0 || busy >= limit)
         return 0;
-    unsigned missing = limit - busy, count = group->growth * 2 > missing ? group->growth * 2 : missing;
+    unsigned missing = limit - busy;
+    uint64_t count = (uint64_t)group->growth * GROWTH_FACTOR;
+    count = count > missing ? count : missing;
     count = count < hunger ? count : hunger;
-    group->growth = count;
+    group->growth = (unsigned)count;
     fetch_add_relaxed(&ss.stats.compensations, count);
     look->acted = true;
-    return summon(group, count, list);
+    return summon(group, (unsigned)count, list);
 }
 
 static uint64_t stall_ns(const struct ss_group *group)
@@ -316,7 +321,7 @@ static uint64_t tick(uint64_t interval)
     examine(&look);
     add_workers(&look);
 
-    if (!look.backlog && !look.unclaimed) {
+    if (!look.backlog && !look.unclaimed && !look.growing) {
         if (++quiet >= QUIET_TICKS) {
             quiet = 0;
             return SS_FOREVER;
@@ -324,7 +329,7 @@ static uint64_t tick(uint64_t interval)
         return interval * 2 < TICK_MAX ? interval * 2 : TICK_MAX;
     }
     quiet = 0;
-    if (look.acted || (look.suspicious && look.backlog && look.moved))
+    if (look.acted || (look.suspicious && look.moved))
         return TICK_MIN;
     uint64_t longest = look.moved ? TICK_MAX : TICK_MAX_STILL;
     uint64_t next = interval * 2 < longest ? interval * 2 : longest;

@@ -93,7 +93,7 @@ struct ss_worker {
     _Atomic pid_t tid;          // 0 until it runs
     char name[16];              // the thread's name, if set
     bool placed;                // its CPUs were restricted for the wake; written before `park` becomes AWAKE
-    bool keep_away;             // it is to wake elsewhere than on its waker's CPU; ss.lock
+    bool keep_away;             // it is to wake elsewhere than on its waker's CPU; the waker's
     cpu_set_t own_cpus;         // what it had before
 
     // ---- the balancer's notes, its own

@@ -665,13 +665,15 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
     enum ss_cover cover;
     struct ss_worker *wake = call_worker(queue, &cover), *more = NULL;
     struct ss_group *group = queue->group;
-    if (wake && count > 1) {
+    if (wake) {
+        wake->keep_away = true;
         unsigned room = queue->max_active - queue->active;
         ss_lock(&ss.lock);
         for (unsigned i = 1; i < count && i < room && ss_group_busy(group) < ss_group_limit(group); i++) {
             struct ss_worker *other = ss_summon(group);
             if (!other)
                 break;
+            other->keep_away = true;
             other->idle_next = more;
             more = other;
         }

@@ -120,7 +120,8 @@ SMOLSCALE_API int smolscale_queue_new(smolscale_queue **out, const struct smolsc
 SMOLSCALE_API int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket);
 
 // Appends the same `item` `count` times, with one decision how many workers to wake: at once one worker
-// for each, as far as max_active and the number of CPUs allow, whatever the queue's recent jobs cost.
+// for each, as far as max_active and the number of CPUs allow, whatever the queue's recent jobs cost. For a
+// caller that goes on working itself: they are woken on other CPUs than its own where there are any.
 // `ticket` receives the ticket of the first; the others follow by one each. Returns as push does.
 SMOLSCALE_API int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count,
                                             uint64_t *ticket);
@@ -183,8 +184,8 @@ SMOLSCALE_API bool smolscale_in_worker(void);
 // The queue whose job the calling thread runs; NULL outside jobs.
 SMOLSCALE_API smolscale_queue *smolscale_current_queue(void);
 
-// CPUs the executor plans with: the least of the affinity mask, the cgroup quota (rounded up) and
-// SMOLSCALE_WORKERS; at least 1. Constant once asked.
+// CPUs the executor plans with: SMOLSCALE_WORKERS if that is set, else the lesser of the affinity mask and the
+// cgroup quota (rounded up); at least 1. Constant once asked.
 SMOLSCALE_API unsigned smolscale_cpus(void);
 
 // Shared workers that run no job and have not been called for one.

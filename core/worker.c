@@ -191,7 +191,7 @@ static bool waker_sleeps_soon(void)
 // The worker is asleep and the caller's alone.
 static void place(struct ss_worker *worker)
 {
-    bool home = waker_sleeps_soon();
+    bool home = !worker->keep_away && waker_sleeps_soon();
     pid_t tid = load_relaxed(&worker->tid);
     if (tid != 0 && (home || worker->keep_away))
         worker->placed = ss_os.place(tid, ss_os.cpu(), home, &worker->own_cpus);
