@@ -95,6 +95,10 @@ struct ss_worker {
     bool placed;                // its CPUs were restricted for the wake; written before `park` becomes AWAKE
     bool keep_away;             // it is to wake elsewhere than on its waker's CPU; the waker's
     cpu_set_t own_cpus;         // what it had before
+    uint64_t homed_at;          // when it was woken on its waker's CPU, ns; 0: it was not
+
+    struct ss_worker *next; // all workers, or the free list; ss.lock
+    struct ss_worker **prev_link;
 
     // ---- the balancer's notes, its own
     _Alignas(SS_CACHE_LINE) uint64_t seen_progress;
@@ -102,8 +106,6 @@ struct ss_worker {
     uint64_t seen_cpu;   // CPU time at the last look, ns; UINT64_MAX: not known
     uint64_t seen_cpu_at;
 
-    struct ss_worker *next; // all workers, or the free list; ss.lock
-    struct ss_worker **prev_link;
 };
 
 enum ss_park { SS_PARK_AWAKE, SS_PARK_PARKED, SS_PARK_NAPPING };
@@ -251,10 +253,14 @@ int ss_create_worker(struct ss_group *group, bool own_traits);
 // Shared workers shall have other traits than until now: lets those go that have the old ones. No lock held.
 void ss_disown_workers(void);
 
+// Hogs that others may share the CPUs with, a CPU: with their own worker that makes four.
+#define SS_HOGS_PER_CPU 3u
+
 // Workers of the group that have a claim to a CPU of their own.
 static inline unsigned ss_group_busy(const struct ss_group *group)
 {
-    return group->workers - group->idle_count - group->blocked - group->hogs;
+    unsigned hogs = group->hogs < SS_HOGS_PER_CPU * ss.cpus ? group->hogs : SS_HOGS_PER_CPU * ss.cpus;
+    return group->workers - group->idle_count - group->blocked - hogs;
 }
 
 // How many of them the executor aims at.

@@ -171,6 +171,28 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
 #define HOMING_GAP_NS (60 * SS_NS_PER_US)
 #define HOMING_STREAK 4u
 
+// Where a homed worker comes late nevertheless, its waker's CPU has too much to do: no homing for a while, twice as
+// long each time that it happens again soon.
+#define HOMING_LATE_NS (50 * SS_NS_PER_US)
+#define HOMING_PAUSE_MIN_NS (4 * SS_NS_PER_MS)
+#define HOMING_PAUSE_MAX_NS SS_NS_PER_S
+
+static struct {
+    _Atomic uint64_t paused_until, pause;
+} homing;
+
+static void judge_homing(uint64_t homed_at)
+{
+    uint64_t now = ss_os.now(), pause = load_relaxed(&homing.pause);
+    if (now - homed_at <= HOMING_LATE_NS)
+        return;
+    bool again = now - load_relaxed(&homing.paused_until) < 4 * pause;
+    pause = again ? pause * 2 : HOMING_PAUSE_MIN_NS;
+    pause = pause < HOMING_PAUSE_MAX_NS ? pause : HOMING_PAUSE_MAX_NS;
+    store_relaxed(&homing.pause, pause);
+    store_relaxed(&homing.paused_until, now + pause);
+}
+
 static _Thread_local struct {
     uint64_t last_wake, sleeps;
     unsigned streak;
@@ -185,7 +207,7 @@ static bool waker_sleeps_soon(void)
     waker.streak = alternates ? waker.streak + 1 : 0;
     waker.last_wake = now;
     waker.sleeps = sleeps;
-    return waker.streak >= HOMING_STREAK;
+    return waker.streak >= HOMING_STREAK && now > load_relaxed(&homing.paused_until);
 }
 
 // The worker is asleep and the caller's alone.
@@ -195,6 +217,7 @@ static void place(struct ss_worker *worker)
     pid_t tid = load_relaxed(&worker->tid);
     if (tid != 0 && (home || worker->keep_away))
         worker->placed = ss_os.place(tid, ss_os.cpu(), home, &worker->own_cpus);
+    worker->homed_at = home ? waker.last_wake : 0;
     worker->keep_away = false;
 }
 
@@ -361,9 +384,12 @@ static void park(struct ss_worker *worker)
         timeout = SS_FOREVER; // adopted by a dedicated group, or woken
         ss_unlock(&ss.lock);
     }
-    if (worker->placed)
+    if (worker->placed) {
+        worker->placed = false;
         ss_os.release(&worker->own_cpus);
-    worker->placed = false;
+        if (worker->homed_at)
+            judge_homing(worker->homed_at);
+    }
     ss_lock(&ss.lock);
 }
 
@@ -521,13 +547,19 @@ static void *worker_main(void *arg)
 static struct ss_worker *new_worker(struct ss_group *group)
 {
     struct ss_worker *worker = ss.free_workers;
-    if (worker)
+    if (worker) {
         ss.free_workers = worker->next;
-    else
+    } else {
         worker = aligned_alloc(SS_CACHE_LINE, sizeof *worker);
-    if (!worker)
-        return NULL;
-    memset(worker, 0, sizeof *worker);
+        if (!worker)
+            return NULL;
+        memset(worker, 0, sizeof *worker);
+    }
+    // The balancer may still look at what it knew of the worker's life before: its notes, and the count they are
+    // held against, go on.
+    uint64_t progress = load_relaxed(&worker->progress);
+    memset(worker, 0, offsetof(struct ss_worker, seen_progress));
+    store_relaxed(&worker->progress, progress + 1);
     worker->group = group;
     worker->generation = ss.generation;
     worker->summoned = true; // so that what is pushed from now on counts on it
