@@ -1,0 +1,538 @@
+// SPDX-License-Identifier: ISC
+//
+// libuv's thread pool on smolscale's queues: sizes, submission, completion, cancelling, shutdown
+// (see pool.h).
+//
+// Queues. Strict policy: one queue of UV_THREADPOOL_SIZE for everything. Slow I/O waits in a list
+// of its own, for which one item in the queue stands, as in libuv: so that slow jobs count against
+// the size, are at most half of it, and start after what was queued before them. Elastic policy:
+// user work, files and name look-ups have a queue each, and jobs that are blocked do not count.
+//
+// Completion. Each loop has a list of finished work, a stack whose head is one word in the loop,
+// FINISHED(loop). Workers push (compare and swap), the loop's thread takes all (exchange with NULL)
+// and turns the order round. Only the push that finds the list empty wakes the loop: many
+// completions, one wake-up. With the exchange
+//
+//   S: every change of the head from NULL to work is followed by one uv_async_send of the thread
+//   that made it, T: the loop takes the list only in the callback that such a send causes.
+//
+// Hence between two takes there is exactly one send, and it comes after the first push: no
+// completion is lost. And the pusher is the only one that may be inside uv_async_send for this
+// handle, and nobody can take its work before it has marked the handle. Libuv itself does not let a
+// loop be closed while a thread is still inside uv_async_send of one of its handles. So the loop
+// outlives the send, and no lock is needed.
+//
+// A preloaded libuv may have workers of its own, which finish their work in libuv's way:
+// ss_uv_notify() puts their sends under the same rule, by FOREIGN, which stands in the list for
+// work that is not in it.
+//
+// The orders: a push releases (the job's writes, the link) to the take, which acquires. The take
+// also releases to the next push on NULL, which acquires: the loop has cleared the handle's
+// `pending` mark before the take, so the uv_async_send after that push cannot see the old mark and
+// be swallowed.
+
+#include "pool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "smolscale.h"
+
+#define DEFAULT_SIZE 4
+#define MAX_SIZE     1024
+
+// libuv 1.50 gives its workers a name; 1.52 reads the size into a buffer of 16 bytes and ignores
+// what does not fit.
+#define VERSION_NAMED_WORKERS 0x013200u
+#define VERSION_SHORT_SIZE    0x013400u
+#define SIZE_BUFFER           16
+
+// `wq` is two pointers in every version: void *wq[2] up to 1.45, struct uv__queue from then on.
+typedef void *ss_word __attribute__((may_alias));
+typedef uint64_t ss_ticket __attribute__((may_alias));
+#define WQ(w) ((ss_word *)&(w)->wq)
+
+_Static_assert(sizeof(((struct uv__work *)0)->wq) == 2 * sizeof(void *), "two words");
+
+// Where the core writes the ticket. It must fit beside the link, which a worker writes while
+// uv_cancel() may read the ticket; where it does not (32 bit), the queue is searched.
+#if UINTPTR_MAX >= UINT64_MAX
+#define TICKET(w)       ((uint64_t *)(void *)(ss_ticket *)&WQ(w)[1])
+#define TICKET_VALUE(w) __atomic_load_n((ss_ticket *)&WQ(w)[1], __ATOMIC_RELAXED)
+#else
+#define TICKET(w)       NULL
+#define TICKET_VALUE(w) 0
+#endif
+
+// The loop's words: the head of its finished work, and the fork generation that last submitted.
+// libuv zeroes the whole loop, uses neither `data` nor the last reserved word of its own handle and
+// does not show the handle to uv_walk().
+#define FINISHED(loop)   (&(loop)->wq_async.data)
+#define GENERATION(loop) (*(ss_word *)&(loop)->wq_async.u.reserved[3])
+
+static pthread_once_t configured = PTHREAD_ONCE_INIT;
+static smolscale_queue *queues[SS_UV_KINDS]; // by kind; a queue may stand for several kinds
+static void *generation; // counts the forks between the first process and this one
+static bool exiting;     // exit() has been called
+
+// At the bottom of a list of finished work: see ss_uv_notify().
+#define FOREIGN ((void *)1)
+
+// Slow I/O. `posted`: the item &slow stands in the queue, so somebody will come and look. Guarded
+// by `lock`, which is held for a few instructions only.
+static struct {
+    pthread_mutex_t lock;
+    void *list[2]; // circular, of the `wq` words (next, previous); a member's previous word is not
+                   // NULL
+    size_t queued;
+    unsigned running, limit;
+    bool posted;
+} slow = {PTHREAD_MUTEX_INITIALIZER, {slow.list, slow.list}, 0, 0, 1, false};
+
+// ---------------------------------------------------------------------------------------------
+// Submission and completion
+// ---------------------------------------------------------------------------------------------
+
+static void finish(struct uv__work *w)
+{
+    uv_loop_t *loop = w->loop;
+    void **head = FINISHED(loop);
+    void *old = __atomic_load_n(head, __ATOMIC_RELAXED);
+
+    do {
+        WQ(w)[0] = old;
+    } while (!__atomic_compare_exchange_n(head, &old, w, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    // From here on w belongs to the loop, and may be gone. The loop itself is still there if old is
+    // NULL.
+    if (old == NULL)
+        ss_uv_async_send(&loop->wq_async);
+}
+
+static void run_slow(void);
+
+static void run(void *item, void *unused)
+{
+    struct uv__work *w = item;
+
+    (void)unused;
+    if (__builtin_expect(item == &slow, 0)) {
+        run_slow();
+        return;
+    }
+    w->work(w);
+    finish(w);
+}
+
+// Marks cancelled work in place of its work function; never called.
+static void cancelled(struct uv__work *w)
+{
+    (void)w;
+    abort();
+}
+
+static void configure(void);
+
+// In a child process the loop has a new event descriptor, and whether the parent's last send got
+// through is unknown. What was finished before the fork would then wait for a send that nobody
+// makes: make it.
+static void resend_after_fork(uv_loop_t *loop)
+{
+    GENERATION(loop) = generation;
+    if (__atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) != NULL) {
+        loop->wq_async.pending = 0;
+        ss_uv_async_send(&loop->wq_async);
+    }
+}
+
+// False: there is no memory to queue it.
+static bool push(enum ss_uv_kind kind, void *item, uint64_t *ticket)
+{
+    int err = queues[kind] ? smolscale_queue_push(queues[kind], item, ticket) : -ENOMEM;
+
+    return err == 0 || err == -EAGAIN; // -EAGAIN: it is queued, a thread will come
+}
+
+static void submit_slow(struct uv__work *w);
+
+void ss_uv_submit(struct uv__work *w, enum ss_uv_kind kind)
+{
+    pthread_once(&configured, configure);
+    if (__builtin_expect(GENERATION(w->loop) != generation, 0))
+        resend_after_fork(w->loop);
+    if (kind == SS_UV_SLOW_IO)
+        submit_slow(w);
+    else if (!push(kind, w, TICKET(w)))
+        run(w, NULL); // libuv's submission cannot fail
+}
+
+void ss_uv_notify(uv_loop_t *loop)
+{
+    void *head = NULL;
+
+    if (__atomic_compare_exchange_n(FINISHED(loop), &head, FOREIGN, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_RELAXED))
+        ss_uv_async_send(&loop->wq_async);
+}
+
+struct uv__work *ss_uv_take(uv_loop_t *loop)
+{
+    struct uv__work *newest = __atomic_exchange_n(FINISHED(loop), (void *)NULL, __ATOMIC_ACQ_REL);
+    struct uv__work *oldest = NULL;
+
+    while (newest != NULL && (void *)newest != FOREIGN) {
+        struct uv__work *older = WQ(newest)[0];
+        WQ(newest)[0] = oldest;
+        if (newest->work != cancelled)
+            newest->work = NULL;
+        oldest = newest;
+        newest = older;
+    }
+    return oldest;
+}
+
+struct uv__work *ss_uv_next(const struct uv__work *w)
+{
+    return WQ((struct uv__work *)w)[0];
+}
+
+int ss_uv_conclude(struct uv__work *w)
+{
+    if (w->work == NULL)
+        return 0;
+    w->work = NULL;
+    return UV_ECANCELED;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Slow I/O
+// ---------------------------------------------------------------------------------------------
+
+// With the lock held: is somebody to be sent for the next of the list? The caller then calls push()
+// without the lock.
+static bool slow_wants_post(void)
+{
+    if (slow.posted || slow.queued == 0 || slow.running >= slow.limit)
+        return false;
+    slow.posted = true;
+    return true;
+}
+
+static void slow_unlink(struct uv__work *w)
+{
+    ss_word *next = WQ(w)[0], *previous = WQ(w)[1];
+
+    next[1] = previous;
+    previous[0] = next;
+    WQ(w)[1] = NULL;
+    slow.queued--;
+}
+
+// Runs the first of the list, on a worker that came for the item that stands for it. Goes on with
+// the others only if there is no memory to queue that item again.
+static void run_slow(void)
+{
+    bool post;
+
+    do {
+        pthread_mutex_lock(&slow.lock);
+        slow.posted = false;
+        if (slow.queued == 0 || slow.running >= slow.limit) {
+            pthread_mutex_unlock(&slow.lock); // cancelled, or the next one to finish posts again
+            return;
+        }
+        struct uv__work *w =
+            (struct uv__work *)(void *)((char *)slow.list[0] - offsetof(struct uv__work, wq));
+        slow_unlink(w);
+        slow.running++;
+        post = slow_wants_post();
+        pthread_mutex_unlock(&slow.lock);
+        if (post && !push(SS_UV_SLOW_IO, &slow, NULL)) {
+            pthread_mutex_lock(&slow.lock);
+            slow.posted = false;
+            pthread_mutex_unlock(&slow.lock);
+        }
+
+        w->work(w);
+        finish(w);
+
+        pthread_mutex_lock(&slow.lock);
+        slow.running--;
+        post = slow_wants_post();
+        pthread_mutex_unlock(&slow.lock);
+    } while (post && !push(SS_UV_SLOW_IO, &slow, NULL));
+}
+
+static void submit_slow(struct uv__work *w)
+{
+    pthread_mutex_lock(&slow.lock);
+    ss_word *last = slow.list[1];
+    WQ(w)[0] = slow.list;
+    WQ(w)[1] = last;
+    last[0] = WQ(w);
+    slow.list[1] = WQ(w);
+    slow.queued++;
+    bool post = slow_wants_post();
+    pthread_mutex_unlock(&slow.lock);
+    if (post && !push(SS_UV_SLOW_IO, &slow, NULL))
+        run_slow();
+}
+
+static bool cancel_slow(struct uv__work *w)
+{
+    pthread_mutex_lock(&slow.lock);
+    bool queued = WQ(w)[1] != NULL;
+    if (queued)
+        slow_unlink(w);
+    pthread_mutex_unlock(&slow.lock);
+    return queued;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Requests
+// ---------------------------------------------------------------------------------------------
+
+static void call_work(struct uv__work *w)
+{
+    uv_work_t *req = (uv_work_t *)(void *)((char *)w - offsetof(uv_work_t, work_req));
+
+    req->work_cb(req);
+}
+
+static void call_after_work(struct uv__work *w, int status)
+{
+    uv_work_t *req = (uv_work_t *)(void *)((char *)w - offsetof(uv_work_t, work_req));
+
+    // A preloaded libuv does not know what we cancelled.
+    if (status == 0)
+        status = ss_uv_conclude(w);
+    req->loop->active_reqs.count--;
+    if (req->after_work_cb != NULL)
+        req->after_work_cb(req, status);
+}
+
+int ss_uv_prepare_work(uv_loop_t *loop, uv_work_t *req, uv_work_cb work_cb,
+                       uv_after_work_cb after_work_cb)
+{
+    if (work_cb == NULL)
+        return UV_EINVAL;
+    req->type = UV_WORK;
+    req->loop = loop;
+    req->work_cb = work_cb;
+    req->after_work_cb = after_work_cb;
+    req->work_req.loop = loop;
+    req->work_req.work = call_work;
+    req->work_req.done = call_after_work;
+    loop->active_reqs.count++;
+    return 0;
+}
+
+bool ss_uv_work_of(uv_req_t *req, struct uv__work **w, enum ss_uv_kind *kind)
+{
+    switch (req->type) {
+    case UV_WORK:
+        *w = &((uv_work_t *)req)->work_req;
+        *kind = SS_UV_CPU;
+        return true;
+    case UV_RANDOM:
+        *w = &((uv_random_t *)req)->work_req;
+        *kind = SS_UV_CPU;
+        return true;
+    case UV_FS:
+        *w = &((uv_fs_t *)req)->work_req;
+        *kind = SS_UV_FAST_IO;
+        return true;
+    case UV_GETADDRINFO:
+        *w = &((uv_getaddrinfo_t *)req)->work_req;
+        *kind = SS_UV_SLOW_IO;
+        return true;
+    case UV_GETNAMEINFO:
+        *w = &((uv_getnameinfo_t *)req)->work_req;
+        *kind = SS_UV_SLOW_IO;
+        return true;
+    default:
+        return false;
+    }
+}
+
+int ss_uv_cancel(struct uv__work *w, enum ss_uv_kind kind)
+{
+    if (w->work == cancelled)
+        return 0; // it is on its way to the loop already
+    // Without a work function it has finished, or went another way than the pool (io_uring in newer
+    // versions).
+    if (w->work == NULL || queues[kind] == NULL)
+        return UV_EBUSY;
+    if (!(kind == SS_UV_SLOW_IO ? cancel_slow(w)
+                                : smolscale_queue_cancel(queues[kind], w, TICKET_VALUE(w))))
+        return UV_EBUSY;
+    w->work = cancelled;
+    finish(w);
+    return 0;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Set-up at the first submission, in each process
+// ---------------------------------------------------------------------------------------------
+
+static unsigned pool_size(void)
+{
+    const char *value = getenv("UV_THREADPOOL_SIZE");
+
+    if (value == NULL || (ss_uv_version() >= VERSION_SHORT_SIZE && strlen(value) >= SIZE_BUFFER))
+        return DEFAULT_SIZE;
+    // As libuv reads it: what is no number is 0 and so 1, what is negative is a very large number
+    // and so the maximum.
+    unsigned size = (unsigned)atoi(value);
+    if (size == 0)
+        return 1;
+    return size > MAX_SIZE ? MAX_SIZE : size;
+}
+
+static smolscale_queue *new_queue(unsigned max_active, const char *name)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    smolscale_queue *queue = NULL;
+
+    attr.run = run;
+    attr.max_active = max_active;
+    attr.flags = smolscale_elastic() ? SMOLSCALE_QUEUE_ELASTIC : 0;
+    attr.thread_name = name;
+    (void)smolscale_queue_new(&queue, &attr); // NULL when it fails: jobs then run at submission
+    return queue;
+}
+
+// A child reads its own UV_THREADPOOL_SIZE; the queues exist there already, empty.
+static void after_fork_in_child(void)
+{
+    static const pthread_once_t fresh = PTHREAD_ONCE_INIT;
+
+    memcpy(&configured, &fresh, sizeof(fresh));
+    generation = (char *)generation + 1;
+    pthread_mutex_init(&slow.lock, NULL);
+    slow.list[0] = slow.list[1] = slow.list;
+    slow.queued = 0;
+    slow.running = 0;
+    slow.posted = false;
+}
+
+static void note_exit(void)
+{
+    exiting = true;
+}
+
+static void create_queues(unsigned size)
+{
+    // Before libuv names its workers they carry the name of the thread that starts the pool.
+    char name[16] = "libuv-worker";
+    if (ss_uv_version() < VERSION_NAMED_WORKERS)
+        (void)prctl(PR_GET_NAME, name);
+
+    queues[SS_UV_CPU] = new_queue(size, name);
+    if (smolscale_elastic()) {
+        queues[SS_UV_FAST_IO] = new_queue(size, name);
+        queues[SS_UV_SLOW_IO] = new_queue((size + 1) / 2, name);
+    } else {
+        queues[SS_UV_FAST_IO] = queues[SS_UV_SLOW_IO] = queues[SS_UV_CPU];
+    }
+}
+
+static void configure(void)
+{
+    static bool created;
+    unsigned size = pool_size();
+    unsigned half = (size + 1) / 2;
+
+    // With a queue of its own, that queue limits slow I/O, which leaves out what is blocked.
+    slow.limit = smolscale_elastic() ? UINT_MAX : half;
+    if (!created) {
+        created = true;
+        (void)pthread_atfork(NULL, NULL, after_fork_in_child);
+        (void)atexit(note_exit);
+        create_queues(size);
+        return;
+    }
+    for (int kind = 0; kind < SS_UV_KINDS; kind++) {
+        if (queues[kind] != NULL) {
+            (void)smolscale_queue_set_max_active(
+                queues[kind], kind == SS_UV_SLOW_IO && smolscale_elastic() ? half : size);
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Shutdown
+// ---------------------------------------------------------------------------------------------
+
+// libuv joins its threads in uv_library_shutdown(), so that every queued job runs and none runs any
+// more when it returns; and since that also happens at exit, a job that never ends keeps the
+// process from ending. Here:
+//
+//   * exit() has been called: queued jobs still run, as long as they do finish. When none has for
+//   100 ms, the process
+//     ends.
+//   * uv_library_shutdown() called by the program, which may free next what jobs use: as long as
+//   jobs finish or the
+//     process computes, it waits. Jobs that have slept in the kernel for a second are stuck; it
+//     returns all the same.
+#define EXIT_PATIENCE_NS     UINT64_C(100000000)
+#define SHUTDOWN_PATIENCE_NS UINT64_C(1000000000)
+#define COMPUTING_NS         UINT64_C(50000000)
+#define POLL_MIN_NS          50000
+#define POLL_MAX_NS          2000000
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static size_t outstanding(void)
+{
+    smolscale_queue *current = smolscale_current_queue();
+    size_t count = 0;
+
+    for (int kind = 0; kind < SS_UV_KINDS; kind++) {
+        if (queues[kind] == NULL || (kind > 0 && queues[kind] == queues[kind - 1]))
+            continue;
+        count += smolscale_queue_pending(queues[kind]) + smolscale_queue_active(queues[kind]);
+        if (queues[kind] == current && count > 0)
+            count--; // the job that calls exit() does not wait for itself
+    }
+    pthread_mutex_lock(&slow.lock);
+    count += slow.queued;
+    pthread_mutex_unlock(&slow.lock);
+    return count;
+}
+
+void ss_uv_shutdown(void)
+{
+    uint64_t patience = exiting ? EXIT_PATIENCE_NS : SHUTDOWN_PATIENCE_NS;
+    uint64_t progress = clock_ns(CLOCK_MONOTONIC);
+    uint64_t computed = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    size_t least = outstanding();
+    struct timespec poll = {0, POLL_MIN_NS};
+
+    while (least > 0) {
+        nanosleep(&poll, NULL);
+        if (poll.tv_nsec < POLL_MAX_NS)
+            poll.tv_nsec *= 2;
+        uint64_t now = clock_ns(CLOCK_MONOTONIC);
+        uint64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+        size_t count = outstanding();
+        if (count < least || (!exiting && cpu - computed > COMPUTING_NS)) {
+            least = count < least ? count : least;
+            progress = now;
+            computed = cpu;
+        } else if (now - progress > patience) {
+            return;
+        }
+    }
+}
