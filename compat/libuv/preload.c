@@ -273,18 +273,6 @@ SMOLSCALE_API int uv_thread_join(uv_thread_t *tid)
     return real(tid);
 }
 
-// A pool thread of libuv wakes the loop for what it has put into loop->wq.
-SMOLSCALE_API int uv_async_send(uv_async_t *handle)
-{
-    REAL(uv_async_send);
-
-    if (here.native_worker && handle == &handle->loop->wq_async) {
-        ss_uv_notify(handle->loop);
-        return 0;
-    }
-    return real(handle);
-}
-
 // ---------------------------------------------------------------------------------------------
 // Completion
 // ---------------------------------------------------------------------------------------------
@@ -306,12 +294,29 @@ static void work_done(uv_async_t *handle)
     native_work_done(handle);
 }
 
+// Puts our callback in the place of libuv's. Before the loop's first submission, or, by a pool
+// thread of libuv, before it wakes the loop; two threads may do it at once, to the same end.
 static void attach(uv_loop_t *loop)
 {
-    if (__builtin_expect(loop->wq_async.async_cb != work_done, 0)) {
-        __atomic_store_n(&native_work_done, loop->wq_async.async_cb, __ATOMIC_RELAXED);
-        loop->wq_async.async_cb = work_done;
+    uv_async_cb callback = __atomic_load_n(&loop->wq_async.async_cb, __ATOMIC_RELAXED);
+
+    if (__builtin_expect(callback != work_done, 0)) {
+        __atomic_store_n(&native_work_done, callback, __ATOMIC_RELEASE);
+        __atomic_store_n(&loop->wq_async.async_cb, work_done, __ATOMIC_RELEASE);
     }
+}
+
+// A pool thread of libuv wakes the loop for what it has put into loop->wq.
+SMOLSCALE_API int uv_async_send(uv_async_t *handle)
+{
+    REAL(uv_async_send);
+
+    if (here.native_worker && handle == &handle->loop->wq_async) {
+        attach(handle->loop);
+        ss_uv_notify(handle->loop);
+        return 0;
+    }
+    return real(handle);
 }
 
 // For each type of request libuv's own end of a request, and ours, which it is called from: to tell

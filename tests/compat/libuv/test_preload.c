@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: ISC
+//
+// What only the preloaded library has to do: requests that reach libuv past it, and a libuv that
+// came by dlopen(RTLD_LOCAL). Run preloaded; `test-libuv-preload PLUGIN`, which itself links no
+// libuv (see plugin.c).
+
+#include <check.h>
+#include <dlfcn.h>
+#include <stdlib.h>
+
+static const char *plugin_path;
+
+static int call_plugin(const char *name)
+{
+    void *plugin = dlopen(plugin_path, RTLD_NOW | RTLD_LOCAL);
+    ck_assert_msg(plugin != NULL, "%s", dlerror());
+    // That is the point: libuv is loaded, but in no global scope.
+    ck_assert_ptr_null(dlsym(RTLD_NEXT, "uv_loop_init"));
+    int (*function)(void) = (int (*)(void))dlsym(plugin, name);
+    ck_assert_ptr_nonnull(function);
+    return function();
+}
+
+START_TEST(a_libuv_of_a_plugin_in_a_local_scope_is_found)
+{
+    ck_assert_int_eq(call_plugin("plugin_use_pool"), 0);
+}
+END_TEST
+
+START_TEST(requests_past_the_layer_are_served_by_libuvs_own_threads)
+{
+    ck_assert_int_eq(call_plugin("plugin_past_the_layer"), 0);
+}
+END_TEST
+
+START_TEST(requests_past_the_layer_and_others_mix)
+{
+    ck_assert_int_eq(call_plugin("plugin_mix"), 0);
+}
+END_TEST
+
+START_TEST(requests_past_the_layer_are_cancelled_by_libuv)
+{
+    ck_assert_int_eq(call_plugin("plugin_cancel_past_the_layer"), 0);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    if (argc != 2)
+        return EXIT_FAILURE;
+    plugin_path = argv[1];
+    Suite *suite = suite_create("preload");
+    TCase *tcase = tcase_create("preload");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, a_libuv_of_a_plugin_in_a_local_scope_is_found);
+    tcase_add_test(tcase, requests_past_the_layer_are_served_by_libuvs_own_threads);
+    tcase_add_test(tcase, requests_past_the_layer_and_others_mix);
+    tcase_add_test(tcase, requests_past_the_layer_are_cancelled_by_libuv);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

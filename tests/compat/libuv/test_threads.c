@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: ISC
+//
+// The threads that jobs find themselves on, and what the pool takes from the process.
+
+#include "support.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+static struct {
+    size_t stack;
+    sigset_t mask;
+    char name[16];
+} seen;
+
+static void look_around(uv_work_t *req)
+{
+    pthread_attr_t attributes;
+    (void)req;
+    pthread_getattr_np(pthread_self(), &attributes);
+    pthread_attr_getstacksize(&attributes, &seen.stack);
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, NULL, &seen.mask);
+    prctl(PR_GET_NAME, seen.name);
+}
+
+static void look(void)
+{
+    uv_work_t req;
+    ck_assert_int_eq(uv_queue_work(uv_default_loop(), &req, look_around, note_end), 0);
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(noted, 1);
+}
+
+START_TEST(stacks_have_8_mb)
+{
+    // From libuv 1.45 on whatever the limit; before, and here, the limit's 8 MB.
+    struct rlimit limit = {8u << 20, RLIM_INFINITY};
+    ck_assert_int_eq(setrlimit(RLIMIT_STACK, &limit), 0);
+    look();
+    ck_assert_uint_ge(seen.stack, 8u << 20);
+}
+END_TEST
+
+START_TEST(threads_have_the_signal_mask_of_the_thread_that_starts_the_pool)
+{
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGUSR1);
+    sigaddset(&mask, SIGCHLD);
+    ck_assert_int_eq(pthread_sigmask(SIG_SETMASK, &mask, NULL), 0);
+    look();
+    for (int number = 1; number < 32; number++) {
+        if (number != SIGKILL && number != SIGSTOP)
+            ck_assert_msg(sigismember(&mask, number) == sigismember(&seen.mask, number),
+                          "signal %d is %s", number,
+                          sigismember(&seen.mask, number) ? "blocked" : "not blocked");
+    }
+}
+END_TEST
+
+START_TEST(threads_are_named_as_in_this_version_of_libuv)
+{
+    ck_assert_int_eq(prctl(PR_SET_NAME, "submitter"), 0);
+    look();
+    ck_assert_str_eq(seen.name, uv_version() < 0x013200 ? "submitter" : "libuv-worker");
+}
+END_TEST
+
+static unsigned left;
+
+static void again(uv_work_t *req, int status)
+{
+    // No assertion that holds, for Check allocates at each.
+    if (status != 0)
+        ck_abort_msg("status %d", status);
+    if (left > 0) {
+        left--;
+        uv_queue_work(req->loop, req, counting_job, again);
+    }
+}
+
+static void in_flight(unsigned requests, unsigned jobs)
+{
+    static uv_work_t reqs[64];
+    left = jobs - requests;
+    for (unsigned i = 0; i < requests; i++)
+        uv_queue_work(uv_default_loop(), &reqs[i], counting_job, again);
+    run_all(uv_default_loop());
+}
+
+START_TEST(a_request_costs_no_allocation)
+{
+    in_flight(64, 1000);
+    unsigned long before = atomic_load(&allocations);
+    in_flight(64, 10000);
+    // The balancer may start or end a thread meanwhile, which allocates a few times.
+    ck_assert_uint_lt(atomic_load(&allocations) - before, 100);
+    ck_assert_uint_eq(counted(&jobs_run), 11000);
+}
+END_TEST
+
+// Natively a thread that cannot be created aborts the process.
+START_TEST(a_thread_that_cannot_be_created_delays_work_and_loses_none)
+{
+    static uv_work_t reqs[50];
+    if (!on_smolscale())
+        return;
+    atomic_store(&failing_creations, 2);
+    for (int i = 0; i < 50; i++)
+        ck_assert_int_eq(uv_queue_work(uv_default_loop(), &reqs[i], counting_job, note_end), 0);
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(counted(&jobs_run), 50);
+    ck_assert_uint_eq(noted, 50);
+    ck_assert_int_le(atomic_load(&failing_creations), 0);
+}
+END_TEST
+
+Suite *thread_suite(void)
+{
+    Suite *suite = suite_create("threads");
+    TCase *tcase = new_case(suite, "threads");
+    tcase_add_test(tcase, stacks_have_8_mb);
+    tcase_add_test(tcase, threads_have_the_signal_mask_of_the_thread_that_starts_the_pool);
+    tcase_add_test(tcase, threads_are_named_as_in_this_version_of_libuv);
+    tcase_add_test(tcase, a_request_costs_no_allocation);
+    tcase_add_test(tcase, a_thread_that_cannot_be_created_delays_work_and_loses_none);
+    return suite;
+}

@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: ISC
+//
+// User work: uv_queue_work() and uv_cancel(), the size of the pool, and how callbacks come back to
+// their loops.
+
+#include "support.h"
+
+START_TEST(a_job_runs_once_and_its_callback_comes_on_the_loops_thread_with_status_0)
+{
+    uv_work_t req;
+    uv_loop_t *loop = uv_default_loop();
+    ck_assert_int_eq(uv_queue_work(loop, &req, counting_job, note_end), 0);
+    ck_assert_int_eq(uv_loop_alive(loop), 1);
+    ck_assert_uint_eq(noted, 0);
+    run_all(loop);
+    ck_assert_uint_eq(counted(&jobs_run), 1);
+    ck_assert_uint_eq(noted, 1);
+    ck_assert_ptr_eq(order[0], &req);
+    ck_assert_int_eq(statuses[0], 0);
+}
+END_TEST
+
+static atomic_bool ran_in_worker;
+
+static void where_job(uv_work_t *req)
+{
+    (void)req;
+    ran_in_worker = in_smolscale_worker();
+}
+
+START_TEST(jobs_run_on_smolscale_where_it_is_and_is_not_disabled)
+{
+    uv_work_t req;
+    ck_assert_int_eq(uv_queue_work(uv_default_loop(), &req, where_job, NULL), 0);
+    run_all(uv_default_loop());
+    ck_assert_int_eq(ran_in_worker, on_smolscale());
+}
+END_TEST
+
+START_TEST(a_job_without_a_work_callback_is_refused)
+{
+    uv_work_t req;
+    ck_assert_int_eq(uv_queue_work(uv_default_loop(), &req, NULL, note_end), UV_EINVAL);
+    ck_assert_int_eq(uv_loop_alive(uv_default_loop()), 0);
+}
+END_TEST
+
+START_TEST(the_callback_after_the_work_may_be_missing)
+{
+    uv_work_t req;
+    ck_assert_int_eq(uv_queue_work(uv_default_loop(), &req, counting_job, NULL), 0);
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(counted(&jobs_run), 1);
+}
+END_TEST
+
+#define MANY 3000
+
+START_TEST(thousands_of_jobs_each_run_once)
+{
+    static uv_work_t reqs[MANY];
+    for (int i = 0; i < MANY; i++)
+        ck_assert_int_eq(uv_queue_work(uv_default_loop(), &reqs[i], counting_job, note_end), 0);
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(counted(&jobs_run), MANY);
+    ck_assert_uint_eq(noted, MANY);
+}
+END_TEST
+
+static unsigned resubmissions;
+
+static void resubmit(uv_work_t *req, int status)
+{
+    ck_assert_int_eq(status, 0);
+    if (++resubmissions < 1000)
+        ck_assert_int_eq(uv_queue_work(req->loop, req, counting_job, resubmit), 0);
+}
+
+START_TEST(a_request_may_be_submitted_again_from_its_callback)
+{
+    uv_work_t req;
+    ck_assert_int_eq(uv_queue_work(uv_default_loop(), &req, counting_job, resubmit), 0);
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(counted(&jobs_run), 1000);
+}
+END_TEST
+
+static void free_request(uv_work_t *req, int status)
+{
+    ck_assert_int_eq(status, 0);
+    free(req);
+}
+
+START_TEST(a_request_may_be_freed_in_its_callback)
+{
+    for (int i = 0; i < 1000; i++) {
+        uv_work_t *req = malloc(sizeof *req);
+        ck_assert_int_eq(uv_queue_work(uv_default_loop(), req, counting_job, free_request), 0);
+    }
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(counted(&jobs_run), 1000);
+}
+END_TEST
+
+START_TEST(with_one_thread_jobs_and_callbacks_keep_the_order_of_submission)
+{
+    static uv_work_t reqs[200];
+    setenv("UV_THREADPOOL_SIZE", "1", 1);
+    for (int i = 0; i < 200; i++)
+        ck_assert_int_eq(uv_queue_work(uv_default_loop(), &reqs[i], counting_job, note_end), 0);
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(noted, 200);
+    for (int i = 0; i < 200; i++)
+        ck_assert_ptr_eq(order[i], &reqs[i]);
+}
+END_TEST
+
+// ---- cancelling
+
+// Fills a pool of two, and waits until both jobs run.
+static void saturate(uv_loop_t *loop, uv_work_t blockers[2])
+{
+    setenv("UV_THREADPOOL_SIZE", "2", 1);
+    submit_gate_job(loop, &blockers[0]);
+    submit_gate_job(loop, &blockers[1]);
+    await(&gate.started, 2);
+}
+
+START_TEST(a_queued_job_is_cancelled_at_once_and_never_runs)
+{
+    uv_work_t blockers[2], req;
+    uv_loop_t *loop = uv_default_loop();
+    saturate(loop, blockers);
+    ck_assert_int_eq(uv_queue_work(loop, &req, counting_job, note_end), 0);
+    ck_assert_int_eq(uv_cancel((uv_req_t *)&req), 0);
+    ck_assert_uint_eq(noted, 0); // through the loop, not from within
+    // Delivered although the pool is still full.
+    while (noted == 0)
+        uv_run(loop, UV_RUN_ONCE);
+    ck_assert_ptr_eq(order[0], &req);
+    ck_assert_int_eq(statuses[0], UV_ECANCELED);
+    open_gate();
+    run_all(loop);
+    ck_assert_uint_eq(noted, 3);
+    ck_assert_uint_eq(counted(&jobs_run), 0);
+}
+END_TEST
+
+START_TEST(a_running_job_cannot_be_cancelled)
+{
+    uv_work_t blockers[2];
+    uv_loop_t *loop = uv_default_loop();
+    saturate(loop, blockers);
+    ck_assert_int_eq(uv_cancel((uv_req_t *)&blockers[0]), UV_EBUSY);
+    ck_assert_int_eq(uv_cancel((uv_req_t *)&blockers[1]), UV_EBUSY);
+    open_gate();
+    run_all(loop);
+    ck_assert_uint_eq(noted, 2);
+    ck_assert_int_eq(statuses[0], 0);
+    ck_assert_int_eq(statuses[1], 0);
+}
+END_TEST
+
+static int cancel_in_callback;
+
+static void cancel_the_other(uv_work_t *req, int status)
+{
+    uv_work_t *other = req->data;
+    note_end(req, status);
+    if (noted == 1)
+        cancel_in_callback = uv_cancel((uv_req_t *)other);
+}
+
+START_TEST(a_finished_job_cannot_be_cancelled_before_its_callback)
+{
+    uv_work_t reqs[2];
+    reqs[0].data = &reqs[1];
+    reqs[1].data = &reqs[0];
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(uv_queue_work(uv_default_loop(), &reqs[i], counting_job, cancel_the_other),
+                         0);
+    await(&jobs_run, 2);
+    // Both functions have returned, or are about to.
+    run_all(uv_default_loop());
+    ck_assert_int_eq(cancel_in_callback, UV_EBUSY);
+    ck_assert_uint_eq(noted, 2);
+    ck_assert_int_eq(statuses[0], 0);
+    ck_assert_int_eq(statuses[1], 0);
+}
+END_TEST
+
+START_TEST(of_many_queued_jobs_every_second_is_cancelled_and_the_others_run)
+{
+    static uv_work_t reqs[1000];
+    uv_work_t blockers[2];
+    unsigned cancelled = 0;
+    saturate(uv_default_loop(), blockers);
+    for (int i = 0; i < 1000; i++)
+        ck_assert_int_eq(uv_queue_work(uv_default_loop(), &reqs[i], counting_job, note_end), 0);
+    for (int i = 0; i < 1000; i += 2)
+        ck_assert_int_eq(uv_cancel((uv_req_t *)&reqs[i]), 0);
+    open_gate();
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(counted(&jobs_run), 500);
+    ck_assert_uint_eq(noted, 1002);
+    for (unsigned i = 0; i < noted; i++) {
+        if (statuses[i] == UV_ECANCELED) {
+            ck_assert_int_eq((order[i] - reqs) % 2, 0);
+            cancelled++;
+        }
+    }
+    ck_assert_uint_eq(cancelled, 500);
+}
+END_TEST
+
+// Whatever uv_cancel() says under way must be what happens.
+START_TEST(cancelling_jobs_that_are_starting_is_consistent)
+{
+    static uv_work_t reqs[MANY];
+    unsigned cancelled = 0, told = 0;
+    for (int i = 0; i < MANY; i++) {
+        ck_assert_int_eq(uv_queue_work(uv_default_loop(), &reqs[i], counting_job, note_end), 0);
+        if (i % 3 == 0) {
+            int err = uv_cancel((uv_req_t *)&reqs[i]);
+            ck_assert(err == 0 || err == UV_EBUSY);
+            cancelled += err == 0;
+        }
+    }
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(noted, MANY);
+    for (unsigned i = 0; i < noted; i++)
+        told += statuses[i] == UV_ECANCELED;
+    ck_assert_uint_eq(told, cancelled);
+    ck_assert_uint_eq(counted(&jobs_run), MANY - cancelled);
+}
+END_TEST
+
+START_TEST(requests_that_are_not_of_the_pool_cannot_be_cancelled)
+{
+    uv_connect_t connect;
+    uv_shutdown_t shutdown;
+    uv_write_t write;
+    connect.type = UV_CONNECT;
+    shutdown.type = UV_SHUTDOWN;
+    write.type = UV_WRITE;
+    ck_assert_int_eq(uv_cancel((uv_req_t *)&connect), UV_EINVAL);
+    ck_assert_int_eq(uv_cancel((uv_req_t *)&shutdown), UV_EINVAL);
+    ck_assert_int_eq(uv_cancel((uv_req_t *)&write), UV_EINVAL);
+}
+END_TEST
+
+// ---- the size of the pool
+
+// So many jobs run at once, and not one more: the next one can still be cancelled when all these
+// have started.
+static void expect_size(const char *value, unsigned size)
+{
+    static uv_work_t reqs[1025];
+    if (value != NULL)
+        setenv("UV_THREADPOOL_SIZE", value, 1);
+    else
+        unsetenv("UV_THREADPOOL_SIZE");
+    for (unsigned i = 0; i <= size; i++)
+        submit_gate_job(uv_default_loop(), &reqs[i]);
+    await(&gate.started, size);
+    ck_assert_int_eq(uv_cancel((uv_req_t *)&reqs[size]), 0);
+    ck_assert_uint_eq(counted(&gate.started), size);
+    open_gate();
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(gate.most_inside, size);
+    ck_assert_uint_eq(noted, size + 1);
+}
+
+static const struct {
+    const char *value;
+    unsigned size;
+} sizes[] = {
+    {NULL, 4}, {"1", 1}, {"2", 2}, {"7", 7}, {"64", 64}, {"0", 1}, {"nonsense", 1}, {"3 dogs", 3},
+};
+
+START_TEST(the_pool_is_as_large_as_UV_THREADPOOL_SIZE_says)
+{
+    expect_size(sizes[_i].value, sizes[_i].size);
+}
+END_TEST
+
+static const char *const huge[] = {"-1", "1025", "99999"};
+
+START_TEST(a_size_beyond_1024_is_1024)
+{
+    expect_size(huge[_i], 1024);
+}
+END_TEST
+
+START_TEST(the_size_is_read_at_the_first_submission)
+{
+    uv_loop_t loop;
+    setenv("UV_THREADPOOL_SIZE", "9", 1);
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    expect_size("3", 3);
+}
+END_TEST
+
+static void brief_job(uv_work_t *req)
+{
+    (void)req;
+    unsigned inside = atomic_fetch_add(&gate.inside, 1) + 1;
+    unsigned most = atomic_load(&gate.most_inside);
+    while (inside > most && !atomic_compare_exchange_weak(&gate.most_inside, &most, inside))
+        ;
+    sched_yield();
+    atomic_fetch_sub(&gate.inside, 1);
+}
+
+START_TEST(never_do_more_jobs_run_at_once_than_the_size_allows)
+{
+    static uv_work_t reqs[MANY];
+    setenv("UV_THREADPOOL_SIZE", "3", 1);
+    for (int i = 0; i < MANY; i++)
+        ck_assert_int_eq(uv_queue_work(uv_default_loop(), &reqs[i], brief_job, note_end), 0);
+    run_all(uv_default_loop());
+    ck_assert_uint_le(gate.most_inside, 3);
+    ck_assert_uint_eq(noted, MANY);
+}
+END_TEST
+
+// ---- loops
+
+START_TEST(all_that_has_finished_comes_in_one_turn_of_the_loop)
+{
+    static uv_work_t reqs[100];
+    uv_loop_t *loop = uv_default_loop();
+    setenv("UV_THREADPOOL_SIZE", "1", 1); // then the hundredth is known to be the last
+    for (int i = 0; i < 100; i++)
+        ck_assert_int_eq(uv_queue_work(loop, &reqs[i], counting_job, note_end), 0);
+    await(&jobs_run, 100);
+    // 99 have been handed back; the last is about to be.
+    uv_run(loop, UV_RUN_ONCE);
+    ck_assert_uint_ge(noted, 99);
+    run_all(loop);
+    ck_assert_uint_eq(noted, 100);
+}
+END_TEST
+
+struct loop_thread {
+    pthread_t thread;
+    unsigned ended;
+};
+
+static void end_in_thread(uv_work_t *req, int status)
+{
+    struct loop_thread *self = req->data;
+    ck_assert_int_eq(status, 0);
+    ck_assert(pthread_equal(pthread_self(), self->thread));
+    if (++self->ended < 2000)
+        ck_assert_int_eq(uv_queue_work(req->loop, req, counting_job, end_in_thread), 0);
+}
+
+static void *loop_main(void *argument)
+{
+    struct loop_thread *self = argument;
+    uv_loop_t loop;
+    uv_work_t reqs[16];
+    self->thread = pthread_self();
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    for (int i = 0; i < 16; i++) {
+        reqs[i].data = self;
+        ck_assert_int_eq(uv_queue_work(&loop, &reqs[i], counting_job, end_in_thread), 0);
+    }
+    run_all(&loop);
+    return NULL;
+}
+
+START_TEST(loops_in_several_threads_get_their_own_callbacks)
+{
+    struct loop_thread threads[4] = {{0}};
+    pthread_t ids[4];
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&ids[i], NULL, loop_main, &threads[i]), 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_join(ids[i], NULL), 0);
+    ck_assert_uint_eq(counted(&jobs_run), 4 * 2015);
+}
+END_TEST
+
+START_TEST(a_loop_may_be_closed_and_freed_as_soon_as_its_last_callback_has_come)
+{
+    for (int i = 0; i < 2000; i++) {
+        uv_loop_t *loop = malloc(sizeof *loop);
+        uv_work_t req;
+        ck_assert_int_eq(uv_loop_init(loop), 0);
+        ck_assert_int_eq(uv_queue_work(loop, &req, counting_job, NULL), 0);
+        run_all(loop);
+        memset(loop, 0xa5, sizeof *loop);
+        free(loop);
+    }
+    ck_assert_uint_eq(counted(&jobs_run), 2000);
+}
+END_TEST
+
+START_TEST(a_loop_with_work_under_way_cannot_be_closed)
+{
+    uv_loop_t loop;
+    uv_work_t req;
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    submit_gate_job(&loop, &req);
+    ck_assert_int_eq(uv_loop_close(&loop), UV_EBUSY);
+    open_gate();
+    run_all(&loop);
+}
+END_TEST
+
+static void run_nested(uv_work_t *req, int status)
+{
+    static uv_work_t inner;
+    note_end(req, status);
+    if (noted > 1)
+        return;
+    ck_assert_int_eq(uv_queue_work(req->loop, &inner, counting_job, note_end), 0);
+    while (noted < 2)
+        uv_run(req->loop, UV_RUN_ONCE);
+}
+
+// libuv forbids it, programs do it all the same, and natively it works.
+START_TEST(a_callback_may_run_the_loop_until_its_own_job_is_done)
+{
+    uv_work_t req;
+    ck_assert_int_eq(uv_queue_work(uv_default_loop(), &req, counting_job, run_nested), 0);
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(noted, 2);
+}
+END_TEST
+
+Suite *work_suite(void)
+{
+    Suite *suite = suite_create("work");
+    TCase *tcase = new_case(suite, "jobs");
+    tcase_add_test(tcase, a_job_runs_once_and_its_callback_comes_on_the_loops_thread_with_status_0);
+    tcase_add_test(tcase, jobs_run_on_smolscale_where_it_is_and_is_not_disabled);
+    tcase_add_test(tcase, a_job_without_a_work_callback_is_refused);
+    tcase_add_test(tcase, the_callback_after_the_work_may_be_missing);
+    tcase_add_test(tcase, thousands_of_jobs_each_run_once);
+    tcase_add_test(tcase, a_request_may_be_submitted_again_from_its_callback);
+    tcase_add_test(tcase, a_request_may_be_freed_in_its_callback);
+    tcase_add_test(tcase, with_one_thread_jobs_and_callbacks_keep_the_order_of_submission);
+    tcase = new_case(suite, "cancel");
+    tcase_add_test(tcase, a_queued_job_is_cancelled_at_once_and_never_runs);
+    tcase_add_test(tcase, a_running_job_cannot_be_cancelled);
+    tcase_add_test(tcase, a_finished_job_cannot_be_cancelled_before_its_callback);
+    tcase_add_test(tcase, of_many_queued_jobs_every_second_is_cancelled_and_the_others_run);
+    tcase_add_loop_test(tcase, cancelling_jobs_that_are_starting_is_consistent, 0, 10);
+    tcase_add_test(tcase, requests_that_are_not_of_the_pool_cannot_be_cancelled);
+    tcase = new_case(suite, "size");
+    tcase_add_loop_test(tcase, the_pool_is_as_large_as_UV_THREADPOOL_SIZE_says, 0,
+                        sizeof sizes / sizeof sizes[0]);
+    tcase_add_loop_test(tcase, a_size_beyond_1024_is_1024, 0, sizeof huge / sizeof huge[0]);
+    tcase_add_test(tcase, the_size_is_read_at_the_first_submission);
+    tcase_add_test(tcase, never_do_more_jobs_run_at_once_than_the_size_allows);
+    tcase = new_case(suite, "loops");
+    tcase_add_test(tcase, all_that_has_finished_comes_in_one_turn_of_the_loop);
+    tcase_add_test(tcase, loops_in_several_threads_get_their_own_callbacks);
+    tcase_add_test(tcase, a_loop_may_be_closed_and_freed_as_soon_as_its_last_callback_has_come);
+    tcase_add_test(tcase, a_loop_with_work_under_way_cannot_be_closed);
+    tcase_add_test(tcase, a_callback_may_run_the_loop_until_its_own_job_is_done);
+    return suite;
+}
