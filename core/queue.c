@@ -348,16 +348,18 @@ static void act_on(smolscale_queue *queue, enum outcome outcome)
         finish(queue);
 }
 
-// Drops the lock after a change that may have made the queue idle or able to start jobs.
-static void unlock_and_follow_up(smolscale_queue *queue)
+// Drops the lock after a change that may have made the queue idle or able to start jobs. Returns as
+// ss_follow_up() does.
+static int unlock_and_follow_up(smolscale_queue *queue)
 {
     enum ss_cover cover;
     struct ss_worker *wake = ss_queue_offer(queue, &cover);
     enum outcome outcome = note_idle(queue);
     struct ss_group *group = queue->group;
     ss_unlock(queue->lock);
-    ss_follow_up(group, wake, cover);
+    int err = ss_follow_up(group, wake, cover);
     act_on(queue, outcome);
+    return err;
 }
 
 // ---- serving, on a worker ----
@@ -787,8 +789,8 @@ int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active)
     ss_unpark_list(leaving);
     int err = dedicated ? ss_group_fill(queue->group) : 0;
     ss_lock(queue->lock);
-    unlock_and_follow_up(queue);
-    return err;
+    int no_worker = unlock_and_follow_up(queue);
+    return err ? err : no_worker;
 }
 
 int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *compare, void *compare_data)

@@ -147,7 +147,8 @@ SMOLSCALE_API unsigned smolscale_queue_active(smolscale_queue *queue);
 
 // Changes the limit. Lowering it does not stop running jobs. For a dedicated queue it creates or gives back
 // threads; -EAGAIN if not all could be created (the limit is set all the same and the missing threads are
-// tried again at the next call). -EINVAL: unlimited and dedicated.
+// tried again at the next call). For a shared queue: -EAGAIN when items may start now, no worker exists and
+// none can be created (they run as soon as one can). -EINVAL: unlimited and dedicated.
 SMOLSCALE_API int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active);
 
 // Orders what is queued and what comes (stable). NULL: keeps the present order and appends from now on.
