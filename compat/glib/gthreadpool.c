@@ -378,15 +378,15 @@ EXPORT void g_thread_pool_free(GThreadPool *pool, gboolean immediate, gboolean w
 
     atomic_store(&real->state, immediate ? POOL_DROPPING : POOL_DRAINING);
 
-    // A job of this pool that runs now may be just past the look at `state` in push: what it queues
-    // behind our back must not wait for ever in a pool without threads.
-    if (get_limit(real) == 0 && !real->public.exclusive)
-        smolscale_queue_set_max_active(real->queue, 1);
-
     // Items that never run are kept until the last job has ended: only then GLib calls
     // item_free_func.
     if (immediate)
         smolscale_queue_clear(real->queue, keep_dropped, real);
+
+    // A job of this pool that runs now may be just past the look at `state` in push: what it queues
+    // behind our back must not wait for ever in a pool without threads.
+    if (get_limit(real) == 0 && !real->public.exclusive)
+        smolscale_queue_set_max_active(real->queue, 1);
 
     if (wait_) {
         smolscale_queue_free(real->queue);

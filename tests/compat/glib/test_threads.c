@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: ISC
+//
+// The threads of pools: those that belong to an exclusive pool, and what a job sees of the thread
+// it runs in. Where a test runs twice, round 0 is about a shared pool and round 1 about an
+// exclusive one.
+
+#include "support.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+// ---------------------------------------------------------------------------------------------
+// Exclusive pools
+// ---------------------------------------------------------------------------------------------
+
+START_TEST(an_exclusive_pool_has_all_its_threads_from_the_start)
+{
+    struct gate gate = GATE_INIT;
+    GThreadPool *pool = gate_pool(&gate, 3, true);
+    ck_assert_uint_eq(g_thread_pool_get_num_threads(pool), 3);
+    for (guint i = 1; i <= 10; i++)
+        push(pool, i);
+    counter_wait(&gate.started, 3);
+    ck_assert_uint_eq(g_thread_pool_unprocessed(pool), 7);
+    ck_assert_uint_eq(g_thread_pool_get_num_threads(pool), 3);
+    gate_open(&gate);
+    counter_wait(&gate.ended, 10);
+    ck_assert_uint_eq(g_thread_pool_get_num_threads(pool), 3);
+    ck_assert_int_eq(atomic_load(&gate.most_running), 3);
+    g_thread_pool_free(pool, FALSE, TRUE);
+}
+END_TEST
+
+START_TEST(an_exclusive_pool_of_size_0_fills_and_runs_when_raised)
+{
+    struct gate gate = GATE_INIT;
+    gate_open(&gate);
+    GThreadPool *pool = gate_pool(&gate, 0, true);
+    for (guint i = 1; i <= 500; i++)
+        push(pool, i);
+    ck_assert_uint_eq(g_thread_pool_unprocessed(pool), 500);
+    ck_assert_uint_eq(g_thread_pool_get_num_threads(pool), 0);
+    ck_assert(g_thread_pool_set_max_threads(pool, 4, NULL));
+    ck_assert_uint_eq(g_thread_pool_get_num_threads(pool), 4);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_uint_eq(counter_get(&gate.ended), 500);
+}
+END_TEST
+
+START_TEST(an_exclusive_pool_can_be_raised_and_lowered)
+{
+    struct gate gate = GATE_INIT;
+    GThreadPool *pool = gate_pool(&gate, 1, true);
+    for (guint i = 1; i <= 6; i++)
+        push(pool, i);
+    counter_wait(&gate.started, 1);
+    ck_assert(g_thread_pool_set_max_threads(pool, 4, NULL));
+    counter_wait(&gate.started, 4);
+    ck_assert(g_thread_pool_set_max_threads(pool, 2, NULL));
+    ck_assert_int_eq(g_thread_pool_get_max_threads(pool), 2);
+    gate_open(&gate);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_uint_eq(counter_get(&gate.ended), 6);
+    ck_assert_int_eq(atomic_load(&gate.most_running), 4);
+}
+END_TEST
+
+START_TEST(a_frozen_exclusive_pool_thaws)
+{
+    struct gate gate = GATE_INIT;
+    GThreadPool *pool = gate_pool(&gate, 2, true);
+    for (guint i = 1; i <= 6; i++)
+        push(pool, i);
+    counter_wait(&gate.started, 2);
+    ck_assert(g_thread_pool_set_max_threads(pool, 0, NULL));
+    gate_open(&gate);
+    EVENTUALLY(g_thread_pool_get_num_threads(pool), ==, 0);
+    ck_assert_uint_eq(g_thread_pool_unprocessed(pool), 4);
+    ck_assert(g_thread_pool_set_max_threads(pool, 2, NULL));
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_uint_eq(counter_get(&gate.ended), 6);
+}
+END_TEST
+
+// ---------------------------------------------------------------------------------------------
+// Threads as a job sees them
+// ---------------------------------------------------------------------------------------------
+
+struct look {
+    struct counter looked;
+    char name[16];
+    GThread *self;
+    sigset_t mask;
+    int niceness;
+};
+#define LOOK_INIT              \
+    {                          \
+        .looked = COUNTER_INIT \
+    }
+
+static void look_around(gpointer item, gpointer look_pointer)
+{
+    struct look *look = look_pointer;
+    (void)item;
+    pthread_getname_np(pthread_self(), look->name, sizeof look->name);
+    look->self = g_thread_self();
+    pthread_sigmask(SIG_SETMASK, NULL, &look->mask);
+    look->niceness = getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid));
+    counter_add(&look->looked, 1);
+}
+
+static void look_from_a_pool(struct look *look, bool exclusive)
+{
+    GThreadPool *pool = new_pool(look_around, look, 1, exclusive);
+    push(pool, 1);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_uint_eq(counter_get(&look->looked), 1);
+}
+
+START_TEST(threads_are_called_pool_and_the_programs_name)
+{
+    struct look look = LOOK_INIT;
+    g_set_prgname("a-program-with-a-long-name");
+    look_from_a_pool(&look, _i == 1);
+    if (glib_at_least(2, 83, 1))
+        ck_assert_msg(strncmp(look.name, "pool-", 5) == 0, "the thread is called %s", look.name);
+    else
+        ck_assert_str_eq(look.name, "pool-a-program-");
+}
+END_TEST
+
+START_TEST(threads_are_called_pool_when_the_program_has_no_name)
+{
+    struct look look = LOOK_INIT;
+    look_from_a_pool(&look, false);
+    ck_assert_msg(strncmp(look.name, "pool", 4) == 0, "the thread is called %s", look.name);
+}
+END_TEST
+
+START_TEST(a_job_has_a_GThread_of_its_own)
+{
+    struct look look = LOOK_INIT;
+    look_from_a_pool(&look, _i == 1);
+    ck_assert_ptr_nonnull(look.self);
+    ck_assert_ptr_ne(look.self, g_thread_self());
+}
+END_TEST
+
+static void count_destroyed(gpointer counter)
+{
+    counter_add(counter, 1);
+}
+static GPrivate thread_data = G_PRIVATE_INIT(count_destroyed);
+
+static void set_thread_data(gpointer item, gpointer counter)
+{
+    (void)item;
+    g_private_set(&thread_data, counter);
+}
+
+START_TEST(GPrivate_destructors_run_when_the_threads_end)
+{
+    struct counter destroyed = COUNTER_INIT;
+    GThreadPool *pool = new_pool(set_thread_data, &destroyed, 1, _i == 1);
+    push(pool, 1);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    g_thread_pool_set_max_unused_threads(0);
+    counter_wait(&destroyed, 1);
+}
+END_TEST
+
+START_TEST(exclusive_threads_inherit_the_signal_mask_of_their_creator)
+{
+    struct look look = LOOK_INIT;
+    sigset_t blocked, before;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
+    GThreadPool *pool = new_pool(look_around, &look, 1, true);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    push(pool, 1);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert(sigismember(&look.mask, SIGUSR1));
+    ck_assert(!sigismember(&look.mask, SIGUSR2));
+}
+END_TEST
+
+static void *create_nicely(void *look)
+{
+    // Linux keeps niceness per thread.
+    ck_assert_int_eq(setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 7), 0);
+    return new_pool(look_around, look, 1, true);
+}
+
+static void *create_shared_nicely(void *look)
+{
+    ck_assert_int_eq(setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 7), 0);
+    return new_pool(look_around, look, 1, false);
+}
+
+START_TEST(threads_have_the_scheduling_of_the_thread_that_created_the_pool)
+{
+    struct look look = LOOK_INIT;
+    pthread_t creator;
+    void *pool;
+    pthread_create(&creator, NULL, _i == 1 ? create_nicely : create_shared_nicely, &look);
+    pthread_join(creator, &pool);
+    push(pool, 1); // from a thread with niceness 0
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_int_eq(look.niceness, 7);
+}
+END_TEST
+
+static void count_if_in_worker(gpointer item, gpointer counter)
+{
+    (void)item;
+    counter_add(counter, in_smolscale_worker() ? 1 : 0);
+}
+
+START_TEST(jobs_run_on_the_executor)
+{
+    ONLY_PRELOADED;
+    struct counter inside = COUNTER_INIT;
+    GThreadPool *pool = new_pool(count_if_in_worker, &inside, 2, _i == 1);
+    for (guint i = 1; i <= 100; i++)
+        push(pool, i);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_uint_eq(counter_get(&inside), 100);
+}
+END_TEST
+int main(void)
+{
+    const struct test tests[] = {
+        {an_exclusive_pool_has_all_its_threads_from_the_start, 1},
+        {an_exclusive_pool_of_size_0_fills_and_runs_when_raised, 1},
+        {an_exclusive_pool_can_be_raised_and_lowered, 1},
+        {a_frozen_exclusive_pool_thaws, 1},
+        {threads_are_called_pool_and_the_programs_name, 2},
+        {threads_are_called_pool_when_the_program_has_no_name, 1},
+        {a_job_has_a_GThread_of_its_own, 2},
+        {GPrivate_destructors_run_when_the_threads_end, 2},
+        {exclusive_threads_inherit_the_signal_mask_of_their_creator, 1},
+        {threads_have_the_scheduling_of_the_thread_that_created_the_pool, 2},
+        {jobs_run_on_the_executor, 2},
+        {NULL, 0},
+    };
+    return test_suite("threads", tests);
+}
