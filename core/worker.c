@@ -202,10 +202,14 @@ static bool waker_sleeps_soon(void)
 {
     if (ss_self) // a worker goes on to the job it came for
         return false;
-    uint64_t now = ss_os.now(), sleeps = ss_os.sleeps();
-    bool alternates = now - waker.last_wake < HOMING_GAP_NS && sleeps != waker.sleeps;
-    waker.streak = alternates ? waker.streak + 1 : 0;
+    uint64_t now = ss_os.now(), gap = now - waker.last_wake;
     waker.last_wake = now;
+    if (gap >= HOMING_GAP_NS) {
+        waker.streak = 0; // not worth the system call
+        return false;
+    }
+    uint64_t sleeps = ss_os.sleeps();
+    waker.streak = sleeps != waker.sleeps ? waker.streak + 1 : 0;
     waker.sleeps = sleeps;
     return waker.streak >= HOMING_STREAK && now > load_relaxed(&homing.paused_until);
 }
