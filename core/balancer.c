@@ -123,10 +123,11 @@ static void set_standing(struct ss_worker *worker, enum ss_standing standing)
     ss_lock(&ss.lock);
     bool there = worker->queue == queue && load_relaxed(&worker->job_queue) == queue &&
                  load_relaxed(&worker->progress) == worker->seen_progress;
+    bool resumed = standing == SS_RUNNING && load_relaxed(&worker->standing) != SS_RUNNING;
     if (there)
         ss_set_standing(worker, standing);
     ss_unlock(&ss.lock);
-    if (there && standing != SS_RUNNING && ss_recall_batch(queue, worker))
+    if (there && !resumed && ss_recall_batch(queue, worker))
         fetch_add_relaxed(&ss.stats.takebacks, 1);
     ss_queue_list(queue);
     ss_unlock(queue->lock);
