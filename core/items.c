@@ -5,6 +5,7 @@
 #include "items.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,17 +44,24 @@ static uint64_t ring_span(const struct ss_items *items)
     return items->tail - items->head;
 }
 
-// Every item keeps its position, hence its ticket.
+// Every item keeps its position, hence its ticket. A fork() in another thread may copy the process between any
+// two steps: the ring must never be smaller than the mask says, nor given back while it is still referred to.
 static int resize_ring(struct ss_items *items, uint64_t capacity)
 {
-    void **ring = malloc((size_t)capacity * sizeof *ring);
+    void **ring = malloc((size_t)capacity * sizeof *ring), **old = items->ring;
     if (!ring)
         return -ENOMEM;
     for (uint64_t p = items->head; p != items->tail; p++)
         ring[p & (capacity - 1)] = *slot(items, p);
-    free(items->ring);
+    bool shrinks = capacity - 1 < items->ring_mask;
+    if (shrinks)
+        items->ring_mask = capacity - 1;
+    atomic_signal_fence(memory_order_seq_cst);
     items->ring = ring;
+    atomic_signal_fence(memory_order_seq_cst);
     items->ring_mask = capacity - 1;
+    atomic_signal_fence(memory_order_seq_cst);
+    free(old);
     return 0;
 }
 
@@ -138,11 +146,17 @@ static int reserve_heap(struct ss_items *items, size_t capacity)
     size_t doubled = items->heap_capacity ? items->heap_capacity * 2 : RING_MIN;
     if (capacity < doubled)
         capacity = doubled;
-    struct ss_heap_entry *heap = realloc(items->heap, capacity * sizeof *heap);
+    // Not realloc(): see resize_ring() about fork().
+    struct ss_heap_entry *heap = malloc(capacity * sizeof *heap), *old = items->heap;
     if (!heap)
         return -ENOMEM;
+    if (items->heap_len)
+        memcpy(heap, old, items->heap_len * sizeof *heap);
     items->heap = heap;
+    atomic_signal_fence(memory_order_seq_cst);
     items->heap_capacity = capacity;
+    atomic_signal_fence(memory_order_seq_cst);
+    free(old);
     return 0;
 }
 
@@ -176,12 +190,14 @@ static void *pop_heap(struct ss_items *items)
 
 // Where things were moved to the front, a new item that precedes every ordered one is held against those
 // too, from the last to the first, and stops behind the first that does not come after it: what an
-// insertion sort from the end of the list does (GLib, g_queue_insert_sorted).
+// insertion sort from the end of the list does (GLib, g_queue_insert_sorted). Where that is the last one, it
+// is the first of the ordered ones.
 static int push_ordered(struct ss_items *items, void *item)
 {
     bool ahead_of_heap =
         items->heap_len == 0 || items->compare(items->heap[0].item, item, items->compare_data) > 0;
-    if (ring_span(items) == 0 || !ahead_of_heap)
+    if (ring_span(items) == 0 || !ahead_of_heap ||
+        items->compare(*slot(items, items->tail - 1), item, items->compare_data) <= 0)
         return push_heap(items, item);
     int err = make_room(items);
     if (err)
