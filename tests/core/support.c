@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: ISC
+//
+// See support.h. The fake clock is a futex in user space: one lock guards the time and the list of
+// sleepers, so that no wake-up and no step of the clock slips between a sleeper's last look at its
+// word and its sleep.
+
+#include "support.h"
+
+#include <dirent.h>
+#include <time.h>
+
+#ifdef TEST_TSAN
+// Tests fork in threaded processes on purpose.
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+#endif
+
+int test_suite(const char *name, const TTest *const *tests)
+{
+    Suite *suite = suite_create(name);
+    for (; *tests; tests++) {
+        TCase *tcase = tcase_create((*tests)->name); // of its own: CK_RUN_CASE=name runs it alone
+        tcase_set_timeout(tcase, TEST_TIMEOUT);
+        tcase_add_test(tcase, *tests);
+        suite_add_tcase(suite, tcase);
+    }
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int run = srunner_ntests_run(runner);
+    int failed = srunner_ntests_failed(runner);
+    printf("%d passed, %d failed\n", run - failed, failed);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+uint32_t test_random(uint64_t *state)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)(*state >> 33);
+}
+
+uint64_t test_clock(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * SS_NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+void test_breathe(void)
+{
+    nanosleep(&(struct timespec){0, 1000000}, NULL);
+}
+
+void counter_add(struct counter *c, unsigned long n)
+{
+    pthread_mutex_lock(&c->lock);
+    c->value += n;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void counter_wait(struct counter *c, unsigned long at_least)
+{
+    pthread_mutex_lock(&c->lock);
+    while (c->value < at_least)
+        pthread_cond_wait(&c->changed, &c->lock);
+    pthread_mutex_unlock(&c->lock);
+}
+
+unsigned long counter_get(struct counter *c)
+{
+    pthread_mutex_lock(&c->lock);
+    unsigned long value = c->value;
+    pthread_mutex_unlock(&c->lock);
+    return value;
+}
+
+smolscale_queue *queue_new(smolscale_run_fn *run, void *user_data, unsigned max_active)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run;
+    attr.user_data = user_data;
+    attr.max_active = max_active;
+    smolscale_queue *queue;
+    ck_assert_int_eq(smolscale_queue_new(&queue, &attr), 0);
+    return queue;
+}
+
+void push(smolscale_queue *queue, void *item)
+{
+    int err = smolscale_queue_push(queue, item, NULL);
+    ck_assert_msg(err == 0, "expected the push to succeed, got %d (%s)", err, strerror(-err));
+}
+
+pthread_t thread_start(void *(*main)(void *), void *arg)
+{
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, main, arg), 0);
+    return thread;
+}
+
+struct smolscale_stats stats_now(void)
+{
+    struct smolscale_stats stats = {.size = sizeof stats};
+    smolscale_get_stats(&stats);
+    return stats;
+}
+
+// ---------------------------------------------------------------------------------------------
+// The process, seen from /proc
+// ---------------------------------------------------------------------------------------------
+
+void threads_now(struct tids *tids)
+{
+    tids->count = 0;
+    DIR *dir = opendir("/proc/self/task");
+    ck_assert_ptr_nonnull(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) && tids->count < TIDS_MAX;)
+        if (entry->d_name[0] != '.')
+            tids->tid[tids->count++] = atoi(entry->d_name);
+    closedir(dir);
+}
+
+static bool among(const struct tids *tids, pid_t tid)
+{
+    for (unsigned i = 0; tids && i < tids->count; i++)
+        if (tids->tid[i] == tid)
+            return true;
+    return false;
+}
+
+unsigned threads_new(const struct tids *others)
+{
+    struct tids now;
+    threads_now(&now);
+    unsigned count = 0;
+    for (unsigned i = 0; i < now.count; i++)
+        count += !among(others, now.tid[i]);
+    return count;
+}
+
+// Reads a file of a thread; empty when the thread has ended meanwhile.
+static void read_of_thread(pid_t tid, const char *name, char *text, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/%s", (int)tid, name);
+    FILE *file = fopen(path, "re");
+    size_t length = file ? fread(text, 1, size - 1, file) : 0;
+    text[length] = '\0';
+    if (file)
+        fclose(file);
+}
+
+unsigned long voluntary_switches(const struct tids *others)
+{
+    static const char key[] = "\nvoluntary_ctxt_switches:";
+    struct tids now;
+    threads_now(&now);
+    unsigned long sum = 0;
+    for (unsigned i = 0; i < now.count; i++) {
+        if (among(others, now.tid[i]))
+            continue;
+        char text[4096];
+        read_of_thread(now.tid[i], "status", text, sizeof text);
+        const char *at = strstr(text, key);
+        if (at)
+            sum += strtoul(at + sizeof key - 1, NULL, 10);
+    }
+    return sum;
+}
+
+unsigned threads_named(const char *name, const struct tids *others)
+{
+    struct tids now;
+    threads_now(&now);
+    unsigned count = 0;
+    for (unsigned i = 0; i < now.count; i++) {
+        if (among(others, now.tid[i]))
+            continue;
+        char text[64];
+        read_of_thread(now.tid[i], "comm", text, sizeof text);
+        text[strcspn(text, "\n")] = '\0';
+        count += strcmp(text, name) == 0;
+    }
+    return count;
+}
+
+static void *nothing(void *arg)
+{
+    return arg;
+}
+
+void threads_before_first_use(struct tids *others)
+{
+    pthread_join(thread_start(nothing, NULL), NULL);
+    threads_now(others);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The kernel replaced
+// ---------------------------------------------------------------------------------------------
+
+struct sleeper {
+    struct sleeper *next;
+    _Atomic uint32_t *word;
+    bool woken;
+    bool timed;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint64_t now;
+    unsigned long sleeps;
+    struct sleeper *sleepers;
+} fake = {.lock = PTHREAD_MUTEX_INITIALIZER,
+          .changed = PTHREAD_COND_INITIALIZER,
+          .now = 1000 * SS_NS_PER_S};
+
+static uint64_t fake_now(void)
+{
+    pthread_mutex_lock(&fake.lock);
+    uint64_t now = fake.now;
+    pthread_mutex_unlock(&fake.lock);
+    return now;
+}
+
+static bool fake_futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
+{
+    pthread_mutex_lock(&fake.lock);
+    uint64_t end = timeout < SS_FOREVER - fake.now ? fake.now + timeout : SS_FOREVER;
+    struct sleeper self = {fake.sleepers, word, atomic_load(word) != expected, end != SS_FOREVER};
+    fake.sleepers = &self;
+    fake.sleeps++;
+    while (!self.woken && fake.now < end)
+        pthread_cond_wait(&fake.changed, &fake.lock);
+    struct sleeper **at = &fake.sleepers;
+    while (*at != &self)
+        at = &(*at)->next;
+    *at = self.next;
+    pthread_mutex_unlock(&fake.lock);
+    return self.woken;
+}
+
+static void fake_futex_wake(_Atomic uint32_t *word, int count)
+{
+    pthread_mutex_lock(&fake.lock);
+    for (struct sleeper *s = fake.sleepers; s && count > 0; s = s->next) {
+        if (s->word == word && !s->woken) {
+            s->woken = true;
+            count--;
+        }
+    }
+    pthread_cond_broadcast(&fake.changed);
+    pthread_mutex_unlock(&fake.lock);
+}
+
+static void fake_nap(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
+{
+    fake_futex_wait(word, expected, timeout);
+}
+
+void fake_clock_start(void)
+{
+    ss_os.now = fake_now;
+    ss_os.futex_wait = fake_futex_wait;
+    ss_os.futex_wake = fake_futex_wake;
+    ss_os.nap = fake_nap;
+}
+
+void fake_clock_advance(uint64_t ns)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.now += ns;
+    pthread_cond_broadcast(&fake.changed);
+    pthread_mutex_unlock(&fake.lock);
+}
+
+unsigned fake_clock_timed_sleepers(void)
+{
+    pthread_mutex_lock(&fake.lock);
+    unsigned count = 0;
+    for (struct sleeper *s = fake.sleepers; s; s = s->next)
+        count += s->timed && !s->woken;
+    pthread_mutex_unlock(&fake.lock);
+    return count;
+}
+
+unsigned long fake_clock_sleeps(void)
+{
+    pthread_mutex_lock(&fake.lock);
+    unsigned long sleeps = fake.sleeps;
+    pthread_mutex_unlock(&fake.lock);
+    return sleeps;
+}
+
+static int (*real_thread_create)(void *(*main)(void *), void *arg);
+static bool (*creation_fails)(unsigned n);
+static atomic_uint creation_tries;
+
+static int failing_thread_create(void *(*main)(void *), void *arg)
+{
+    unsigned n = atomic_fetch_add(&creation_tries, 1) + 1;
+    return creation_fails(n) ? -EAGAIN : real_thread_create(main, arg);
+}
+
+void failing_threads_start(bool (*fails)(unsigned n))
+{
+    real_thread_create = ss_os.thread_create;
+    creation_fails = fails;
+    ss_os.thread_create = failing_thread_create;
+}
+
+unsigned failing_threads_tries(void)
+{
+    return atomic_load(&creation_tries);
+}
+
+static uint64_t no_cpu_time(pid_t tid)
+{
+    (void)tid;
+    return UINT64_MAX;
+}
+
+static enum ss_thread_state no_state(pid_t tid)
+{
+    (void)tid;
+    return SS_THREAD_UNKNOWN;
+}
+
+void no_proc_start(void)
+{
+    ss_os.thread_cpu_time = no_cpu_time;
+    ss_os.thread_state = no_state;
+}
