@@ -91,7 +91,7 @@ static void survey_worker(struct look *look, struct ss_worker *worker)
         worker->seen_since = look->now;
         look->moved = true;
     }
-    if (suspect_count < sizeof suspects / sizeof *suspects)
+    if (load_relaxed(&worker->in_job) && suspect_count < sizeof suspects / sizeof *suspects)
         suspects[suspect_count++] = worker;
 }
 
@@ -198,7 +198,10 @@ static unsigned summon(struct ss_group *group, unsigned count, struct ss_worker 
 static unsigned compensate(struct look *look, struct ss_group *group, struct ss_worker **list)
 {
     unsigned hunger = ss_group_hunger(group), busy = ss_group_busy(group), limit = ss_group_limit(group);
-    group->growth_age = look->blocked ? 0 : group->growth_age + 1;
+    if (look->blocked)
+        group->growth_age = 0;
+    else if (group->growth_age < GROWTH_MEMORY)
+        group->growth_age++;
     if (group->growth_age >= GROWTH_MEMORY)
         group->growth = 0;
     if (hunger == 0 || busy >= limit)

@@ -58,7 +58,7 @@ struct ss_group {
     unsigned waking;                // woken or created, and not yet arrived
     uint64_t waking_since;          // when the first of these was, ns
     unsigned growth;                // workers added when the balancer last compensated, if they block
-    unsigned growth_age;            // ticks since a worker was last found blocked
+    unsigned growth_age;            // ticks since a worker was last found blocked; large: never
     _Atomic bool can_recruit;       // hint: ss_recruit() would find somebody
     _Atomic bool surplus;           // hint: a worker that finishes a job should leave
     bool spawn_requested;           // the balancer was asked to create a worker
@@ -70,6 +70,7 @@ struct ss_worker {
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t batch_next; // next to claim
     _Atomic uint32_t batch_end; // jobs in the batch; written under the queue's lock
     _Atomic uint64_t progress;                           // jobs and runnables started; the owner counts
+    _Atomic bool in_job; // runs user code; the owner writes. Asleep elsewhere it waits for a lock of ours
     void *batch[SS_BATCH_MAX];
     struct ss_worker *batcher_next, *batcher_prev; // among workers with batches; the queue's lock
 

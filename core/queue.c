@@ -500,7 +500,9 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         struct ss_worker *wake = call_worker(queue, &cover);
         ss_unlock(queue->lock);
         ss_follow_up(queue->group, wake, n > 1 && cover == SS_COVERED ? SS_WATCH : cover);
+        store_relaxed(&worker->in_job, true);
         unsigned jobs = run_batch(queue, worker);
+        store_relaxed(&worker->in_job, false);
         if (generation != ss.generation)
             return; // forked in the job, and this is the child, where the queue was reset
         uint64_t end = ss_os.now();

@@ -30,7 +30,7 @@ _Thread_local struct ss_worker *ss_self;
 
 void ss_group_init(struct ss_group *group, smolscale_queue *owner)
 {
-    *group = (struct ss_group){.owner = owner, .next = ss.groups};
+    *group = (struct ss_group){.owner = owner, .next = ss.groups, .growth_age = UINT32_MAX};
     ss.groups = group;
 }
 
