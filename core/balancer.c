@@ -195,9 +195,20 @@ static unsigned summon(struct ss_group *group, unsigned count, struct ss_worker 
     return count < room ? count : room;
 }
 
+// How many workers would pay. Queues to which those who serve them come soon enough are left to them, until
+// rule 3 says otherwise.
+static unsigned appetite(const struct ss_group *group)
+{
+    uint64_t sum = 0;
+    for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next)
+        if (!runnable->queue || !load_relaxed(&runnable->queue->attended))
+            sum += runnable->hunger(runnable);
+    return sum < SMOLSCALE_UNLIMITED ? (unsigned)sum : SMOLSCALE_UNLIMITED;
+}
+
 static unsigned compensate(struct look *look, struct ss_group *group, struct ss_worker **list)
 {
-    unsigned hunger = ss_group_hunger(group), busy = ss_group_busy(group), limit = ss_group_limit(group);
+    unsigned hunger = appetite(group), busy = ss_group_busy(group), limit = ss_group_limit(group);
     if (look->blocked)
         group->growth_age = 0;
     else if (group->growth_age < GROWTH_MEMORY)

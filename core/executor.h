@@ -128,6 +128,7 @@ struct smolscale_queue {
     struct ss_items items;
     _Atomic size_t pending;  // items; read without the lock as a hint
     _Atomic unsigned room;   // how many more may start, the parent's limit apart; likewise
+    _Atomic bool attended;   // those who serve it will do, by the economics of waking; likewise
     unsigned max_active;
     unsigned active;         // workers serving it; a parent counts its children's too
     unsigned blocked;        // of these, known to be asleep in a job (likewise)
@@ -144,6 +145,7 @@ struct smolscale_queue {
     unsigned wakes_saved;    // not yet added to the counters
     uint64_t taken_at;       // when a worker last took jobs, ns
     unsigned pushes_since_take;
+    uint64_t pushed_at;      // a recent push, ns
     uint64_t mean;           // of recent jobs' duration, ns * 256; 0: not known
     _Atomic uint32_t idle_word; // futex word of the waiters: counts the times it became idle
 

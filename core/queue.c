@@ -20,9 +20,10 @@
 // written by the owner under the queue's lock only. An ordered queue has no batches, so a later item that
 // goes first does.
 //
-// Naps. When jobs are tiny and keep coming, a worker that runs dry sleeps NAP_NS while it keeps its place: until
-// then pushers have nobody to wake. A nap pays when two jobs or more waited at its end; each that does not
-// doubles the number of occasions passed over.
+// Naps. When jobs are tiny and keep coming, a worker that runs (nearly) dry sleeps NAP_NS while it keeps its place: until
+// then pushers have nobody to wake. A nap pays when two jobs or more waited at its end and they had kept coming:
+// where all came at its beginning, their pushers wait for them, and the nap held everybody up. Each that does not
+// pay doubles the number of occasions passed over.
 
 #include "executor.h"
 
@@ -34,7 +35,10 @@
 
 #define NAP_NS 50000u
 #define NAP_JOB_NS 2000u   // naps are for jobs below this
-#define NAP_GAP_NS 50000u  // they keep coming when the queue was empty for less than this before
+#define NAP_LEFT_NS 2000u  // a worker with less than this to do has as good as run dry: else it would keep
+                           // pace with its pushers, taking a few jobs at a time for as much CPU as they use
+#define NAP_GAP_NS 50000u  // they keep coming when the queue was empty for less than this before,
+#define NAP_MIN_JOBS 64u   // or when a worker has served as many without leaving it
 #define NAP_PENALTY_MAX 1024u
 
 #define MEAN_SHIFT 8 // queue->mean is in ns << MEAN_SHIFT
@@ -196,13 +200,23 @@ static bool lags(smolscale_queue *queue)
     unsigned pushes = ++queue->pushes_since_take;
     if ((pushes & (pushes - 1)) != 0 && pushes % 64 != 0)
         return false;
-    return ss_os.now() - queue->taken_at > SS_WAKE_COST_NS + expected_ns(queue);
+    queue->pushed_at = ss_os.now();
+    return !queue->napper && queue->pushed_at - queue->taken_at > SS_WAKE_COST_NS + expected_ns(queue);
+}
+
+// Tiny jobs that keep coming: workers nap instead of parking.
+static bool naps(const smolscale_queue *queue)
+{
+    return queue->steady && queue->mean <= (uint64_t)NAP_JOB_NS << MEAN_SHIFT;
 }
 
 static bool needs_worker(smolscale_queue *queue)
 {
-    return queue->active == 0 || queue->mean == 0 ||
-           expected_ns(queue) > (uint64_t)SS_WAKE_COST_NS * queue->active || (!queue->napper && lags(queue));
+    if (queue->active == 0 || queue->mean == 0)
+        return true;
+    // Where workers nap, a nap's harvest is no reason to wake another.
+    uint64_t patience = (uint64_t)SS_WAKE_COST_NS * queue->active + (naps(queue) ? 2 * NAP_NS : 0);
+    return lags(queue) || expected_ns(queue) > patience;
 }
 
 // Lists the queue if it may start a job, and decides whether somebody is woken for it: when nobody serves it,
@@ -217,6 +231,7 @@ static struct ss_worker *call_worker(smolscale_queue *queue, enum ss_cover *cove
         return NULL;
     }
     bool needed = needs_worker(queue);
+    store_relaxed(&queue->attended, !needed && queue->active > queue->blocked);
     queue->wakes_saved += !needed;
     if (queue->napper && !needed && queue->listed) {
         *cover = SS_COVERED;
@@ -427,6 +442,8 @@ static bool nap_pays(smolscale_queue *queue)
 static void nap(smolscale_queue *queue, struct ss_worker *worker)
 {
     queue->napper = worker;
+    queue->pushes_since_take = 0;
+    queue->pushed_at = 0;
     store_relaxed(&worker->park, SS_PARK_NAPPING);
     ss_unlock(queue->lock);
     fetch_add_relaxed(&ss.stats.naps, 1);
@@ -434,12 +451,13 @@ static void nap(smolscale_queue *queue, struct ss_worker *worker)
     ss_lock(queue->lock);
     store_relaxed(&worker->park, SS_PARK_AWAKE);
     queue->napper = NULL;
-    if (load_relaxed(&queue->pending) >= 2)
+    worker->batch_start = ss_os.now();
+    bool kept_coming = worker->batch_start - queue->pushed_at < NAP_NS * 3 / 4; // at 1, 2, 4, ... pushes
+    if (load_relaxed(&queue->pending) >= 2 && kept_coming)
         queue->nap_penalty = 0;
     else if (queue->nap_penalty < NAP_PENALTY_MAX)
         queue->nap_penalty = queue->nap_penalty * 2 + 1;
     queue->nap_skip = queue->nap_penalty;
-    worker->batch_start = ss_os.now();
 }
 
 // After a batch, with the lock held: does the worker stay with the queue?
@@ -450,7 +468,7 @@ static bool stays(smolscale_queue *queue, struct ss_worker *worker)
     bool surplus = load_relaxed(&group->surplus) && !worker->blocked_last;
     if (others_wait || surplus || above_limit(queue))
         return false; // each queue gets its turn
-    if (load_relaxed(&queue->pending) == 0 && nap_pays(queue))
+    if (expected_ns(queue) < NAP_LEFT_NS && nap_pays(queue))
         nap(queue, worker);
     return load_relaxed(&queue->pending) > 0 && !above_limit(queue);
 }
@@ -459,6 +477,7 @@ static void count_active(smolscale_queue *queue, int change)
 {
     for (; queue; queue = queue->parent) {
         queue->active += (unsigned)change;
+        store_relaxed(&queue->attended, false); // until somebody counts again
         publish_room(queue);
     }
 }
@@ -467,6 +486,7 @@ void ss_queue_count_blocked(smolscale_queue *queue, int change)
 {
     for (; queue; queue = queue->parent) {
         queue->blocked += (unsigned)change;
+        store_relaxed(&queue->attended, false);
         publish_room(queue);
     }
 }
@@ -481,7 +501,7 @@ static void end_batch(smolscale_queue *queue, struct ss_worker *worker)
 static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
 {
     smolscale_queue *queue = runnable->queue;
-    unsigned generation = ss.generation;
+    unsigned generation = ss.generation, served = 0;
     set_thread_name(worker, queue);
     ss_lock(queue->lock);
     queue->listed = false;
@@ -501,6 +521,8 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         ss_unlock(queue->lock);
         ss_follow_up(queue->group, wake, n > 1 && cover == SS_COVERED ? SS_WATCH : cover);
         store_relaxed(&worker->in_job, true);
+        if (wake)
+            worker->batch_start = ss_os.now(); // the wake-up is not the jobs' time
         unsigned jobs = run_batch(queue, worker);
         store_relaxed(&worker->in_job, false);
         if (generation != ss.generation)
@@ -512,6 +534,8 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         fetch_add_relaxed(&ss.stats.jobs, jobs);
         resume(worker);
         worker->batch_start = end;
+        served += jobs;
+        queue->steady |= served >= NAP_MIN_JOBS;
     } while (stays(queue, worker));
     queue->dry_since = worker->batch_start;
     if (queue->wakes_saved)
