@@ -1,0 +1,633 @@
+// SPDX-License-Identifier: ISC
+//
+// One call from begin to end: the door, the caller, the helpers, the theft between them.
+//
+// Guarantees. Every item runs exactly once. ptp_call() returns when all have run and no helper is
+// inside. The caller waits only for helpers that have checked in, never for one that was asked.
+// Calls on one pool are serialised by DOOR_BUSY.
+//
+// Two protocols make it so; tests/model/ checks both exhaustively.
+//
+// The door (pool.h has its bits).
+//   D1  Helpers enter by a compare-and-swap of the whole word, which fails if the call has changed.
+//       What they read afterwards (call, threads, shares) was written before READY was stored
+//       (release), and is not written again before `present` is 0.
+//   D2  The call ends by one compare-and-swap from "nobody present" to idle. So either a helper is
+//       counted before the end, and the caller waits for it, or it finds the door shut.
+//   D3  Whoever leaves does so last of all it does with the pool (release, pairs with D2's
+//   acquire).
+//
+// Claims and theft: who may run item i of a share. The owner announces first and looks second; the
+// thief, holding steal_lock, does the same from the other end.
+//       owner                               thief
+//       next = i + 1           (a)          limit = cut            (c)
+//       barrier, light         (A)          barrier, heavy         (B)
+//       i < limit ? run i      (b)          next <= cut ? mine are [cut, old limit)   (d)
+//                 : lock, look again                    : limit = old limit, try again
+//   S1  If (d) reads a `next` from before (a) of some i >= cut, then (b) of that i comes after (B)
+//   and
+//       reads cut or less: the owner does not run it. So an item is run by its owner or stolen,
+//       never both.
+//   S2  An owner whose look failed decides again under the lock, where limit stands still. So no
+//   item
+//       is given up by both.
+//   The owner's barrier A is a compiler barrier only: B is a membarrier(), which acts as a full
+//   barrier on every CPU that runs an owner ("the thief pays": 10 ns items reach 95 % of a plain
+//   loop where an atomic claim each reaches 60 %; bench/pthreadpool, row items-10ns). Where
+//   membarrier is forbidden or not registered yet, the call is `fenced`: A and B are full fences.
+
+#include "pool.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+__thread struct participant *ptp_current __attribute__((tls_model("initial-exec")));
+
+// What waking costs, and so from what rest on a helper is asked for; and the cost from which on
+// helpers that are awake already are let in (bench/pthreadpool, rows call-50us and part-load).
+enum { help_pays_us = 40, awake_help_pays_us = 2 };
+// How long a helper waits for the next call, if the recent ones came sooner than that.
+enum { linger_us = 20 };
+// The caller looks at the clock this often: first until it has asked, then while it might ask more.
+enum { look_soon_us = 16, look_later_us = 100 };
+// A theft costs about this; a rest that its owner will have done sooner is left alone for so long.
+enum { theft_us = 2 };
+// How long the caller spins for the last helper's last item before it sleeps.
+enum { wait_spin_us = 30 };
+
+uint32_t cpuinfo_get_current_uarch_index_with_default(uint32_t) __attribute__((weak));
+
+static uint32_t uarch_here(const struct call *call)
+{
+    if (!call->wants_uarch || !cpuinfo_get_current_uarch_index_with_default)
+        return call->uarch_default;
+    uint32_t uarch = cpuinfo_get_current_uarch_index_with_default(call->uarch_default);
+    return uarch > call->uarch_max ? call->uarch_default : uarch;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Theft
+// ---------------------------------------------------------------------------------------------
+
+static void steal_lock(struct pthreadpool *pool)
+{
+    for (unsigned n = 0; atomic_exchange_explicit(&pool->steal_lock, 1, memory_order_acquire);
+         n++) {
+        if (n < 100)
+            cpu_pause();
+        else
+            sched_yield(); // its holder lost its CPU, perhaps to us
+    }
+}
+
+static void steal_unlock(struct pthreadpool *pool)
+{
+    atomic_store_explicit(&pool->steal_lock, 0, memory_order_release);
+}
+
+static size_t items_left(struct share *share)
+{
+    size_t next = atomic_load_explicit(&share->next, memory_order_relaxed);
+    size_t limit = atomic_load_explicit(&share->limit, memory_order_relaxed);
+    return next < limit ? limit - next : 0;
+}
+
+// The share with most left; NULL when all are empty. Exact with steal_lock held, a hint without.
+static struct share *richest(struct pthreadpool *pool, size_t *left)
+{
+    struct share *found = NULL;
+    *left = 0;
+    uint32_t used = atomic_load_explicit(&pool->shares_used, memory_order_relaxed);
+    for (uint32_t i = 0; i < used; i++) {
+        size_t n = items_left(&pool->shares[i]);
+        if (n > *left) {
+            *left = n;
+            found = &pool->shares[i];
+        }
+    }
+    return found;
+}
+
+// A rest that its owner finishes in less time than a theft takes is not worth one. Gives the owner
+// that time; it may stand still, so no longer.
+static void let_tiny_rest_finish(struct pthreadpool *pool)
+{
+    size_t left;
+    uint64_t item = atomic_load_explicit(&pool->item_ticks, memory_order_relaxed);
+    struct share *victim = richest(pool, &left);
+    uint64_t patience = ticks_of_us(theft_us);
+    if (!victim || !item || left > patience * 16 / item)
+        return;
+    for (uint64_t start = ticks(); ticks() - start < patience && items_left(victim);)
+        cpu_pause();
+}
+
+static bool thief_barrier(const struct call *call)
+{
+    if (!call->fenced)
+        return membarrier_all();
+    atomic_thread_fence(memory_order_seq_cst);
+    return true;
+}
+
+// Moves the back half of the richest share into `mine`, which is empty. False: all shares are
+// empty.
+static bool steal(struct pthreadpool *pool, struct share *mine)
+{
+    let_tiny_rest_finish(pool);
+    steal_lock(pool);
+    for (;;) {
+        size_t left;
+        struct share *victim = richest(pool, &left);
+        if (!victim) {
+            steal_unlock(pool);
+            return false;
+        }
+        size_t limit = atomic_load_explicit(&victim->limit, memory_order_relaxed);
+        size_t cut = limit - (left + 1) / 2;
+        atomic_store_explicit(&victim->limit, cut, memory_order_relaxed);                 // (c)
+        bool fenced = thief_barrier(&pool->call);                                         // (B)
+        if (fenced && atomic_load_explicit(&victim->next, memory_order_relaxed) <= cut) { // (d)
+            atomic_store_explicit(&mine->next, cut, memory_order_relaxed);
+            atomic_store_explicit(&mine->limit, limit, memory_order_relaxed);
+            steal_unlock(pool);
+            return true;
+        }
+        atomic_store_explicit(&victim->limit, limit, memory_order_relaxed);
+        if (!fenced) { // no barrier to be had: this call goes on without theft
+            steal_unlock(pool);
+            return false;
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Asking for helpers
+// ---------------------------------------------------------------------------------------------
+
+static void helper_main(void *pool, void *unused);
+static void helper_task(void *pool);
+
+static smolscale_queue *helper_queue(void)
+{
+    static _Atomic(smolscale_queue *) queue;
+    smolscale_queue *q = atomic_load_explicit(&queue, memory_order_acquire);
+    if (q)
+        return q;
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = helper_main;
+    if (smolscale_queue_new(&q, &attr) != 0)
+        return NULL;
+    smolscale_queue *other = NULL;
+    if (atomic_compare_exchange_strong(&queue, &other, q))
+        return q;
+    smolscale_queue_free(q);
+    return other;
+}
+
+// Sees to it that `want` helpers are inside or on their way. Called by the caller, and by the
+// watcher while it is inside.
+void ptp_ask(struct pthreadpool *pool, uint32_t want, struct tickets *tickets)
+{
+    uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
+    uint32_t have = door_present(door) + atomic_load_explicit(&pool->asked, memory_order_relaxed);
+    if (want <= have)
+        return;
+    uint32_t more = want - have;
+    atomic_fetch_add_explicit(&pool->asked, more, memory_order_relaxed);
+    if (pool->executor.schedule) {
+        atomic_fetch_add_explicit(&pool->foreign, more, memory_order_relaxed);
+        while (more--)
+            pool->executor.schedule(pool->executor_context, pool, helper_task);
+        return;
+    }
+    uint64_t ticket = 0;
+    smolscale_queue *queue = helper_queue();
+    int err = queue ? smolscale_queue_push_many(queue, pool, more, &ticket) : -1;
+    if (err != 0 && err != -EAGAIN) { // the caller does it alone
+        atomic_fetch_sub_explicit(&pool->asked, more, memory_order_relaxed);
+        return;
+    }
+    if (tickets) {
+        tickets->first = ticket;
+        tickets->count = more;
+    }
+}
+
+// Takes back those of the last batch that have not started. Helpers of earlier batches come, and
+// find the door shut.
+static void withdraw(struct pthreadpool *pool, struct tickets *tickets)
+{
+    for (uint32_t i = 0; i < tickets->count; i++)
+        if (atomic_load_explicit(&pool->asked, memory_order_relaxed) > 0 &&
+            smolscale_queue_cancel(helper_queue(), pool, tickets->first + i))
+            atomic_fetch_sub_explicit(&pool->asked, 1, memory_order_relaxed);
+    tickets->count = 0;
+}
+
+// CPUs of this process that no pool keeps busy at the moment: the caller's own does not count as
+// free, nor does one whose pool was called just now and will be again.
+static uint32_t free_cpus(struct pthreadpool *pool)
+{
+    enum { words = 16 };
+    uint64_t seen[words] = {0};
+    uint32_t busy = 0;
+    uint64_t now = ticks();
+    for (struct pthreadpool *p = atomic_load_explicit(&ptp_pools, memory_order_acquire); p;
+         p = atomic_load_explicit(&p->next_pool, memory_order_relaxed)) {
+        uint64_t door = atomic_load_explicit(&p->door, memory_order_relaxed);
+        bool called =
+            (door & DOOR_BUSY) || now - atomic_load_explicit(&p->last_end, memory_order_relaxed) <
+                                      ticks_of_us(look_later_us);
+        if (!called && p != pool)
+            continue;
+        uint32_t used = door_present(door) ? (uint32_t)p->capacity : 1;
+        for (uint32_t i = 0; i < used; i++) {
+            if (i > 0 && !atomic_load_explicit(&p->shares[i].taken, memory_order_relaxed))
+                continue;
+            uint32_t cpu = atomic_load_explicit(&p->shares[i].cpu, memory_order_relaxed);
+            uint64_t bit = UINT64_C(1) << (cpu % 64);
+            if (!(seen[cpu / 64 % words] & bit)) {
+                seen[cpu / 64 % words] |= bit;
+                busy++;
+            }
+        }
+    }
+    uint32_t cpus = smolscale_cpus();
+    return cpus > busy ? cpus - busy : 0;
+}
+
+// Asks for as many helpers as there are items, threads and CPUs for.
+static void ask_for_free_cpus(struct pthreadpool *pool, size_t items, struct tickets *tickets)
+{
+    size_t want = atomic_load_explicit(&pool->threads, memory_order_relaxed) - 1;
+    if (want > items)
+        want = items;
+    uint32_t present = door_present(atomic_load_explicit(&pool->door, memory_order_relaxed));
+    size_t can = (size_t)present + free_cpus(pool);
+    ptp_ask(pool, (uint32_t)(want < can ? want : can), tickets);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Running items
+// ---------------------------------------------------------------------------------------------
+
+// After a piece of `done` items that took `spent` ticks: asks for help if the rest is worth it, and
+// says how many items to run until the next look.
+static size_t look_at_clock(struct pthreadpool *pool, struct share *mine, size_t done,
+                            uint64_t spent)
+{
+    uint64_t item = spent * 16 / done + 1;
+    atomic_store_explicit(&pool->item_ticks, item, memory_order_relaxed);
+    size_t left = items_left(mine);
+    if (left > ticks_of_us(help_pays_us) * 16 / item) {
+        uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
+        if (!(door & DOOR_OPEN))
+            atomic_fetch_or_explicit(&pool->door, DOOR_OPEN, memory_order_release);
+        ask_for_free_cpus(pool, left, &pool->tickets);
+    }
+    size_t piece = ticks_of_us(look_later_us) * 16 / item;
+    if (piece / 4 > done)
+        piece = done * 4; // one lucky item says little about the others
+    return piece ? piece : 1;
+}
+
+// Runs `mine` from item `i` on until it is empty. `piece`: items until a look at the clock; 0:
+// none.
+static void run_share(struct pthreadpool *pool, struct share *mine, size_t i, size_t thread,
+                      uint32_t uarch, size_t piece)
+{
+    const struct call *call = &pool->call;
+    uint64_t last = piece ? ticks() : 0;
+    for (;;) {
+        size_t limit = atomic_load_explicit(&mine->limit, memory_order_relaxed);
+        if (i < limit) {
+            size_t end = piece && limit - i > piece ? i + piece : limit;
+            size_t from = i;
+            i = call->run(call, mine, from, end, uarch, thread);
+            if (piece && i > from && i >= end && end < limit) {
+                uint64_t now = ticks();
+                piece = look_at_clock(pool, mine, i - from, now - last);
+                last = now;
+                continue;
+            }
+        }
+        steal_lock(pool); // S2
+        limit = atomic_load_explicit(&mine->limit, memory_order_relaxed);
+        bool more = i < limit;
+        atomic_store_explicit(&mine->next, more ? i : limit, memory_order_relaxed);
+        steal_unlock(pool);
+        if (!more)
+            return;
+    }
+}
+
+// The control word to give back to fpu_leave().
+static fpu_state fpu_enter(uint32_t flags)
+{
+    if (!(flags & PTHREADPOOL_FLAG_DISABLE_DENORMALS))
+        return 0;
+    fpu_state before = fpu_get();
+    fpu_set(fpu_without_denormals(before));
+    return before;
+}
+
+static void fpu_leave(uint32_t flags, fpu_state before)
+{
+    if (flags & PTHREADPOOL_FLAG_DISABLE_DENORMALS)
+        fpu_set(before);
+}
+
+static void run_serially(const struct call *call, size_t thread)
+{
+    struct share all = {.limit = call->total};
+    fpu_state fpu = fpu_enter(call->flags);
+    call->run(call, &all, 0, call->total, uarch_here(call), thread);
+    fpu_leave(call->flags, fpu);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Helpers
+// ---------------------------------------------------------------------------------------------
+
+// D3. The futex may belong to a later call by now: its caller looks again and sleeps on.
+void ptp_leave(struct pthreadpool *pool)
+{
+    uint64_t old = atomic_fetch_sub_explicit(&pool->door, DOOR_PRESENT, memory_order_acq_rel);
+    if ((old & DOOR_SLEEPER) && door_present(old) == 1)
+        futex_wake((_Atomic uint32_t *)&pool->door + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__), 1);
+}
+
+// Checks in (D1): the number of the thread that the helper now is, 0 if it is not let in.
+static size_t check_in(struct pthreadpool *pool, uint32_t *call)
+{
+    size_t threads;
+    uint64_t door = atomic_load_explicit(&pool->door, memory_order_acquire);
+    do {
+        threads = atomic_load_explicit(&pool->threads, memory_order_relaxed);
+        if (!(door & DOOR_OPEN) || door_present(door) + 1 >= threads)
+            return 0;
+    } while (!atomic_compare_exchange_weak_explicit(&pool->door, &door, door + DOOR_PRESENT,
+                                                    memory_order_acq_rel, memory_order_acquire));
+    *call = door_call(door);
+    // Fewer than `threads` - 1 others are inside and each has one share: one is free. Others may be
+    // changing seats meanwhile, so it can take more than one round to meet it.
+    for (;;) {
+        for (uint32_t i = 1; i < threads; i++) {
+            struct share *share = &pool->shares[i];
+            if (atomic_load_explicit(&share->taken, memory_order_relaxed) ||
+                atomic_exchange_explicit(&share->taken, 1, memory_order_acquire))
+                continue;
+            atomic_store_explicit(&share->cpu, current_cpu(), memory_order_relaxed);
+            uint32_t used = atomic_load_explicit(&pool->shares_used, memory_order_relaxed);
+            while (used <= i && !atomic_compare_exchange_weak(&pool->shares_used, &used, i + 1))
+                ;
+            return i;
+        }
+    }
+}
+
+static void help(struct pthreadpool *pool, size_t thread)
+{
+    uint64_t start = ticks();
+    struct share *mine = &pool->shares[thread];
+    struct participant self = {pool, mine, thread, ptp_current};
+    uint32_t uarch = uarch_here(&pool->call);
+    fpu_state fpu = fpu_enter(pool->call.flags);
+    ptp_current = &self;
+    while (steal(pool, mine))
+        run_share(pool, mine, atomic_load_explicit(&mine->next, memory_order_relaxed), thread,
+                  uarch, 0);
+    ptp_current = self.outer;
+    fpu_leave(pool->call.flags, fpu);
+    atomic_fetch_add_explicit(&pool->helper_ticks, ticks() - start, memory_order_relaxed);
+    atomic_store_explicit(&mine->taken, 0, memory_order_release);
+    ptp_leave(pool);
+}
+
+// Waits a moment for another call than `seen`, if such have been coming in quick succession.
+static bool next_call_is_open(struct pthreadpool *pool, uint32_t seen)
+{
+    if (atomic_load_explicit(&pool->linger, memory_order_relaxed) == 0)
+        return false;
+    for (uint64_t start = ticks(); ticks() - start < ticks_of_us(linger_us);) {
+        uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
+        if ((door & DOOR_OPEN) && door_call(door) != seen)
+            return true;
+        cpu_pause();
+    }
+    return false;
+}
+
+// What the executor runs.
+static void helper_main(void *item, void *unused)
+{
+    (void)unused;
+    struct pthreadpool *pool = item;
+    uint32_t call = door_call(atomic_load_explicit(&pool->door, memory_order_relaxed)) - 1;
+    atomic_fetch_sub_explicit(&pool->asked, 1, memory_order_relaxed);
+    do {
+        size_t thread = check_in(pool, &call);
+        if (thread)
+            help(pool, thread);
+    } while (next_call_is_open(pool, call));
+}
+
+// What executors of the program run.
+static void helper_task(void *pool)
+{
+    helper_main(pool, NULL);
+    ptp_foreign_ended(pool);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The caller
+// ---------------------------------------------------------------------------------------------
+
+// BUSY is a lock with sleepers. Pairs: the unlocker clears BUSY, then reads waiting_callers; a
+// waiter raises waiting_callers, then reads BUSY; both are sequentially consistent, so one sees the
+// other. `turn` is read before BUSY, so an unlock in between makes the futex return at once.
+void ptp_lock(struct pthreadpool *pool)
+{
+    uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
+    for (;;) {
+        if (!(door & DOOR_BUSY)) {
+            if (atomic_compare_exchange_weak(&pool->door, &door, door + DOOR_CALL + DOOR_BUSY))
+                return;
+            continue;
+        }
+        atomic_fetch_add(&pool->waiting_callers, 1);
+        uint32_t turn = atomic_load(&pool->turn);
+        door = atomic_load(&pool->door);
+        if (door & DOOR_BUSY)
+            futex_wait(&pool->turn, turn, 0); // woken, value changed or interrupted: look again
+        atomic_fetch_sub_explicit(&pool->waiting_callers, 1, memory_order_relaxed);
+        door = atomic_load_explicit(&pool->door, memory_order_relaxed);
+    }
+}
+
+static void wake_waiting_caller(struct pthreadpool *pool)
+{
+    if (ptp_likely(atomic_load(&pool->waiting_callers) == 0))
+        return;
+    atomic_fetch_add(&pool->turn, 1);
+    futex_wake(&pool->turn, 1);
+}
+
+// Gives up BUSY without having made a call.
+void ptp_unlock(struct pthreadpool *pool)
+{
+    uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
+    atomic_store(&pool->door, door & ~(DOOR_CALL - 1));
+    wake_waiting_caller(pool);
+}
+
+// Waits until no helper is inside. All shares are empty, so those inside are at their last item;
+// more are not let in, except by the watcher for a moment, if the last items stand still.
+static void wait_for_helpers(struct pthreadpool *pool)
+{
+    uint64_t start = ticks();
+    uint64_t door = atomic_fetch_and_explicit(&pool->door, ~DOOR_OPEN, memory_order_acq_rel);
+    while (door_present(door) != 0 && ticks() - start < ticks_of_us(wait_spin_us)) {
+        cpu_pause();
+        door = atomic_load_explicit(&pool->door, memory_order_acquire);
+    }
+    while (door_present(door) != 0) {
+        if (!atomic_compare_exchange_strong(&pool->door, &door, door | DOOR_SLEEPER))
+            continue;
+        // Woken by the last to leave (its decrement came after our swap, so it saw SLEEPER), or the
+        // word has changed, or a signal came: look again.
+        futex_wait((_Atomic uint32_t *)&pool->door + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__),
+                   (uint32_t)(door | DOOR_SLEEPER), 0);
+        door = atomic_load_explicit(&pool->door, memory_order_acquire);
+    }
+}
+
+// D2. From its success on the pool is another caller's.
+static void end_call(struct pthreadpool *pool)
+{
+    uint64_t door = atomic_load_explicit(&pool->door, memory_order_acquire);
+    for (;;) {
+        if (door_present(door) != 0) {
+            wait_for_helpers(pool);
+            door = atomic_load_explicit(&pool->door, memory_order_acquire);
+        } else if (atomic_compare_exchange_weak(&pool->door, &door, door & ~(DOOR_CALL - 1))) {
+            break;
+        }
+    }
+    wake_waiting_caller(pool);
+}
+
+// Calls that follow each other within what a helper would linger make the next helpers linger.
+static void judge_gap(struct pthreadpool *pool, uint64_t now)
+{
+    uint64_t gap = now - atomic_load_explicit(&pool->last_end, memory_order_relaxed);
+    uint32_t linger = atomic_load_explicit(&pool->linger, memory_order_relaxed);
+    if (gap > ticks_of_us(linger_us) || (pool->call.flags & PTHREADPOOL_FLAG_DONT_SPIN_WORKERS))
+        linger = linger > 2 ? linger - 2 : 0;
+    else if (linger < 4)
+        linger++;
+    atomic_store_explicit(&pool->linger, linger, memory_order_relaxed);
+}
+
+// The thread that a nested call on the same pool belongs to; NULL when this is not one. Natively
+// such a call waits for itself for ever; here it runs in its own thread.
+static struct participant *nested(struct pthreadpool *pool)
+{
+    struct participant *p = ptp_current;
+    while (p && p->pool != pool)
+        p = p->outer;
+    return p;
+}
+
+// Writes down the call and opens the door, if that can pay. True: it is open.
+static bool begin_call(struct pthreadpool *pool, const struct call *given, size_t threads,
+                       uint64_t now, bool open)
+{
+    struct share *mine = &pool->shares[0];
+    pool->call = *given;
+    pool->call.guide = threads * 2;
+    pool->call.fenced = !atomic_load_explicit(&ptp_membarrier_ready, memory_order_relaxed);
+    pool->tickets.count = 0;
+    atomic_store_explicit(&mine->next, 0, memory_order_relaxed);
+    atomic_store_explicit(&mine->limit, given->total, memory_order_relaxed);
+    atomic_store_explicit(&pool->shares_used, 1, memory_order_relaxed);
+    atomic_store_explicit(&pool->helper_ticks, 0, memory_order_relaxed);
+    if (open) {
+        judge_gap(pool, now);
+        atomic_store_explicit(&mine->cpu, current_cpu(), memory_order_relaxed);
+    }
+    // BUSY without READY: the word is ours.
+    uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
+    atomic_store_explicit(&pool->door, door | DOOR_READY | (open ? DOOR_OPEN : 0),
+                          memory_order_release);
+    // Either we see that the watcher is armed, or it sees BUSY when it disarms (watch.c, W1).
+    return ptp_likely(atomic_load(&ptp_watch_armed)) || ptp_watch_arm();
+}
+
+void ptp_call(struct pthreadpool *pool, const struct call *given)
+{
+    size_t threads = pool ? atomic_load_explicit(&pool->threads, memory_order_relaxed) : 1;
+    if (threads <= 1 || given->total <= 1) {
+        run_serially(given, 0);
+        return;
+    }
+    struct participant *outer = nested(pool);
+    if (ptp_unlikely(outer != NULL)) {
+        run_serially(given, outer->thread);
+        return;
+    }
+
+    ptp_lock(pool);
+    threads = atomic_load_explicit(&pool->threads, memory_order_relaxed);
+    uint64_t start = ticks();
+    uint64_t expected;
+    struct cost_key key = ptp_cost_key(given);
+    bool known = ptp_cost_get(key, &expected);
+    bool open = !known || expected >= ticks_of_us(awake_help_pays_us);
+    bool watched = begin_call(pool, given, threads, start, open);
+
+    struct share *mine = &pool->shares[0];
+    struct participant self = {pool, mine, 0, ptp_current};
+    ptp_current = &self;
+    fpu_state fpu = fpu_enter(given->flags);
+    uint32_t uarch = uarch_here(given);
+
+    size_t i = 0;
+    size_t piece = 1;
+    if (!open) {
+        i = given->run(&pool->call, mine, 0, given->total, uarch, 0);
+        piece = 0;
+    } else {
+        atomic_store_explicit(&pool->item_ticks, expected * 16 / given->total,
+                              memory_order_relaxed);
+        if (!known || !watched || expected >= ticks_of_us(help_pays_us))
+            ask_for_free_cpus(pool, given->total - 1, &pool->tickets);
+        if (known)
+            piece = 1 + (size_t)((double)given->total * (double)ticks_of_us(look_soon_us) /
+                                 (double)expected);
+    }
+    // A closed call whose items its caller has all claimed met no thief: nothing is left to look
+    // for.
+    if (open || i < given->total) {
+        run_share(pool, mine, i, 0, uarch, piece);
+        while (steal(pool, mine))
+            run_share(pool, mine, atomic_load_explicit(&mine->next, memory_order_relaxed), 0, uarch,
+                      piece);
+    }
+    fpu_leave(given->flags, fpu);
+    ptp_current = self.outer;
+
+    if (pool->tickets.count)
+        withdraw(pool, &pool->tickets);
+    uint64_t now = ticks();
+    uint64_t spent = now - start;
+    if (open) {
+        if (door_present(atomic_load_explicit(&pool->door, memory_order_acquire)) != 0)
+            wait_for_helpers(pool);
+        spent += atomic_load_explicit(&pool->helper_ticks, memory_order_relaxed);
+        atomic_store_explicit(&pool->last_end, now, memory_order_relaxed);
+    }
+    ptp_cost_put(key, known, expected, spent);
+    end_call(pool);
+}
