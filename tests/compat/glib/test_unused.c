@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: ISC
+//
+// Unused threads: their limits, how they are counted and how they end.
+
+#include "support.h"
+
+static GThreadPool *run_some_blocked_jobs(guint count)
+{
+    struct gate gate = GATE_INIT;
+    GThreadPool *pool = gate_pool(&gate, -1, false);
+    for (guint i = 1; i <= count; i++)
+        push(pool, i);
+    counter_wait(&gate.started, count);
+    gate_open(&gate);
+    counter_wait(&gate.ended, count);
+    EVENTUALLY(g_thread_pool_get_num_threads(pool), ==, 0);
+    return pool;
+}
+
+START_TEST(the_defaults_are_those_of_this_glib)
+{
+    ck_assert_int_eq(g_thread_pool_get_max_unused_threads(), glib_at_least(2, 83, 1) ? 8 : 2);
+    ck_assert_uint_eq(g_thread_pool_get_max_idle_time(), 15000);
+    ck_assert_uint_eq(g_thread_pool_get_num_unused_threads(), 0);
+}
+END_TEST
+
+START_TEST(the_limits_tell_what_was_set)
+{
+    static const gint limits[] = {0, 1, 17, -1};
+    for (size_t i = 0; i < G_N_ELEMENTS(limits); i++) {
+        g_thread_pool_set_max_unused_threads(limits[i]);
+        ck_assert_int_eq(g_thread_pool_get_max_unused_threads(), limits[i]);
+    }
+    static const guint times[] = {0, 1, 20000, G_MAXINT};
+    for (size_t i = 0; i < G_N_ELEMENTS(times); i++) {
+        g_thread_pool_set_max_idle_time(times[i]);
+        ck_assert_uint_eq(g_thread_pool_get_max_idle_time(), times[i]);
+    }
+}
+END_TEST
+
+START_TEST(a_thread_without_a_pool_is_unused)
+{
+    g_thread_pool_set_max_unused_threads(-1);
+    GThreadPool *pool = run_some_blocked_jobs(5);
+    // At once, without waiting: a thread leaves the pool by becoming unused.
+    ck_assert_uint_gt(g_thread_pool_get_num_unused_threads(), 0);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_uint_gt(g_thread_pool_get_num_unused_threads(), 0);
+}
+END_TEST
+
+START_TEST(stop_unused_threads_stops_them_all_and_keeps_the_limit)
+{
+    g_thread_pool_set_max_unused_threads(-1);
+    GThreadPool *pool = run_some_blocked_jobs(20);
+    g_thread_pool_stop_unused_threads();
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), ==, 0);
+    ck_assert_int_eq(g_thread_pool_get_max_unused_threads(), -1);
+    g_thread_pool_free(pool, FALSE, TRUE);
+}
+END_TEST
+
+START_TEST(no_more_than_max_unused_threads_stay)
+{
+    g_thread_pool_set_max_unused_threads(3);
+    GThreadPool *pool = run_some_blocked_jobs(20);
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), <=, 3);
+    g_thread_pool_set_max_unused_threads(1);
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), <=, 1);
+    g_thread_pool_set_max_unused_threads(0);
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), ==, 0);
+    g_thread_pool_free(pool, FALSE, TRUE);
+}
+END_TEST
+
+START_TEST(unused_threads_end_after_the_idle_time)
+{
+    g_thread_pool_set_max_unused_threads(-1);
+    g_thread_pool_set_max_idle_time(10);
+    GThreadPool *pool = run_some_blocked_jobs(10);
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), ==, 0);
+    g_thread_pool_free(pool, FALSE, TRUE);
+}
+END_TEST
+
+START_TEST(an_idle_time_set_later_holds_for_threads_that_are_unused_already)
+{
+    g_thread_pool_set_max_unused_threads(-1);
+    GThreadPool *pool = run_some_blocked_jobs(10);
+    g_thread_pool_set_max_idle_time(10);
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), ==, 0);
+    g_thread_pool_free(pool, FALSE, TRUE);
+}
+END_TEST
+
+START_TEST(pools_work_with_every_limit_of_unused_threads)
+{
+    for (gint limit = -1; limit <= 1; limit++) {
+        struct gate gate = GATE_INIT;
+        gate_open(&gate);
+        g_thread_pool_set_max_unused_threads(limit);
+        GThreadPool *pool = gate_pool(&gate, 4, false);
+        for (guint i = 1; i <= 300; i++) {
+            push(pool, i);
+            if (i % 3 == 0)
+                counter_wait(&gate.ended, i);
+            if (i % 50 == 0)
+                g_thread_pool_stop_unused_threads();
+        }
+        g_thread_pool_free(pool, FALSE, TRUE);
+        ck_assert_uint_eq(counter_get(&gate.ended), 300);
+    }
+}
+END_TEST
+
+START_TEST(threads_of_an_exclusive_pool_are_not_unused)
+{
+    struct gate gate = GATE_INIT;
+    GThreadPool *pool = gate_pool(&gate, 4, true);
+    g_thread_pool_stop_unused_threads();
+    g_thread_pool_set_max_unused_threads(0);
+    g_thread_pool_set_max_idle_time(1);
+    ck_assert_uint_eq(g_thread_pool_get_num_unused_threads(), 0);
+    ck_assert_uint_eq(g_thread_pool_get_num_threads(pool), 4);
+    for (guint i = 1; i <= 4; i++)
+        push(pool, i);
+    counter_wait(&gate.started, 4);
+    gate_open(&gate);
+    g_thread_pool_free(pool, FALSE, TRUE);
+}
+END_TEST
+
+int main(void)
+{
+    const struct test tests[] = {
+        {the_defaults_are_those_of_this_glib, 1},
+        {the_limits_tell_what_was_set, 1},
+        {a_thread_without_a_pool_is_unused, 1},
+        {stop_unused_threads_stops_them_all_and_keeps_the_limit, 1},
+        {no_more_than_max_unused_threads_stay, 1},
+        {unused_threads_end_after_the_idle_time, 1},
+        {an_idle_time_set_later_holds_for_threads_that_are_unused_already, 1},
+        {pools_work_with_every_limit_of_unused_threads, 1},
+        {threads_of_an_exclusive_pool_are_not_unused, 1},
+        {NULL, 0},
+    };
+    return test_suite("unused", tests);
+}
