@@ -257,6 +257,22 @@ static uint32_t free_cpus(struct pthreadpool *pool)
     return cpus > busy ? cpus - busy : 0;
 }
 
+// The control word to give back to fpu_leave().
+static fpu_state fpu_enter(uint32_t flags)
+{
+    if (!(flags & PTHREADPOOL_FLAG_DISABLE_DENORMALS))
+        return 0;
+    fpu_state before = fpu_get();
+    fpu_set(fpu_without_denormals(before));
+    return before;
+}
+
+static void fpu_leave(uint32_t flags, fpu_state before)
+{
+    if (flags & PTHREADPOOL_FLAG_DISABLE_DENORMALS)
+        fpu_set(before);
+}
+
 // Asks for as many helpers as there are items, threads and CPUs for.
 static void ask_for_free_cpus(struct pthreadpool *pool, size_t items, struct tickets *tickets)
 {
@@ -265,7 +281,11 @@ static void ask_for_free_cpus(struct pthreadpool *pool, size_t items, struct tic
         want = items;
     uint32_t present = door_present(atomic_load_explicit(&pool->door, memory_order_relaxed));
     size_t can = (size_t)present + free_cpus(pool);
+    // A thread that is created for this starts with the control word of its creator.
+    fpu_state fpu = fpu_get();
+    fpu_leave(pool->call.flags, pool->fpu);
     ptp_ask(pool, (uint32_t)(want < can ? want : can), tickets);
+    fpu_leave(pool->call.flags, fpu);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -320,22 +340,6 @@ static void run_share(struct pthreadpool *pool, struct share *mine, size_t i, si
         if (!more)
             return;
     }
-}
-
-// The control word to give back to fpu_leave().
-static fpu_state fpu_enter(uint32_t flags)
-{
-    if (!(flags & PTHREADPOOL_FLAG_DISABLE_DENORMALS))
-        return 0;
-    fpu_state before = fpu_get();
-    fpu_set(fpu_without_denormals(before));
-    return before;
-}
-
-static void fpu_leave(uint32_t flags, fpu_state before)
-{
-    if (flags & PTHREADPOOL_FLAG_DISABLE_DENORMALS)
-        fpu_set(before);
 }
 
 static void run_serially(const struct call *call, size_t thread)
@@ -590,7 +594,7 @@ void ptp_call(struct pthreadpool *pool, const struct call *given)
     struct share *mine = &pool->shares[0];
     struct participant self = {pool, mine, 0, ptp_current};
     ptp_current = &self;
-    fpu_state fpu = fpu_enter(given->flags);
+    pool->fpu = fpu_enter(given->flags);
     uint32_t uarch = uarch_here(given);
 
     size_t i = 0;
@@ -599,13 +603,13 @@ void ptp_call(struct pthreadpool *pool, const struct call *given)
         i = given->run(&pool->call, mine, 0, given->total, uarch, 0);
         piece = 0;
     } else {
-        atomic_store_explicit(&pool->item_ticks, expected * 16 / given->total,
-                              memory_order_relaxed);
+        uint64_t item = expected * 16 / given->total;
+        atomic_store_explicit(&pool->item_ticks, item, memory_order_relaxed);
         if (!known || !watched || expected >= ticks_of_us(help_pays_us))
             ask_for_free_cpus(pool, given->total - 1, &pool->tickets);
+        // In integers: floating-point flags are the program's.
         if (known)
-            piece = 1 + (size_t)((double)given->total * (double)ticks_of_us(look_soon_us) /
-                                 (double)expected);
+            piece = 1 + (item ? ticks_of_us(look_soon_us) * 16 / item : given->total);
     }
     // A closed call whose items its caller has all claimed met no thief: nothing is left to look
     // for.
@@ -615,7 +619,7 @@ void ptp_call(struct pthreadpool *pool, const struct call *given)
             run_share(pool, mine, atomic_load_explicit(&mine->next, memory_order_relaxed), 0, uarch,
                       piece);
     }
-    fpu_leave(given->flags, fpu);
+    fpu_leave(given->flags, pool->fpu);
     ptp_current = self.outer;
 
     if (pool->tickets.count)

@@ -109,6 +109,7 @@ struct pthreadpool {
     // The caller (owner of BUSY) alone, unless said otherwise.
     struct call call cache_line; // read by helpers
     _Atomic uint64_t last_end;   // ticks at the end of the last open call; others read it as a hint
+    fpu_state fpu;               // the caller's control word, while denormals are disabled
     struct tickets tickets;      // of the helpers that this call has asked for
 
     // Set by create, constant.
