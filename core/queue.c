@@ -829,19 +829,39 @@ int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *co
     return err;
 }
 
+// Where no thread could be had at all, nobody but the waiting one can ask for it again.
+#define WAIT_RETRY_NS (100 * SS_NS_PER_MS)
+
+static bool has_nobody(const smolscale_queue *queue)
+{
+    return load_relaxed(&ss.stats.workers) == 0 && wants_worker(queue);
+}
+
+static void call_again(smolscale_queue *queue)
+{
+    enum ss_cover cover;
+    struct ss_worker *wake = ss_queue_offer(queue, &cover);
+    ss_unlock(queue->lock);
+    ss_follow_up(queue->group, wake, cover);
+    ss_lock(queue->lock);
+}
+
 // Waits with the lock held on entry and exit.
 static void wait_idle(smolscale_queue *queue)
 {
     while (!nothing_left(queue)) {
         uint32_t seen = load_relaxed(&queue->idle_word);
+        bool alone = has_nobody(queue);
         queue->waiters++;
         end_nap(queue);
         ss_unlock(queue->lock);
         // note_idle() counts under the lock, where it sees this waiter: a wait begun too late finds another
         // number. Any return is fine, the loop looks again.
-        ss_os.futex_wait(&queue->idle_word, seen, SS_FOREVER);
+        ss_os.futex_wait(&queue->idle_word, seen, alone ? WAIT_RETRY_NS : SS_FOREVER);
         ss_lock(queue->lock);
         queue->waiters--;
+        if (alone && has_nobody(queue))
+            call_again(queue);
     }
 }
 
