@@ -109,6 +109,12 @@ struct smolscale_stats stats_now(void)
     return stats;
 }
 
+unsigned workers_after_retiring(void)
+{
+    smolscale_retire_idle();
+    return stats_now().workers;
+}
+
 // ---------------------------------------------------------------------------------------------
 // The process, seen from /proc
 // ---------------------------------------------------------------------------------------------

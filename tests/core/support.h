@@ -92,6 +92,10 @@ pthread_t thread_start(void *(*main)(void *), void *arg);
 
 struct smolscale_stats stats_now(void);
 
+// Workers left when all have been sent away that were idle. Those of dedicated queues that are gone may serve
+// others, until they are sent away.
+unsigned workers_after_retiring(void);
+
 // The most workers that may stay asleep for good: "some for each CPU" (smolscale_set_max_idle).
 static inline unsigned workers_kept(void)
 {

@@ -54,8 +54,7 @@ START_TEST(any_single_failed_creation_loses_nothing)
     failing_threads_start(fails_between);
     for (unsigned n = 1; n <= 12; n++) {
         fail_from = fail_to = 0;
-        smolscale_retire_idle();
-        EVENTUALLY(stats_now().workers, ==, 0);
+        EVENTUALLY(workers_after_retiring(), ==, 0);
         unsigned tries = failing_threads_tries();
         work_with_failures(tries + n, tries + n);
     }

@@ -220,13 +220,6 @@ static smolscale_queue *dedicated_new(smolscale_run_fn *run, void *user_data, un
     return queue;
 }
 
-// The threads of a dedicated queue may serve others afterwards; as long as they do not, they can be ended.
-static unsigned workers_in_use(void)
-{
-    smolscale_retire_idle();
-    return stats_now().workers;
-}
-
 START_TEST(a_dedicated_queue_has_its_threads_from_its_creation_to_its_end)
 {
     struct tids others;
@@ -245,7 +238,7 @@ START_TEST(a_dedicated_queue_has_its_threads_from_its_creation_to_its_end)
     ck_assert_uint_eq(atomic_load(&crowd.peak), 3);
     EVENTUALLY(threads_named("dedicated", &others), ==, 3);
     smolscale_queue_free(queue);
-    EVENTUALLY(workers_in_use(), ==, 0);
+    EVENTUALLY(workers_after_retiring(), ==, 0);
     EVENTUALLY(threads_named("dedicated", &others), ==, 0);
 }
 END_TEST
@@ -297,10 +290,10 @@ START_TEST(the_limit_of_a_dedicated_queue_adds_and_gives_back_threads)
     ck_assert_int_eq(smolscale_queue_set_max_active(queue, 2), 0);
     counter_add(&crowd.leave, 1);
     smolscale_queue_wait(queue);
-    EVENTUALLY(workers_in_use(), ==, 2);
+    EVENTUALLY(workers_after_retiring(), ==, 2);
     smolscale_queue_free(queue);
     ck_assert_uint_eq(counter_get(&crowd.entered), 12);
-    EVENTUALLY(workers_in_use(), ==, 0);
+    EVENTUALLY(workers_after_retiring(), ==, 0);
 }
 END_TEST
 
@@ -310,7 +303,7 @@ START_TEST(a_paused_dedicated_queue_keeps_its_items)
     counter_add(&crowd.leave, 1);
     smolscale_queue *queue = dedicated_new(join_crowd, &crowd, 1);
     ck_assert_int_eq(smolscale_queue_set_max_active(queue, 0), 0);
-    EVENTUALLY(workers_in_use(), ==, 0);
+    EVENTUALLY(workers_after_retiring(), ==, 0);
     push(queue, item_of(0));
     ck_assert_uint_eq(smolscale_queue_pending(queue), 1);
     ck_assert_int_eq(smolscale_queue_set_max_active(queue, 2), 0);
@@ -328,7 +321,7 @@ START_TEST(a_closed_dedicated_queue_ends_with_its_last_job)
     counter_wait(&crowd.entered, 2);
     smolscale_queue_close(queue, NULL, NULL);
     counter_add(&crowd.leave, 1);
-    EVENTUALLY(workers_in_use(), ==, 0);
+    EVENTUALLY(workers_after_retiring(), ==, 0);
     ck_assert_uint_eq(counter_get(&crowd.entered), 4);
 }
 END_TEST
@@ -346,7 +339,7 @@ START_TEST(dedicated_queues_come_and_go)
             smolscale_queue_free(queue);
     }
     EVENTUALLY(counter_get(&crowd.entered), ==, SCALED(1000) * 5);
-    EVENTUALLY(workers_in_use(), ==, 0);
+    EVENTUALLY(workers_after_retiring(), ==, 0);
 }
 END_TEST
 

@@ -312,8 +312,7 @@ START_TEST(announced_blocks_keep_the_counts_right)
     for (unsigned round = 0; round < 20; round++)
         crowd_meets(announce_and_wait_for_crowd, 40, SMOLSCALE_UNLIMITED);
     EVENTUALLY(stats_now().workers_blocked, ==, 0);
-    smolscale_retire_idle();
-    EVENTUALLY(stats_now().workers, ==, 0);
+    EVENTUALLY(workers_after_retiring(), ==, 0);
     crowd_meets(announce_and_wait_for_crowd, 40, SMOLSCALE_UNLIMITED);
 }
 END_TEST
