@@ -96,12 +96,14 @@ static void in_forked_child(void)
 {
     // Other threads are gone, in whatever they were doing: nothing of what they shared is looked at, all is
     // begun anew. Only forward links are followed, which are whole at every moment.
+    ss_options_after_fork();
     ss_lock_reset(&ss.lock);
     ss.generation++;
     ss.workers = NULL;
     ss.free_workers = NULL;
     ss.groups = NULL;
-    ss_group_init(&ss.shared, NULL);
+    if (load_relaxed(&ss.started)) // else a start that another thread had begun is begun anew
+        ss_group_init(&ss.shared, NULL);
     store_relaxed(&ss.balancer, SS_BALANCER_NONE);
     ss.create_retry_at = 0;
     memset(&ss.stats, 0, sizeof ss.stats);
@@ -111,20 +113,21 @@ static void in_forked_child(void)
         ss_worker_adopt_after_fork(ss_self);
 }
 
+// Once for all children: handlers survive fork(). Before anything is locked that they reset.
+static void register_handlers(void)
+{
+    pthread_atfork(NULL, NULL, in_forked_child);
+    if (ss_option_text(SS_OPTION_STATS) || ss_option(SS_OPTION_VERBOSE))
+        atexit(at_exit);
+}
+
 static void start_locked(void)
 {
-    static bool registered; // handlers survive fork()
     long workers = ss_option(SS_OPTION_WORKERS);
     ss.cpus = workers > 0 ? (unsigned)workers : ss_os.cpu_count();
     ss.max_threads = (unsigned)ss_option(SS_OPTION_MAX_THREADS);
     ss.max_idle = SMOLSCALE_UNLIMITED;
     ss_group_init(&ss.shared, NULL);
-    if (!registered) {
-        registered = true;
-        pthread_atfork(NULL, NULL, in_forked_child);
-        if (ss_option_text(SS_OPTION_STATS) || ss_option(SS_OPTION_VERBOSE))
-            atexit(at_exit);
-    }
     if (ss_option(SS_OPTION_VERBOSE))
         fprintf(stderr, "smolscale: started, %u CPUs, %s policy\n", ss.cpus,
                 smolscale_elastic() ? "elastic" : "strict");
@@ -133,7 +136,9 @@ static void start_locked(void)
 
 void ss_start_slow(void)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int saved_errno = errno;
+    pthread_once(&once, register_handlers);
     ss_lock(&ss.lock);
     if (!load_relaxed(&ss.started))
         start_locked();

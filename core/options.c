@@ -97,9 +97,13 @@ static bool parse_choice(const struct option *o, const char *text, long *value)
 
 static void complain(const struct option *o, const char *text)
 {
-    char values[128], fallback[128], line[512];
+    char values[128], fallback[128], shown[101], line[512];
     describe(o, values, fallback, sizeof values);
-    int n = snprintf(line, sizeof line, "smolscale: %s=\"%.100s\" is not %s%s; using %s\n", o->name, text,
+    size_t len = strnlen(text, sizeof shown - 1);
+    for (size_t i = 0; i < len; i++)
+        shown[i] = text[i] < ' ' || text[i] > '~' ? '?' : text[i]; // one line, and no terminal's business
+    shown[len] = '\0';
+    int n = snprintf(line, sizeof line, "smolscale: %s=\"%s\" is not %s%s; using %s\n", o->name, shown,
                      o->kind == CHOICE ? "one of " : "", values, fallback);
     // one write, so that lines of several processes do not mix
     ssize_t ignored = write(STDERR_FILENO, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
@@ -136,6 +140,11 @@ static void read_all(void)
     }
     ss_unlock(&options.lock);
     errno = saved_errno;
+}
+
+void ss_options_after_fork(void)
+{
+    ss_lock_reset(&options.lock);
 }
 
 long ss_option(enum ss_option_id id)
