@@ -135,9 +135,9 @@ static enum ss_thread_state thread_state(pid_t tid)
 unsigned ss_parse_cpu_max(const char *text)
 {
     unsigned long long quota, period;
-    if (sscanf(text, "%llu %llu", &quota, &period) != 2 || period == 0)
+    if (sscanf(text, "%llu %llu", &quota, &period) != 2 || period == 0 || strchr(text, '-'))
         return UINT_MAX; // "max 100000": no limit
-    unsigned long long cpus = (quota + period - 1) / period;
+    unsigned long long cpus = quota / period + (quota % period != 0);
     return cpus == 0 ? 1 : cpus > UINT_MAX ? UINT_MAX : (unsigned)cpus;
 }
 
