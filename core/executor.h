@@ -90,6 +90,7 @@ struct ss_worker {
     bool blocked_last;          // its last job was found blocked: the next may be too; the owner only
     unsigned blocking_depth;    // smolscale_blocking_begin() calls that are open; the owner only
     unsigned generation;        // of the executor that made it; differs after fork()
+    uint64_t batch_progress;    // `progress` when the running batch was begun; the owner only
     uint64_t batch_start;       // when the running batch was begun, ns; the owner only
     _Atomic pid_t tid;          // 0 until it runs
     char name[16];              // the thread's name, if set

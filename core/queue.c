@@ -520,6 +520,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         struct ss_worker *wake = call_worker(queue, &cover);
         ss_unlock(queue->lock);
         ss_follow_up(queue->group, wake, n > 1 && cover == SS_COVERED ? SS_WATCH : cover);
+        worker->batch_progress = load_relaxed(&worker->progress);
         store_relaxed(&worker->in_job, true);
         if (wake)
             worker->batch_start = ss_os.now(); // the wake-up is not the jobs' time
@@ -533,6 +534,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         learn(queue, end - worker->batch_start, jobs);
         fetch_add_relaxed(&ss.stats.jobs, jobs);
         resume(worker);
+        worker->blocking_depth = 0; // whatever its job has left open
         worker->batch_start = end;
         served += jobs;
         queue->steady |= served >= NAP_MIN_JOBS;
@@ -552,7 +554,7 @@ void ss_queue_abandon(struct ss_worker *worker)
     if (!queue)
         return;
     ss_lock(queue->lock);
-    fetch_add_relaxed(&ss.stats.jobs, 1);
+    fetch_add_relaxed(&ss.stats.jobs, load_relaxed(&worker->progress) - worker->batch_progress);
     ss_recall_batch(queue, worker);
     end_batch(queue, worker);
     resume(worker);
