@@ -177,6 +177,28 @@ def describe(session):
     return "\n".join(lines)
 
 
+def end_session(session):
+    """Kills every process of a session."""
+    for pid in _session_pids(session):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+_sessions = set()  # of the commands that run now
+
+
+def _end_all(signum, frame):
+    """A runner that is told to end takes everything it started with it."""
+    for session in list(_sessions):
+        end_session(session)
+    os._exit(128 + signum)
+
+
+signal.signal(signal.SIGTERM, _end_all)
+
+
 class Finished:
     """How a command ended: status (None after a time-out), wall seconds, CPU seconds and context
     switches of the command and its children, and its output."""
@@ -207,6 +229,9 @@ def execute(command, *, env, cwd, timeout, user=None, log=None, watch=None):
     """Runs a command in a session of its own, standard input empty, both outputs in one file, and
     ends the whole session afterwards. Output goes to `log` where one is named. `watch(pid)` is
     called every millisecond while the command runs."""
+    if user is not None and shutil.which("prlimit"):
+        # A runaway must not take the machine down: the limit is on all processes of that user.
+        command = ["prlimit", "--nproc=8000", "--"] + command
     own = log is None
     path = tempfile.mktemp(prefix="smolscale-out-") if own else log
     identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
@@ -214,6 +239,7 @@ def execute(command, *, env, cwd, timeout, user=None, log=None, watch=None):
         start = time.monotonic()
         process = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out,
                                    stderr=subprocess.STDOUT, start_new_session=True, **identity)
+        _sessions.add(process.pid)
         late = threading.Event()
 
         def expire():
@@ -224,11 +250,7 @@ def execute(command, *, env, cwd, timeout, user=None, log=None, watch=None):
                     again.write(f"\n# no end after {timeout} s; the threads were:\n{text}\n"
                                 .encode())
             finally:
-                for pid in _session_pids(process.pid):
-                    try:
-                        os.kill(pid, signal.SIGKILL)
-                    except ProcessLookupError:
-                        pass
+                end_session(process.pid)
 
         timer = threading.Timer(timeout, expire)
         timer.daemon = True
@@ -244,11 +266,8 @@ def execute(command, *, env, cwd, timeout, user=None, log=None, watch=None):
         timer.cancel()
         if late.is_set():
             timer.join()
-    for pid in _session_pids(process.pid):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    end_session(process.pid)
+    _sessions.discard(process.pid)
     with open(path, "rb") as file:
         output = file.read().decode(errors="replace")
     if own:
