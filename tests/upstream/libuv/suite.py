@@ -2,36 +2,36 @@
 # SPDX-License-Identifier: ISC
 """Runs libuv's own test suite, unmodified, natively and on smolscale.
 
-The source is the distribution's (source.py). Its test runner is built twice: against the static
-libuv, natively and with libsmolscale-uv.a before it; and against the shared one, to be preloaded.
+The source is the distribution's (source.py). Its test runner is built against the static libuv, natively
+and with libsmolscale-uv.a before it (relinked); and against the shared one, to be preloaded, and to be
+run with the libuv.so.1 that compat/libuv/replacement.py builds (replaced).
 Each run has network and mount namespaces of its own, with the loopback interface up and a /tmp of
 its own, so that the suite's fixed ports and paths meet nobody else's, and an unprivileged user.
 
-Every day the tests that touch the thread pool run, one by one. In continuous integration and with
---full the whole suite runs, with --full also with UV_THREADPOOL_SIZE=1 and 64. What a test must say
+Every day the tests that touch the thread pool run, one by one. In continuous integration the whole suite
+runs, and with --full also with UV_THREADPOOL_SIZE=1 and 64. What a test must say
 is what it says natively in the same surroundings: ok, or skipped.
 
   suite.py BUILD [--full]
   suite.py BUILD --only TEST... [--repeat N]   these tests, N times
-  suite.py BUILD --source FOLDER               another libuv: an unpacked source tree, whose libuv is
-                                               built as well (relinked only)
+  suite.py BUILD --source FOLDER [--whole]     another libuv: an unpacked source tree, whose libuv is
+                                               built as well
 """
 
 import argparse
-import concurrent.futures
 import glob
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TOP = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
 sys.path.insert(0, os.path.join(HERE, "..", ".."))
-import harness  # noqa: E402
-import source   # noqa: E402
+sys.path.insert(0, os.path.join(HERE, "..", "..", "..", "compat", "libuv"))
+import harness      # noqa: E402
+import replacement  # noqa: E402
+import source       # noqa: E402
 
 POOL_TESTS = re.compile(r"^(threadpool|fs_|fork_|getaddrinfo|getnameinfo|random_|loop_|metrics|async|"
                         r"default_loop|run_|embed|queue_foreach|thread)")
@@ -40,101 +40,71 @@ ONE_LIMIT = 60    # seconds one test may take
 RESULT = re.compile(r"^(ok|not ok) \d+ - (\S+)( # SKIP.*)?$", re.M)
 
 
-def compiler(folder, static):
-    flags = ["-O1", "-g", "-w", "-fPIC", "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64",
-             "-D_LARGEFILE_SOURCE", f"-I{folder}/include", f"-I{folder}/src"]
-    return ["cc"] + flags + ([] if static else ["-DUSING_UV_SHARED=1"])
-
-
-def compile_all(sources, objects, command, log):
-    """Compiles what is not compiled yet, two at a time; the object files."""
-    os.makedirs(objects, exist_ok=True)
-    pairs = [(path, os.path.join(objects, re.sub(r"[/.]", "_", os.path.relpath(path, "/")) + ".o"))
-             for path in sources]
-
-    def one(pair):
-        if os.path.exists(pair[1]) and os.path.getmtime(pair[1]) > os.path.getmtime(pair[0]):
-            return 0
-        with open(log, "ab") as out:
-            return subprocess.run(command + ["-c", pair[0], "-o", pair[1] + ".new"],
-                                  stdout=out, stderr=out).returncode or os.replace(
-                                      pair[1] + ".new", pair[1]) or 0
-
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        if any(pool.map(one, pairs)):
-            raise SystemExit(f"the suite does not compile (log: {log})")
-    return [target for _, target in pairs]
-
-
-def link(command, log):
-    with open(log, "ab") as out:
-        if subprocess.run(command, stdout=out, stderr=out).returncode != 0:
-            raise SystemExit(f"the suite does not link: {shlex.join(command[-8:])} (log: {log})")
-
-
 def suite_sources(folder):
     return [path for path in sorted(glob.glob(f"{folder}/test/*.c"))
             if not re.search(r"/(benchmark-.*|run-benchmarks|runner-win)\.c$", path)]
 
 
-def library_sources(folder):
-    """What libuv's own CMakeLists.txt compiles on Linux."""
-    with open(os.path.join(folder, "CMakeLists.txt")) as file:
-        text = file.read()
-    names = set(re.findall(r"^\s+(src/[a-z0-9-]+\.c)\)?$", text, re.M))
-    for block in re.findall(r"list\(APPEND uv_sources([^)]*)\)", text):
-        names.update(re.findall(r"src/unix/[a-z0-9-]+\.c", block))
-    foreign = re.compile(r"(aix|android|bsd|cygwin|darwin|freebsd|fsevents|haiku|hurd|ibmi|kqueue|"
-                         r"netbsd|openbsd|os390|qnx|sunos|getentropy|sysctl-?$|no-fsevents|no-proctitle|"
-                         r"posix-hrtime|posix-poll)")
-    return [os.path.join(folder, name) for name in sorted(names)
-            if not foreign.search(name) or name.endswith("random-sysctl-linux.c")]
+def exported(library):
+    shown = subprocess.run(["nm", "-D", "--defined-only", library], stdout=subprocess.PIPE, check=True)
+    return {line.split()[-1] for line in shown.stdout.decode().splitlines()}
+
+
+def find_library(name):
+    return subprocess.run(["cc", "-print-file-name=" + name],
+                          stdout=subprocess.PIPE).stdout.decode().strip()
 
 
 class Programs:
-    """The built test runners: native, relinked, and one for preloading."""
+    """The built test runners: native, relinked, and one that links the shared libuv, to be preloaded or to get the
+    replaced library."""
 
     def __init__(self, build, folder, work, log, own_library):
-        sources = suite_sources(folder)
-        objects = compile_all(sources, os.path.join(work, "static"), compiler(folder, True), log)
         end = ["-lpthread", "-ldl", "-lrt", "-lutil", "-lm"]
+        core = os.path.join(build, "core", "libsmolscale.a")
         self.native = os.path.join(work, "native")
         self.relinked = os.path.join(work, "relinked")
-        self.shared = None
-        core = os.path.join(build, "core", "libsmolscale.a")
+        self.replacement = os.path.dirname(replacement.build_shared(
+            folder, build, os.path.join(work, "replacement"), log))
+        static = replacement.compile_all(suite_sources(folder), os.path.join(work, "static"),
+                                         replacement.compiler(folder), log)
+        dynamic = replacement.compile_all(suite_sources(folder), os.path.join(work, "dynamic"),
+                                          replacement.compiler(folder, "-DUSING_UV_SHARED=1"), log)
+        self.shared = os.path.join(work, "shared")
         if own_library:
             library = os.path.join(work, "libuv_a.a")
-            members = compile_all(library_sources(folder), os.path.join(work, "library"),
-                                  compiler(folder, True), log)
+            members = replacement.compile_all(replacement.library_sources(folder),
+                                              os.path.join(work, "library"),
+                                              replacement.compiler(folder), log)
             if os.path.exists(library):
                 os.unlink(library)
-            link(["ar", "rcs", library] + members, log)
-            # Our archive for that libuv, the way compat/libuv/README.md says.
-            archive = os.path.join(work, "libsmolscale-uv.a")
-            ours = [os.path.join(TOP, "compat/libuv", name) for name in ("relink.c", "pool.c")]
-            mine = compile_all(ours, os.path.join(work, "ours"),
-                               ["cc", "-O2", "-g", "-fPIC", "-D_GNU_SOURCE", "-Wall", "-Wextra",
-                                f"-I{folder}/include", f"-I{folder}/src", f"-I{TOP}/core"], log)
-            link(["ar", "rcs", archive] + mine, log)
+            replacement.run(["ar", "rcs", library] + members, log)
+            archive = os.path.join(self.replacement, "libsmolscale-uv.a")
+            self.native_shared = os.path.join(work, "libuv.so.1")
+            hidden = ["-fvisibility=hidden", "-DBUILDING_UV_SHARED=1"]
+            members = replacement.compile_all(replacement.library_sources(folder),
+                                              os.path.join(work, "library-shared"),
+                                              replacement.compiler(folder, *hidden), log)
+            replacement.run(["cc", "-shared", "-o", self.native_shared, "-Wl,-soname,libuv.so.1"] +
+                            members + end, log)
         else:
-            library = subprocess.run(["cc", "-print-file-name=libuv_a.a"],
-                                     stdout=subprocess.PIPE).stdout.decode().strip()
+            library = find_library("libuv_a.a")
+            self.native_shared = find_library("libuv.so.1")
             archive = os.path.join(build, "compat", "libuv", "libsmolscale-uv.a")
-            self.shared = os.path.join(work, "shared")
-            dynamic = compile_all(sources, os.path.join(work, "dynamic"), compiler(folder, False), log)
-            link(["cc"] + dynamic + ["-o", self.shared, "-luv"] + end, log)
-        link(["cc"] + objects + ["-o", self.native, library] + end, log)
-        link(["cc"] + objects + ["-o", self.relinked, archive, core, library] + end, log)
+        replacement.run(["cc"] + static + ["-o", self.native, library] + end, log)
+        replacement.run(["cc"] + static + ["-o", self.relinked, archive, core, library] + end, log)
+        replacement.run(["cc"] + dynamic + ["-o", self.shared, self.native_shared] + end, log)
 
 
 class Side:
     """One way to run the suite."""
 
-    def __init__(self, name, program, preload, size=None):
+    def __init__(self, name, program, size=None, preload=None, libraries=None):
         self.name = name if size is None else f"{name}, size {size}"
         self.program = program
-        self.preload = preload
         self.size = size
+        self.preload = preload      # a harness.Preload
+        self.libraries = libraries  # a folder for LD_LIBRARY_PATH
 
     def env(self, box):
         env = {**box.env(), "RES_OPTIONS": "attempts:0", "UV_TEST_TIMEOUT_MULTIPLIER": "4"}
@@ -142,6 +112,10 @@ class Side:
             env["UV_THREADPOOL_SIZE"] = str(self.size)
         if self.preload is not None:
             env["LD_PRELOAD"] = self.preload.value()
+        if self.libraries is not None:
+            # A copy, because the build folder may be closed to the user the tests run as.
+            env["LD_LIBRARY_PATH"] = shutil.copytree(self.libraries, box.path("cwd/lib"),
+                                                     ignore=shutil.ignore_patterns("objects"))
         return env
 
 
@@ -202,7 +176,7 @@ class Runner:
         """What a test says natively, asked once."""
         key = (test, size)
         if key not in self.reference:
-            side = Side("native", self.native, None, size)
+            side = Side("native", self.native, size)
             done = execute(side, self.folder, [test], ONE_LIMIT, self.log(side, test))
             self.reference[key] = results(done.output).get(test, done.reason())
         return self.reference[key]
@@ -262,28 +236,46 @@ def main():
     programs = Programs(build, os.path.abspath(folder), work, os.path.join(logs, "build.log"),
                         bool(options.source))
 
-    preload = harness.Preload(build, ["libuv"]) if programs.shared else None
+    native_folder = None
+    if options.source:
+        native_folder = os.path.join(work, "native-shared")
+        os.makedirs(native_folder, exist_ok=True)
+        shutil.copy(programs.native_shared, native_folder)
+    preload = harness.Preload(build, ["libuv"])
     runner = Runner(folder, logs, programs.native, tally)
-    relinked = [Side("relinked", programs.relinked, None, size) for size in (None, 1, 64)]
-    preloaded = [Side("preloaded", programs.shared, preload, size) for size in (None, 1, 64)
-                 if programs.shared]
-    listed = execute(relinked[0], folder, ["--list"], ONE_LIMIT, None).output.split()
+    missing = exported(programs.native_shared) - exported(os.path.join(programs.replacement,
+                                                                       "libuv.so.1"))
+    if missing:
+        tally.fail("the replaced libuv.so.1", f"lacks {' '.join(sorted(missing))}")
+    else:
+        tally.ok("the replaced libuv.so.1 exports all that libuv exports")
+
+    def sides(size):
+        return [Side("relinked", programs.relinked, size),
+                Side("preloaded", programs.shared, size, preload=preload, libraries=native_folder),
+                Side("replaced", programs.shared, size, libraries=programs.replacement)]
+
+    relinked, preloaded, replaced = sides(None)
+    others = [side for size in (1, 64) for side in sides(size)]
+    listed = execute(relinked, folder, ["--list"], ONE_LIMIT, None).output.split()
     tests = [name for name in listed if re.fullmatch(r"[a-z0-9_]+", name)]
     if len(tests) < 100:
         tally.fail("libuv's tests", f"the runner lists {len(tests)} tests only")
     elif options.only:
         for _ in range(options.repeat):
-            for side in relinked + preloaded:
+            for side in [relinked, preloaded, replaced]:
                 runner.one_by_one(side, options.only)
     elif options.full or options.whole or os.environ.get("CI") == "true":
-        runs = relinked + preloaded
-        for side in runs if options.full else [side for side in runs if side.size is None]:
+        for side in [relinked, preloaded, replaced] + (others if options.full else []):
             runner.whole(side, tests)
     else:
-        for side in relinked + preloaded[:1]:
-            runner.one_by_one(side, [name for name in tests if POOL_TESTS.match(name)])
-    if preload is not None:
-        preload.close()
+        of_the_pool = [name for name in tests if POOL_TESTS.match(name)]
+        brief = [name for name in of_the_pool if name.startswith(("threadpool", "fs_file", "getaddrinfo"))]
+        runner.one_by_one(relinked, of_the_pool)
+        runner.one_by_one(preloaded, of_the_pool)
+        for side in [replaced] + others:
+            runner.one_by_one(side, brief)
+    preload.close()
     return tally.finish()
 
 
