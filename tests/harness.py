@@ -43,11 +43,11 @@ class Preload:
     def __init__(self, build, layers):
         self.layers = list(layers)
         self.paths = []
-        self._folder = None
+        self.folder = None
         if not layers:
             return
-        self._folder = tempfile.mkdtemp(prefix="smolscale-lib-")
-        os.chmod(self._folder, 0o755)
+        self.folder = tempfile.mkdtemp(prefix="smolscale-lib-")
+        os.chmod(self.folder, 0o755)
         self._copy(build, CORE)
         for layer in layers:
             for path in LAYERS[layer]:
@@ -57,7 +57,7 @@ class Preload:
         source = os.path.join(build, path)
         if not os.path.exists(source):
             raise SystemExit(f"{source} is not built: run ./dev build first")
-        target = os.path.join(self._folder, path)
+        target = os.path.join(self.folder, path)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         shutil.copy(os.path.realpath(source), target)
         os.chmod(target, 0o755)
@@ -75,9 +75,9 @@ class Preload:
         return result
 
     def close(self):
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
 
     def __enter__(self):
         return self
