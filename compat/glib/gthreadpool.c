@@ -19,6 +19,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <smolscale.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -311,6 +312,27 @@ static COLD GThreadPool *new_starved(struct pool *pool, GError **error)
     return &pool->public;
 }
 
+static void *return_at_once(void *arg)
+{
+    return arg;
+}
+
+// Since 2.85.2 GLib refuses the first shared pool when it cannot create the helper thread that is
+// to make all others. The layer needs no such thread, but programs that handle this failure expect
+// to see it.
+static COLD bool can_create_threads(void)
+{
+    static _Atomic bool seen;
+    if (atomic_load_explicit(&seen, memory_order_relaxed) || !native_version_at_least(2, 85, 2))
+        return true;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, return_at_once, NULL) != 0)
+        return false;
+    pthread_join(thread, NULL);
+    atomic_store_explicit(&seen, true, memory_order_relaxed);
+    return true;
+}
+
 EXPORT GThreadPool *g_thread_pool_new_full(GFunc func, gpointer user_data,
                                            GDestroyNotify item_free_func, gint max_threads,
                                            gboolean exclusive, GError **error)
@@ -321,6 +343,10 @@ EXPORT GThreadPool *g_thread_pool_new_full(GFunc func, gpointer user_data,
     RETURN_VALUE_IF_FAIL(func != NULL, "func", NULL);
     RETURN_VALUE_IF_FAIL(!exclusive || max_threads != -1, "!exclusive || max_threads != -1", NULL);
     RETURN_VALUE_IF_FAIL(max_threads >= -1, "max_threads >= -1", NULL);
+    if (!exclusive && !can_create_threads()) {
+        native_set_thread_error(error);
+        return NULL;
+    }
 
     struct pool *pool = allocate_pool();
     pool->public.func = func;

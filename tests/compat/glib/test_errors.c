@@ -216,6 +216,28 @@ START_TEST(raising_the_limit_without_a_thread_fails_and_holds)
 }
 END_TEST
 
+START_TEST(the_first_shared_pool_without_a_thread_is_refused_from_2_85_2_on)
+{
+    struct gate gate = GATE_INIT;
+    GError *error = NULL;
+    if (!preloaded() && glib_at_least(2, 75, 3) && !glib_at_least(2, 85, 2))
+        return; // these end the program
+    gate_open(&gate);
+    FORBID_THREADS;
+    if (glib_at_least(2, 85, 2)) {
+        ck_assert_ptr_null(g_thread_pool_new(pass_gate, &gate, 2, FALSE, &error));
+        expect_thread_error(error);
+        g_error_free(error);
+        allow_threads();
+    }
+    GThreadPool *pool = gate_pool(&gate, 2, false);
+    allow_threads();
+    push(pool, 1);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_uint_eq(counter_get(&gate.ended), 1);
+}
+END_TEST
+
 START_TEST(an_exclusive_pool_without_threads_comes_with_an_error_and_fills_up_later)
 {
     struct gate gate = GATE_INIT;
@@ -254,6 +276,7 @@ int main(void)
         {a_pool_being_freed_is_not_running, 2},
         {a_push_without_a_thread_fails_and_the_item_stays_queued, 1},
         {raising_the_limit_without_a_thread_fails_and_holds, 2},
+        {the_first_shared_pool_without_a_thread_is_refused_from_2_85_2_on, 1},
         {an_exclusive_pool_without_threads_comes_with_an_error_and_fills_up_later, 1},
         {NULL, 0},
     };

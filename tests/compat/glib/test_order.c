@@ -173,6 +173,38 @@ START_TEST(sorted_items_of_a_running_pool_overtake_those_that_wait)
 }
 END_TEST
 
+struct talkative {
+    GThreadPool *other;
+    struct counter heard;
+};
+
+static gint compare_and_tell(gconstpointer a, gconstpointer b, gpointer talkative)
+{
+    push(((struct talkative *)talkative)->other, 1);
+    return compare_tens(a, b, NULL);
+}
+
+static void hear(gpointer item, gpointer talkative)
+{
+    (void)item;
+    counter_add(&((struct talkative *)talkative)->heard, 1);
+}
+
+START_TEST(a_sort_function_can_push_to_another_pool)
+{
+    struct record record = RECORD_INIT;
+    struct talkative talkative = {NULL, COUNTER_INIT};
+    talkative.other = new_pool(hear, &talkative, 1, false);
+    GThreadPool *pool = frozen_pool(&record);
+    g_thread_pool_set_sort_function(pool, compare_and_tell, &talkative);
+    PUSH(pool, 50, 30, 90, 10, 40, 20);
+    counter_wait(&talkative.heard, 5);
+    thaw_and_free(pool);
+    g_thread_pool_free(talkative.other, FALSE, TRUE);
+    EXPECT_ORDER(&record, 10, 20, 30, 40, 50, 90);
+}
+END_TEST
+
 START_TEST(twenty_thousand_sorted_pushes_take_few_comparisons)
 {
     ONLY_PRELOADED; // natively the number is quadratic
@@ -382,6 +414,7 @@ int main(void)
         {without_sort_function_the_order_stays_and_items_are_appended, 1},
         {the_sort_function_gets_its_user_data, 1},
         {sorted_items_of_a_running_pool_overtake_those_that_wait, 2},
+        {a_sort_function_can_push_to_another_pool, 1},
         {twenty_thousand_sorted_pushes_take_few_comparisons, 1},
         {an_item_moved_to_the_front_starts_next, 1},
         {an_item_that_is_not_queued_cannot_be_moved, 1},
