@@ -279,12 +279,21 @@ static unsigned answer_request(struct ss_group *group)
     return requested && group->workers < ss.max_threads && ss_group_busy(group) < ss_group_limit(group);
 }
 
+// Creating takes a while, in which those created first may have done all there was.
+static bool still_hungry(struct ss_group *group)
+{
+    ss_lock(&ss.lock);
+    bool hungry = ss_group_hunger(group) > 0;
+    ss_unlock(&ss.lock);
+    return hungry;
+}
+
 static void create(struct look *look, unsigned count)
 {
     if (look->now < ss.create_retry_at)
         return;
     int err = 0;
-    while (count-- > 0 && !err)
+    while (count-- > 0 && !err && still_hungry(&ss.shared))
         err = ss_create_worker(&ss.shared, false);
     ss.create_retry_at = err ? look->now + CREATE_RETRY_NS : 0;
 }

@@ -325,15 +325,20 @@ static void unlink_queue(smolscale_queue *queue)
     if (queue->next)
         queue->next->prev_link = queue->prev_link;
     struct ss_worker *leaving = NULL;
+    bool listed = false;
     if (queue->group == &queue->own_group) {
         queue->own_group.wanted = 0;
         queue->own_group.dissolved = true;
+        listed = queue->own_group.head != NULL; // a stale listing that nobody will look at any more
+        queue->own_group.head = NULL;
         leaving = ss_group_shrink(&queue->own_group);
     }
     if (queue->flags & SMOLSCALE_QUEUE_ELASTIC)
         ss.elastic_queues--;
     ss_unlock(&ss.lock);
     ss_unpark_list(leaving);
+    if (listed)
+        ss_queue_unref(queue); // the injection queue's reference; the owner's is still held
 }
 
 static void finish(smolscale_queue *queue)
@@ -861,9 +866,9 @@ static void wait_idle(smolscale_queue *queue)
         // number. Any return is fine, the loop looks again.
         ss_os.futex_wait(&queue->idle_word, seen, alone ? WAIT_RETRY_NS : SS_FOREVER);
         ss_lock(queue->lock);
-        queue->waiters--;
         if (alone && has_nobody(queue))
             call_again(queue);
+        queue->waiters--; // only now: who finds no waiter may free a closed queue
     }
 }
 
