@@ -18,7 +18,7 @@ static void count(void *item, void *user_data)
     atomic_fetch_add(&ran, 1);
 }
 
-static unsigned fail_from, fail_to;
+static atomic_uint fail_from, fail_to; // the balancer asks at any time
 
 static bool fails_between(unsigned n)
 {
