@@ -253,7 +253,13 @@ static int nobody(struct ss_group *group)
     ss_os.thread_traits(&mine);
     bool same = memcmp(&mine, &ss.traits, sizeof mine) == 0;
     bool privileged = ss.traits.policy != SCHED_OTHER || ss.traits.nice < mine.nice;
-    return !err && !same && privileged ? ss_request_worker() : ss_create_worker(group, false);
+    err = !err && !same && privileged ? ss_request_worker() : ss_create_worker(group, false);
+    if (!err)
+        return 0;
+    ss_lock(&ss.lock);
+    bool come = group->workers > 0; // the balancer was faster, with the last thread that could be had
+    ss_unlock(&ss.lock);
+    return come ? 0 : err;
 }
 
 int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover cover)
