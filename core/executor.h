@@ -119,6 +119,11 @@ enum ss_standing {
     SS_HOG,     // computing on one job for long: others may share its CPU
 };
 
+// How often something is passed over that did not pay.
+struct ss_trial {
+    unsigned penalty, skip;
+};
+
 struct smolscale_queue {
     struct ss_runnable runnable; // in the injection queue while `listed`
     struct ss_lock *lock;        // own_lock, or the parent's
@@ -142,7 +147,7 @@ struct smolscale_queue {
     struct ss_worker *napper;
     uint64_t dry_since;      // when a worker left it last, ns
     bool steady;             // jobs keep coming; with the next two: see "Naps" in queue.c
-    unsigned nap_penalty, nap_skip;
+    struct ss_trial nap, linger;
     unsigned wakes_saved;    // not yet added to the counters
     uint64_t taken_at;       // when a worker last took jobs, ns
     unsigned pushes_since_take;

@@ -43,6 +43,9 @@ struct ss_os {
     // The same for a short sleep that should end on time: with the least timer slack.
     void (*nap)(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
 
+    // Lets other threads have the CPU.
+    void (*yield)(void);
+
     // Wakes up to `count` threads that sleep on `word`.
     void (*futex_wake)(_Atomic uint32_t *word, int count);
 

@@ -50,6 +50,11 @@ static void nap(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
     prctl(PR_SET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL);
 }
 
+static void yield(void)
+{
+    sched_yield();
+}
+
 static void futex_wake(_Atomic uint32_t *word, int count)
 {
     int saved_errno = errno;
@@ -317,6 +322,7 @@ struct ss_os ss_os = {
     .now = now,
     .futex_wait = futex_wait,
     .nap = nap,
+    .yield = yield,
     .futex_wake = futex_wake,
     .thread_create = thread_create,
     .thread_cpu_time = thread_cpu_time,

@@ -23,7 +23,9 @@
 // Naps. When jobs are tiny and keep coming, a worker that runs (nearly) dry sleeps NAP_NS while it keeps its place: until
 // then pushers have nobody to wake. A nap pays when two jobs or more waited at its end and they had kept coming:
 // where all came at its beginning, their pushers wait for them, and the nap held everybody up. Each that does not
-// pay doubles the number of occasions passed over.
+// pay doubles the number of occasions passed over. Pushers that wait for their jobs, many at a time, are better
+// served by a worker that *lingers*: it yields for LINGER_NS before it leaves, so that one that shares its CPU can push
+// all it has (bench/libuv, "work-64"). What holds for naps holds for that.
 
 #include "executor.h"
 
@@ -39,7 +41,8 @@
                            // pace with its pushers, taking a few jobs at a time for as much CPU as they use
 #define NAP_GAP_NS 50000u  // they keep coming when the queue was empty for less than this before,
 #define NAP_MIN_JOBS 64u   // or when a worker has served as many without leaving it
-#define NAP_PENALTY_MAX 1024u
+#define TRIAL_PENALTY_MAX 1024u
+#define LINGER_NS 5000u
 
 #define MEAN_SHIFT 8 // queue->mean is in ns << MEAN_SHIFT
 
@@ -432,15 +435,29 @@ static void end_nap(smolscale_queue *queue)
     ss_os.futex_wake(&napper->park, 1);
 }
 
+// What is tried in the hope that it pays, and passed over for longer and longer when it does not.
+static bool worth_trying(struct ss_trial *trial)
+{
+    if (trial->skip == 0)
+        return true;
+    trial->skip--;
+    return false;
+}
+
+static void note_trial(struct ss_trial *trial, bool paid)
+{
+    if (paid)
+        trial->penalty = 0;
+    else if (trial->penalty < TRIAL_PENALTY_MAX)
+        trial->penalty = trial->penalty * 2 + 1;
+    trial->skip = trial->penalty;
+}
+
 static bool nap_pays(smolscale_queue *queue)
 {
-    if (queue->napper || queue->closed || queue->waiters || !queue->steady || queue->mean > (uint64_t)NAP_JOB_NS << MEAN_SHIFT || above_limit(queue))
+    if (queue->napper || queue->closed || queue->waiters || !naps(queue) || above_limit(queue))
         return false;
-    if (queue->nap_skip) {
-        queue->nap_skip--;
-        return false;
-    }
-    return true;
+    return worth_trying(&queue->nap);
 }
 
 // Sleeps with the place kept, and judges by what it finds afterwards. Drops the lock meanwhile.
@@ -458,11 +475,20 @@ static void nap(smolscale_queue *queue, struct ss_worker *worker)
     queue->napper = NULL;
     worker->batch_start = ss_os.now();
     bool kept_coming = worker->batch_start - queue->pushed_at < NAP_NS * 3 / 4; // at 1, 2, 4, ... pushes
-    if (load_relaxed(&queue->pending) >= 2 && kept_coming)
-        queue->nap_penalty = 0;
-    else if (queue->nap_penalty < NAP_PENALTY_MAX)
-        queue->nap_penalty = queue->nap_penalty * 2 + 1;
-    queue->nap_skip = queue->nap_penalty;
+    note_trial(&queue->nap, load_relaxed(&queue->pending) >= 2 && kept_coming);
+}
+
+// Gives its CPU to a pusher that may stand behind it, and looks again, for LINGER_NS. Drops the lock meanwhile.
+static void linger(smolscale_queue *queue, struct ss_worker *worker)
+{
+    uint64_t end = worker->batch_start + LINGER_NS;
+    ss_unlock(queue->lock);
+    do
+        ss_os.yield();
+    while (load_relaxed(&queue->pending) == 0 && ss_os.now() < end);
+    ss_lock(queue->lock);
+    worker->batch_start = ss_os.now();
+    note_trial(&queue->linger, load_relaxed(&queue->pending) > 0);
 }
 
 // After a batch, with the lock held: does the worker stay with the queue?
@@ -475,6 +501,8 @@ static bool stays(smolscale_queue *queue, struct ss_worker *worker)
         return false; // each queue gets its turn
     if (expected_ns(queue) < NAP_LEFT_NS && nap_pays(queue))
         nap(queue, worker);
+    else if (load_relaxed(&queue->pending) == 0 && naps(queue) && worth_trying(&queue->linger))
+        linger(queue, worker);
     return load_relaxed(&queue->pending) > 0 && !above_limit(queue);
 }
 
@@ -951,7 +979,7 @@ void ss_queue_reset_after_fork(smolscale_queue *queue)
     publish_room(queue);
     queue->listed = false;
     queue->batchers = queue->batchers_tail = queue->napper = NULL;
-    queue->nap_penalty = queue->nap_skip = 0;
+    queue->nap = queue->linger = (struct ss_trial){0};
     store_relaxed(&queue->refs, 1 + (queue->closed ? 1u : 0u)); // what was being freed stays as it is
     for (smolscale_queue *child = queue->children; child; child = child->sibling)
         fetch_add_relaxed(&queue->refs, 1);
