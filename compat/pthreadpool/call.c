@@ -45,7 +45,7 @@ __thread struct participant *ptp_current __attribute__((tls_model("initial-exec"
 
 // What waking costs, and so from what rest on a helper is asked for; and the cost from which on
 // helpers that are awake already are let in (bench/pthreadpool, rows call-50us and part-load).
-enum { help_pays_us = 40, awake_help_pays_us = 2 };
+enum { help_pays_us = 40, awake_help_pays_us = 8 };
 // How long a helper waits for the next call, if the recent ones came sooner than that.
 enum { linger_us = 20 };
 // The caller looks at the clock this often: first until it has asked, then while it might ask more.

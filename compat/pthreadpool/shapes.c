@@ -5,8 +5,8 @@
 //
 // Each row becomes two functions: the public one, which writes down ranges, tiles and callback and
 // hands them to ptp_call(); and a loop over a stretch of items, compiled for its shape, form and
-// step. The loops are two inline functions, run_fixed() and run_dynamic(). They take the first
-// item's coordinates apart by division, once a stretch, and count on from there.
+// step. The loops are two inline functions, run_rows() for fixed steps and run_dynamic(). They take
+// the first item's coordinates apart by division, once a stretch, and count on from there.
 //
 // An item is one tile (one index where nothing is tiled). Before its callback is called it is
 // claimed; the rules of claim() are those of call.c.
@@ -27,7 +27,7 @@ inlined bool claim(struct share *share, size_t upto, bool fenced)
 {
     atomic_store_explicit(&share->next, upto, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-    if (ptp_unlikely(fenced))
+    if (fenced)
         atomic_thread_fence(memory_order_seq_cst);
     return ptp_likely(upto <= atomic_load_explicit(&share->limit, memory_order_relaxed));
 }
@@ -88,13 +88,12 @@ inlined void carry(const struct call *call, int d, size_t *x)
 
 // One callback an item. v[] is what it gets: the index in each dimension, then the length of each
 // tile.
-inlined size_t run_fixed(const struct call *given, struct share *share, size_t i, size_t end,
-                         uint32_t uarch, size_t thread, const int dims, const int tiled,
-                         const enum form form)
+inlined size_t run_rows(const struct call *given, struct share *share, size_t i, size_t end,
+                        uint32_t uarch, size_t thread, const int dims, const int tiled,
+                        const enum form form, const bool fenced)
 {
     const struct call call = {.task = given->task, .context = given->context};
     const int last = dims - 1;
-    const bool fenced = given->fenced;
     const size_t step = tiled ? given->tile[last] : 1;
     const size_t range = given->range[last];
     size_t x[max_dims];
@@ -112,9 +111,10 @@ inlined size_t run_fixed(const struct call *given, struct share *share, size_t i
                 v[tiled + d] = left < given->tile[d] ? left : given->tile[d];
             }
         }
-        for (size_t at = x[last] * step; i < row_end; i++, at += step) {
-            if (!claim(share, i + 1, fenced))
-                return i;
+        size_t row = row_end - i;
+        for (size_t at = x[last] * step; row > 0; row--, at += step) {
+            if (!claim(share, ++i, fenced))
+                return i - 1;
             v[last] = at;
             if (tiled)
                 v[tiled + last] = range - at < step ? range - at : step;
@@ -125,6 +125,17 @@ inlined size_t run_fixed(const struct call *given, struct share *share, size_t i
         x[last] = given->count[last];
         carry(given, last, x);
     }
+}
+
+// Fenced claims, a fence each, in a loop of their own: a test in the common one would cost a
+// register.
+inlined size_t run_fixed(const struct call *given, struct share *share, size_t i, size_t end,
+                         uint32_t uarch, size_t thread, const int dims, const int tiled,
+                         const enum form form)
+{
+    if (ptp_unlikely(given->fenced))
+        return run_rows(given, share, i, end, uarch, thread, dims, tiled, form, true);
+    return run_rows(given, share, i, end, uarch, thread, dims, tiled, form, false);
 }
 
 // One callback for several tiles of one row: in the innermost dimension, or in the one before where
