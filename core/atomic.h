@@ -9,26 +9,26 @@
 
 #define SS_CACHE_LINE 64
 
-#define load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
-#define load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
-#define store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
-#define store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
-#define exchange_acquire(p, v) atomic_exchange_explicit((p), (v), memory_order_acquire)
-#define exchange_release(p, v) atomic_exchange_explicit((p), (v), memory_order_release)
-#define exchange_seq_cst(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
-#define exchange_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
+#define load_relaxed(p)         atomic_load_explicit((p), memory_order_relaxed)
+#define load_acquire(p)         atomic_load_explicit((p), memory_order_acquire)
+#define store_relaxed(p, v)     atomic_store_explicit((p), (v), memory_order_relaxed)
+#define store_release(p, v)     atomic_store_explicit((p), (v), memory_order_release)
+#define exchange_acquire(p, v)  atomic_exchange_explicit((p), (v), memory_order_acquire)
+#define exchange_release(p, v)  atomic_exchange_explicit((p), (v), memory_order_release)
+#define exchange_seq_cst(p, v)  atomic_exchange_explicit((p), (v), memory_order_seq_cst)
+#define exchange_acq_rel(p, v)  atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 #define fetch_add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
 #define fetch_add_acq_rel(p, v) atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
 #define fetch_sub_acq_rel(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel)
-#define cas_strong_acquire(p, expected, v)                                                         \
-    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire,            \
+#define cas_strong_acquire(p, expected, v)                                              \
+    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire, \
                                             memory_order_relaxed)
-#define cas_strong_acq_rel(p, expected, v)                                                         \
-    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,            \
+#define cas_strong_acq_rel(p, expected, v)                                              \
+    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel, \
                                             memory_order_acquire)
 
-// A full fence where the caller has just executed an atomic read-modify-write: on x86 that was the fence
-// already, elsewhere it is issued. Saves about 5 ns a push (bench/glib, "empty").
+// A full fence where the caller has just executed an atomic read-modify-write: on x86 that was the
+// fence already, elsewhere it is issued. Saves about 5 ns a push (bench/glib, "empty").
 static inline void fence_after_rmw(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
@@ -38,7 +38,8 @@ static inline void fence_after_rmw(void)
 #endif
 }
 
-// Counts an event that only one thread at a time counts: a plain add that others may read meanwhile.
+// Counts an event that only one thread at a time counts: a plain add that others may read
+// meanwhile.
 #define count_owned(p) store_relaxed((p), load_relaxed(p) + 1)
 
 static inline void cpu_relax(void)

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: ISC
 //
-// The balancer: the one thread that looks at the whole. It sleeps while nobody depends on it. Awake, it looks
-// again and again ("ticks"), and at each tick
+// The balancer: the one thread that looks at the whole. It sleeps while nobody depends on it.
+// Awake, it looks again and again ("ticks"), and at each tick
 //
-//   1. finds out which workers stand still: asleep in their job (blocked), or computing on it for long (hogs),
+//   1. finds out which workers stand still: asleep in their job (blocked), or computing on it for
+//   long (hogs),
 //      and puts back what they have taken but not started;
-//   2. where work waits and fewer workers than CPUs are busy, wakes or creates as many as are missing, four times
+//   2. where work waits and fewer workers than CPUs are busy, wakes or creates as many as are
+//   missing, four times
 //      as many each time that those added before are found blocked too;
-//   3. where a queue that may start a job has started none for some ms, whatever the workers do, adds one: the
+//   3. where a queue that may start a job has started none for some ms, whatever the workers do,
+//   adds one: the
 //      jobs that run may be waiting for the ones that do not.
 //
-// A worker counts as blocked when its CPU clock has stood still between two ticks and /proc says that it
-// sleeps. Where neither can be had only rule 3 remains.
+// A worker counts as blocked when its CPU clock has stood still between two ticks and /proc says
+// that it sleeps. Where neither can be had only rule 3 remains.
 //
-// Fields named seen_* and *_since of workers and queues are the balancer's own, under ss.lock or not.
+// Fields named seen_* and *_since of workers and queues are the balancer's own, under ss.lock or
+// not.
 
 #include "executor.h"
 
@@ -22,21 +26,22 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define TICK_MIN (100 * SS_NS_PER_US)
-#define TICK_MAX SS_NS_PER_MS             // while things move
+#define TICK_MIN       (100 * SS_NS_PER_US)
+#define TICK_MAX       SS_NS_PER_MS       // while things move
 #define TICK_MAX_STILL (4 * SS_NS_PER_MS) // while work waits and nothing changes
-#define QUIET_TICKS 2                     // without work to watch, before it parks
+#define QUIET_TICKS    2                  // without work to watch, before it parks
 
 #define BLOCKED_LOOK_EVERY 8 // ticks
-#define GROWTH_FACTOR 4
-#define GROWTH_MEMORY 4      // ticks for which workers that were added and blocked allow for more
+#define GROWTH_FACTOR      4
+#define GROWTH_MEMORY      4 // ticks for which workers that were added and blocked allow for more
 
 #define HOG_NS (20 * SS_NS_PER_MS)
 
-// Rule 3: how long a queue may stand. Quick for the first two added workers, so that a handful of jobs that wait
-// for one another meet soon; then within the contract's 10 ms; once there are four workers a CPU, 100 ms.
-#define STALL_FIRST_NS (4 * SS_NS_PER_MS)
-#define STALL_NS (8 * SS_NS_PER_MS)
+// Rule 3: how long a queue may stand. Quick for the first two added workers, so that a handful of
+// jobs that wait for one another meet soon; then within the contract's 10 ms; once there are four
+// workers a CPU, 100 ms.
+#define STALL_FIRST_NS   (4 * SS_NS_PER_MS)
+#define STALL_NS         (8 * SS_NS_PER_MS)
 #define STALL_CROWDED_NS (100 * SS_NS_PER_MS)
 
 #define CREATE_RETRY_NS (100 * SS_NS_PER_MS)
@@ -44,17 +49,18 @@
 // What one tick found.
 struct look {
     uint64_t now;
-    bool backlog;     // work waits that could run
-    bool growing;     // workers were added a moment ago: do they block?
-    bool unclaimed;   // a worker holds jobs that it has not started
-    bool moved;       // some worker has started something since the last tick
-    bool suspicious;  // some worker used little CPU: may be blocked at the next tick
-    bool acted;       // workers were added
-    unsigned blocked; // workers found newly blocked
+    bool backlog;      // work waits that could run
+    bool growing;      // workers were added a moment ago: do they block?
+    bool unclaimed;    // a worker holds jobs that it has not started
+    bool moved;        // some worker has started something since the last tick
+    bool suspicious;   // some worker used little CPU: may be blocked at the next tick
+    bool acted;        // workers were added
+    unsigned blocked;  // workers found newly blocked
     uint64_t deadline; // of rule 3, the earliest
 };
 
-// Workers to be examined outside ss.lock. Structures of workers are never freed, so a stale pointer is harmless.
+// Workers to be examined outside ss.lock. Structures of workers are never freed, so a stale pointer
+// is harmless.
 static struct ss_worker *suspects[1024];
 static unsigned suspect_count;
 static unsigned suspects_from; // where in a longer list of workers the next tick begins
@@ -103,7 +109,8 @@ static void survey(struct look *look)
     for (struct ss_worker *worker = ss.workers; worker; worker = worker->next, place++)
         if (place >= suspects_from)
             survey_worker(look, worker);
-    suspects_from = suspect_count == sizeof suspects / sizeof *suspects ? suspects_from + suspect_count : 0;
+    suspects_from =
+        suspect_count == sizeof suspects / sizeof *suspects ? suspects_from + suspect_count : 0;
     look->backlog = any_backlog();
     look->growing = ss.shared.growth > 0;
     ss_unlock(&ss.lock);
@@ -166,7 +173,8 @@ static void examine(struct look *look)
         bool still = worker->seen_since < look->now;
         enum ss_standing was = (enum ss_standing)load_relaxed(&worker->standing), is = was;
         // Those known to be blocked are many when there are many, and change seldom.
-        if ((look->backlog || look->growing) && (was != SS_BLOCKED || (i + ticks) % BLOCKED_LOOK_EVERY == 0))
+        if ((look->backlog || look->growing) &&
+            (was != SS_BLOCKED || (i + ticks) % BLOCKED_LOOK_EVERY == 0))
             is = judge(look, worker);
         look->blocked += is == SS_BLOCKED && was != SS_BLOCKED;
         if (is != was && still)
@@ -178,7 +186,8 @@ static void examine(struct look *look)
 
 // ---- 2. and 3. more workers ----
 
-// Adds up to `count` workers; returns how many had to be created. ss.lock held; those woken go to `list`.
+// Adds up to `count` workers; returns how many had to be created. ss.lock held; those woken go to
+// `list`.
 static unsigned summon(struct ss_group *group, unsigned count, struct ss_worker **list)
 {
     while (count > 0) {
@@ -195,8 +204,8 @@ static unsigned summon(struct ss_group *group, unsigned count, struct ss_worker 
     return count < room ? count : room;
 }
 
-// How many workers would pay. Queues to which those who serve them come soon enough are left to them, until
-// rule 3 says otherwise.
+// How many workers would pay. Queues to which those who serve them come soon enough are left to
+// them, until rule 3 says otherwise.
 static unsigned appetite(const struct ss_group *group)
 {
     uint64_t sum = 0;
@@ -276,7 +285,8 @@ static unsigned answer_request(struct ss_group *group)
 {
     bool requested = group->spawn_requested;
     group->spawn_requested = false;
-    return requested && group->workers < ss.max_threads && ss_group_busy(group) < ss_group_limit(group);
+    return requested && group->workers < ss.max_threads &&
+           ss_group_busy(group) < ss_group_limit(group);
 }
 
 // Creating takes a while, in which those created first may have done all there was.
@@ -372,8 +382,8 @@ static bool anything_to_watch(void)
     return any;
 }
 
-// Going to sleep. Announce (an exchange, a full fence), then look; pairs with ss_watch(): publish, fence, then
-// look for the announcement. One of the two sees the other.
+// Going to sleep. Announce (an exchange, a full fence), then look; pairs with ss_watch(): publish,
+// fence, then look for the announcement. One of the two sees the other.
 static void park(void)
 {
     exchange_seq_cst(&ss.balancer, SS_BALANCER_PARKED);

@@ -83,7 +83,8 @@ static void at_exit(void)
             print_stats(file, "");
             fclose(file);
         } else {
-            fprintf(stderr, "smolscale: SMOLSCALE_STATS: cannot write %s: %s\n", path, strerror(errno));
+            fprintf(stderr, "smolscale: SMOLSCALE_STATS: cannot write %s: %s\n", path,
+                    strerror(errno));
         }
     }
     if (ss_option(SS_OPTION_VERBOSE))
@@ -94,8 +95,8 @@ static void at_exit(void)
 
 static void in_forked_child(void)
 {
-    // Other threads are gone, in whatever they were doing: nothing of what they shared is looked at, all is
-    // begun anew. Only forward links are followed, which are whole at every moment.
+    // Other threads are gone, in whatever they were doing: nothing of what they shared is looked
+    // at, all is begun anew. Only forward links are followed, which are whole at every moment.
     ss_options_after_fork();
     ss_lock_reset(&ss.lock);
     ss.generation++;
@@ -156,7 +157,8 @@ bool ss_take_traits(bool shared)
     struct ss_traits mine;
     ss_os.thread_traits(&mine);
     ss_lock(&ss.lock);
-    bool first = ss.traits_from == SS_TRAITS_NONE || (shared && ss.traits_from != SS_TRAITS_OF_SHARED);
+    bool first =
+        ss.traits_from == SS_TRAITS_NONE || (shared && ss.traits_from != SS_TRAITS_OF_SHARED);
     bool same = ss.traits_from != SS_TRAITS_NONE && memcmp(&ss.traits, &mine, sizeof mine) == 0;
     bool disown = first && !same && ss.traits_from != SS_TRAITS_NONE;
     if (first) {

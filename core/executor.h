@@ -7,9 +7,9 @@
 //   balancer.c  the thread that watches: blocked workers, stuck queues, growth
 //   executor.c  the whole: start, fork, counters
 //
-// Two locks. A work queue's lock (shared by a family: a queue and its children) guards the queue. The
-// executor's lock `ss.lock` guards everything else here. Order: queue before executor. Neither is held while
-// a job runs or a thread is woken.
+// Two locks. A work queue's lock (shared by a family: a queue and its children) guards the queue.
+// The executor's lock `ss.lock` guards everything else here. Order: queue before executor. Neither
+// is held while a job runs or a thread is woken.
 
 #ifndef SS_EXECUTOR_H
 #define SS_EXECUTOR_H
@@ -28,7 +28,7 @@
 
 // Jobs a worker takes at once, by number and by expected duration.
 #define SS_BATCH_MAX 64u
-#define SS_BATCH_NS 10000u
+#define SS_BATCH_NS  10000u
 
 struct ss_worker;
 
@@ -38,66 +38,68 @@ struct ss_runnable {
     void (*run)(struct ss_runnable *runnable, struct ss_worker *worker);
     // How many workers it could use now. A hint, read without the lock that guards the answer.
     unsigned (*hunger)(struct ss_runnable *runnable);
-    smolscale_queue *queue; // if it is a work queue: the queue, of which the injection queue has a reference
+    smolscale_queue
+        *queue; // if it is a work queue: the queue, of which the injection queue has a reference
 };
 
-// A set of workers and the runnables they serve. There is one shared group, and one for each queue with
-// dedicated workers. Guarded by ss.lock.
+// A set of workers and the runnables they serve. There is one shared group, and one for each queue
+// with dedicated workers. Guarded by ss.lock.
 struct ss_group {
-    struct ss_group *next;          // all groups
-    smolscale_queue *owner;         // of a dedicated group; NULL: the shared one
+    struct ss_group *next;           // all groups
+    smolscale_queue *owner;          // of a dedicated group; NULL: the shared one
     struct ss_runnable *head, *tail; // injection queue
-    _Atomic unsigned injected;      // its length; read without the lock as a hint
-    struct ss_worker *idle;         // parked workers, the last to park first
+    _Atomic unsigned injected;       // its length; read without the lock as a hint
+    struct ss_worker *idle;          // parked workers, the last to park first
     unsigned idle_count;
-    unsigned untimed;               // of these, how many sleep without a time limit
-    unsigned workers;               // all; those in creation included
-    unsigned wanted;                // dedicated: how many there should be
-    unsigned blocked;               // workers known to be asleep in a job
-    unsigned hogs;                  // workers known to have computed on one job for long
-    unsigned waking;                // woken or created, and not yet arrived
-    uint64_t waking_since;          // when the first of these was, ns
-    unsigned growth;                // workers added when the balancer last compensated, if they block
-    unsigned growth_age;            // ticks since a worker was last found blocked; large: never
-    _Atomic bool can_recruit;       // hint: ss_recruit() would find somebody
-    _Atomic bool surplus;           // hint: a worker that finishes a job should leave
-    bool spawn_requested;           // the balancer was asked to create a worker
-    bool dissolved;                 // its queue is gone: workers leave
+    unsigned untimed;         // of these, how many sleep without a time limit
+    unsigned workers;         // all; those in creation included
+    unsigned wanted;          // dedicated: how many there should be
+    unsigned blocked;         // workers known to be asleep in a job
+    unsigned hogs;            // workers known to have computed on one job for long
+    unsigned waking;          // woken or created, and not yet arrived
+    uint64_t waking_since;    // when the first of these was, ns
+    unsigned growth;          // workers added when the balancer last compensated, if they block
+    unsigned growth_age;      // ticks since a worker was last found blocked; large: never
+    _Atomic bool can_recruit; // hint: ss_recruit() would find somebody
+    _Atomic bool surplus;     // hint: a worker that finishes a job should leave
+    bool spawn_requested;     // the balancer was asked to create a worker
+    bool dissolved;           // its queue is gone: workers leave
 };
 
 struct ss_worker {
     // ---- the batch: jobs taken from a queue and not yet started. See "Batches" in queue.c.
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t batch_next; // next to claim
     _Atomic uint32_t batch_end; // jobs in the batch; written under the queue's lock
-    _Atomic uint64_t progress;                           // jobs and runnables started; the owner counts
-    _Atomic bool in_job; // runs user code; the owner writes. Asleep elsewhere it waits for a lock of ours
+    _Atomic uint64_t progress;  // jobs and runnables started; the owner counts
+    _Atomic bool
+        in_job; // runs user code; the owner writes. Asleep elsewhere it waits for a lock of ours
     void *batch[SS_BATCH_MAX];
     struct ss_worker *batcher_next, *batcher_prev; // among workers with batches; the queue's lock
 
     // ---- what it serves, and its sleep
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t park; // futex word, enum ss_park
-    smolscale_queue *queue;     // popped last, with a reference; written by the owner under ss.lock
-    _Atomic(smolscale_queue *) job_queue; // the same while counted in its `active`; written by the owner
-                                          // under the queue's lock
-    struct ss_group *group;     // ss.lock
+    smolscale_queue *queue; // popped last, with a reference; written by the owner under ss.lock
+    _Atomic(smolscale_queue *) job_queue; // the same while counted in its `active`; written by the
+                                          // owner under the queue's lock
+    struct ss_group *group;                  // ss.lock
     struct ss_worker *idle_next, *idle_prev; // in group->idle, while parked
-    bool idle;                  // is in group->idle; ss.lock
-    bool untimed;               // sleeps there without a time limit; ss.lock
-    bool summoned;              // woken or created and not yet arrived; ss.lock
-    bool exit;                  // is to end; ss.lock
-    _Atomic uint32_t standing;  // enum ss_standing; changed under the queue's lock and ss.lock
-    bool own_traits;            // created by somebody other than the executor: not for the shared group
-    bool blocked_last;          // its last job was found blocked: the next may be too; the owner only
-    unsigned blocking_depth;    // smolscale_blocking_begin() calls that are open; the owner only
-    unsigned generation;        // of the executor that made it; differs after fork()
-    uint64_t batch_progress;    // `progress` when the running batch was begun; the owner only
-    uint64_t batch_start;       // when the running batch was begun, ns; the owner only
-    _Atomic pid_t tid;          // 0 until it runs
-    char name[16];              // the thread's name, if set
-    bool placed;                // its CPUs were restricted for the wake; written before `park` becomes AWAKE
-    bool keep_away;             // it is to wake elsewhere than on its waker's CPU; the waker's
-    cpu_set_t own_cpus;         // what it had before
-    uint64_t homed_at;          // when it was woken on its waker's CPU, ns; 0: it was not
+    bool idle;                               // is in group->idle; ss.lock
+    bool untimed;                            // sleeps there without a time limit; ss.lock
+    bool summoned;                           // woken or created and not yet arrived; ss.lock
+    bool exit;                               // is to end; ss.lock
+    _Atomic uint32_t standing; // enum ss_standing; changed under the queue's lock and ss.lock
+    bool own_traits;   // created by somebody other than the executor: not for the shared group
+    bool blocked_last; // its last job was found blocked: the next may be too; the owner only
+    unsigned blocking_depth; // smolscale_blocking_begin() calls that are open; the owner only
+    unsigned generation;     // of the executor that made it; differs after fork()
+    uint64_t batch_progress; // `progress` when the running batch was begun; the owner only
+    uint64_t batch_start;    // when the running batch was begun, ns; the owner only
+    _Atomic pid_t tid;       // 0 until it runs
+    char name[16];           // the thread's name, if set
+    bool placed;    // its CPUs were restricted for the wake; written before `park` becomes AWAKE
+    bool keep_away; // it is to wake elsewhere than on its waker's CPU; the waker's
+    cpu_set_t own_cpus; // what it had before
+    uint64_t homed_at;  // when it was woken on its waker's CPU, ns; 0: it was not
 
     struct ss_worker *next; // all workers, or the free list; ss.lock
     struct ss_worker **prev_link;
@@ -107,7 +109,6 @@ struct ss_worker {
     uint64_t seen_since; // when that progress was seen first, ns
     uint64_t seen_cpu;   // CPU time at the last look, ns; UINT64_MAX: not known
     uint64_t seen_cpu_at;
-
 };
 
 enum ss_park { SS_PARK_AWAKE, SS_PARK_PARKED, SS_PARK_NAPPING };
@@ -125,34 +126,34 @@ struct ss_trial {
 };
 
 struct smolscale_queue {
-    struct ss_runnable runnable; // in the injection queue while `listed`
-    struct ss_lock *lock;        // own_lock, or the parent's
-    smolscale_queue *parent;     // NULL, or the head of the family
+    struct ss_runnable runnable;         // in the injection queue while `listed`
+    struct ss_lock *lock;                // own_lock, or the parent's
+    smolscale_queue *parent;             // NULL, or the head of the family
     smolscale_queue *children, *sibling; // of a parent
 
     // ---- guarded by the lock
     struct ss_items items;
-    _Atomic size_t pending;  // items; read without the lock as a hint
-    _Atomic unsigned room;   // how many more may start, the parent's limit apart; likewise
-    _Atomic bool attended;   // those who serve it will do, by the economics of waking; likewise
+    _Atomic size_t pending; // items; read without the lock as a hint
+    _Atomic unsigned room;  // how many more may start, the parent's limit apart; likewise
+    _Atomic bool attended;  // those who serve it will do, by the economics of waking; likewise
     unsigned max_active;
-    unsigned active;         // workers serving it; a parent counts its children's too
-    unsigned blocked;        // of these, known to be asleep in a job (likewise)
-    bool listed;             // in the injection queue, or just popped by a worker that is about to look
-    bool closed;             // no more pushes
-    bool done;               // closed, and its last job has run
-    unsigned waiters;        // threads in smolscale_queue_wait()
+    unsigned active;  // workers serving it; a parent counts its children's too
+    unsigned blocked; // of these, known to be asleep in a job (likewise)
+    bool listed;      // in the injection queue, or just popped by a worker that is about to look
+    bool closed;      // no more pushes
+    bool done;        // closed, and its last job has run
+    unsigned waiters; // threads in smolscale_queue_wait()
     struct ss_worker *batchers; // workers that hold a batch of more than one, the oldest first
     struct ss_worker *batchers_tail;
     struct ss_worker *napper;
-    uint64_t dry_since;      // when a worker left it last, ns
-    bool steady;             // jobs keep coming; with the next two: see "Naps" in queue.c
+    uint64_t dry_since; // when a worker left it last, ns
+    bool steady;        // jobs keep coming; with the next two: see "Naps" in queue.c
     struct ss_trial nap, linger;
-    unsigned wakes_saved;    // not yet added to the counters
-    uint64_t taken_at;       // when a worker last took jobs, ns
+    unsigned wakes_saved; // not yet added to the counters
+    uint64_t taken_at;    // when a worker last took jobs, ns
     unsigned pushes_since_take;
-    uint64_t pushed_at;      // a recent push, ns
-    uint64_t mean;           // of recent jobs' duration, ns * 256; 0: not known
+    uint64_t pushed_at;         // a recent push, ns
+    uint64_t mean;              // of recent jobs' duration, ns * 256; 0: not known
     _Atomic uint32_t idle_word; // futex word of the waiters: counts the times it became idle
 
     // ---- constant, or set once
@@ -167,10 +168,10 @@ struct smolscale_queue {
     struct ss_lock own_lock;
 
     // ---- the executor's
-    _Atomic unsigned refs;   // owner, injection queue, serving workers, dedicated workers, visits
-    _Atomic uint64_t taken;  // items that left the queue to be run; the lock
-    uint64_t seen_taken;     // the balancer's notes
-    uint64_t stalled_since;  // ns; 0: not seen yet
+    _Atomic unsigned refs;  // owner, injection queue, serving workers, dedicated workers, visits
+    _Atomic uint64_t taken; // items that left the queue to be run; the lock
+    uint64_t seen_taken;    // the balancer's notes
+    uint64_t stalled_since; // ns; 0: not seen yet
     smolscale_queue *next, **prev_link; // all queues; ss.lock
 };
 
@@ -192,21 +193,23 @@ enum ss_cover {
 struct ss_executor {
     struct ss_lock lock;
     _Atomic bool started;
-    unsigned generation;   // counts fork()s
+    unsigned generation; // counts fork()s
     unsigned cpus;
     unsigned max_threads;
     unsigned elastic_queues; // queues with SMOLSCALE_QUEUE_ELASTIC
-    unsigned max_idle;     // see smolscale_set_max_idle()
-    uint64_t idle_timeout; // 0: the executor decides
-    struct ss_traits traits; // of the thread that created the first shared queue; shared workers have them
+    unsigned max_idle;       // see smolscale_set_max_idle()
+    uint64_t idle_timeout;   // 0: the executor decides
+    struct ss_traits
+        traits; // of the thread that created the first shared queue; shared workers have them
     enum { SS_TRAITS_NONE, SS_TRAITS_OF_DEDICATED, SS_TRAITS_OF_SHARED } traits_from;
     struct ss_group shared;
-    struct ss_group *groups; // all
-    struct ss_worker *workers; // all that live
+    struct ss_group *groups;        // all
+    struct ss_worker *workers;      // all that live
     struct ss_worker *free_workers; // never given back: a late wake may touch one
-    smolscale_queue *queues; // all
-    _Atomic uint32_t balancer; // enum ss_balancer_state; futex word
-    _Atomic uint32_t spawn_answers; // futex word: counts the requests for a worker that were answered
+    smolscale_queue *queues;        // all
+    _Atomic uint32_t balancer;      // enum ss_balancer_state; futex word
+    _Atomic uint32_t
+        spawn_answers;        // futex word: counts the requests for a worker that were answered
     uint64_t create_retry_at; // after a failure no attempt before this time, ns
     bool first_requested;     // somebody waits for spawn_answers; ss.lock
     int create_error;         // of the last answer; ss.lock
@@ -232,8 +235,9 @@ static inline void ss_start(void)
         ss_start_slow();
 }
 
-// Called for each new queue: whom shared workers take after is the creator of the first shared queue, and until
-// there is one, of the first queue. For a dedicated queue: whether the calling thread has the same traits.
+// Called for each new queue: whom shared workers take after is the creator of the first shared
+// queue, and until there is one, of the first queue. For a dedicated queue: whether the calling
+// thread has the same traits.
 bool ss_take_traits(bool shared);
 
 // ---- worker.c
@@ -245,8 +249,8 @@ void ss_group_init(struct ss_group *group, smolscale_queue *owner);
 // Adds a runnable at the end (or the front) of the injection queue.
 void ss_inject(struct ss_group *group, struct ss_runnable *runnable);
 
-// Picks a parked worker to be woken for work that was published before, under ss.lock, marks it awake and
-// returns it: the caller drops its locks and calls ss_unpark(). NULL: *cover says why.
+// Picks a parked worker to be woken for work that was published before, under ss.lock, marks it
+// awake and returns it: the caller drops its locks and calls ss_unpark(). NULL: *cover says why.
 struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover);
 
 // Takes the parked worker that parked last, whoever else is on the way; NULL if there is none.
@@ -255,11 +259,12 @@ struct ss_worker *ss_summon(struct ss_group *group);
 // The kernel half of a wake-up. No lock held.
 void ss_unpark(struct ss_worker *worker);
 
-// Creates a worker; with `own_traits` it keeps those it inherits from the caller, and never serves the shared
-// group. No lock held. 0 or a negative errno value.
+// Creates a worker; with `own_traits` it keeps those it inherits from the caller, and never serves
+// the shared group. No lock held. 0 or a negative errno value.
 int ss_create_worker(struct ss_group *group, bool own_traits);
 
-// Shared workers shall have other traits than until now: lets those go that have the old ones. No lock held.
+// Shared workers shall have other traits than until now: lets those go that have the old ones. No
+// lock held.
 void ss_disown_workers(void);
 
 // Hogs that others may share the CPUs with, a CPU: with their own worker that makes four.
@@ -268,7 +273,8 @@ void ss_disown_workers(void);
 // Workers of the group that have a claim to a CPU of their own.
 static inline unsigned ss_group_busy(const struct ss_group *group)
 {
-    unsigned hogs = group->hogs < SS_HOGS_PER_CPU * ss.cpus ? group->hogs : SS_HOGS_PER_CPU * ss.cpus;
+    unsigned hogs =
+        group->hogs < SS_HOGS_PER_CPU * ss.cpus ? group->hogs : SS_HOGS_PER_CPU * ss.cpus;
     return group->workers - group->idle_count - group->blocked - hogs;
 }
 
@@ -281,12 +287,13 @@ static inline unsigned ss_group_limit(const struct ss_group *group)
 // fork(), in the child: the calling thread was this worker; it is now the only one.
 void ss_worker_adopt_after_fork(struct ss_worker *worker);
 
-// Sends parked workers of a dedicated group away of which it has more than it wants. Returns a list (by
-// idle_next) of those that must be woken to end.
+// Sends parked workers of a dedicated group away of which it has more than it wants. Returns a list
+// (by idle_next) of those that must be woken to end.
 struct ss_worker *ss_group_shrink(struct ss_group *group);
 void ss_unpark_list(struct ss_worker *list); // no lock held
 
-// Brings a dedicated group to the number of workers it wants. No lock held. 0 or a negative errno value.
+// Brings a dedicated group to the number of workers it wants. No lock held. 0 or a negative errno
+// value.
 int ss_group_fill(struct ss_group *group);
 
 // Notes what a worker does. The lock of the queue that it serves, if any, and ss.lock held.
@@ -312,8 +319,8 @@ int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover c
 void ss_watch_slow(void);
 static inline void ss_watch(void)
 {
-    // Publish, fence, look for the sleeper; the balancer announces its sleep, fences, looks for work
-    // (balancer.c, "Going to sleep").
+    // Publish, fence, look for the sleeper; the balancer announces its sleep, fences, looks for
+    // work (balancer.c, "Going to sleep").
     fence_after_rmw();
     if (__builtin_expect(load_relaxed(&ss.balancer) < SS_BALANCER_AWAKE, 0))
         ss_watch_slow();
@@ -332,12 +339,12 @@ int ss_request_worker(void);
 
 void ss_queue_unref(smolscale_queue *queue);
 
-// Puts what the worker has not started of its batch back into the queue. Queue's lock held. True if there
-// was something.
+// Puts what the worker has not started of its batch back into the queue. Queue's lock held. True if
+// there was something.
 bool ss_recall_batch(smolscale_queue *queue, struct ss_worker *worker);
 
-// Sees to it that a queue that may start more jobs is in the injection queue, and likewise its family.
-// Queue's lock held. Returns a worker to unpark, or NULL.
+// Sees to it that a queue that may start more jobs is in the injection queue, and likewise its
+// family. Queue's lock held. Returns a worker to unpark, or NULL.
 struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover);
 
 // The same without waking anybody, for the balancer, who counts for himself.
@@ -346,7 +353,8 @@ void ss_queue_list(smolscale_queue *queue);
 // May another of its jobs start? Queue's lock held.
 bool ss_queue_may_start(const smolscale_queue *queue);
 
-// Counts a serving worker as asleep (1) or no longer so (-1), for the queue and its parent. Queue's lock held.
+// Counts a serving worker as asleep (1) or no longer so (-1), for the queue and its parent. Queue's
+// lock held.
 void ss_queue_count_blocked(smolscale_queue *queue, int change);
 
 // Jobs of its batch that the worker has not started: a hint unless the queue's lock is held.

@@ -16,7 +16,8 @@
 
 int ss_items_init(struct ss_items *items)
 {
-    *items = (struct ss_items){.ring_mask = RING_MIN - 1, .head = FIRST_POSITION, .tail = FIRST_POSITION};
+    *items = (struct ss_items){
+        .ring_mask = RING_MIN - 1, .head = FIRST_POSITION, .tail = FIRST_POSITION};
     items->ring = malloc(RING_MIN * sizeof *items->ring);
     return items->ring ? 0 : -ENOMEM;
 }
@@ -44,8 +45,9 @@ static uint64_t ring_span(const struct ss_items *items)
     return items->tail - items->head;
 }
 
-// Every item keeps its position, hence its ticket. A fork() in another thread may copy the process between any
-// two steps: the ring must never be smaller than the mask says, nor given back while it is still referred to.
+// Every item keeps its position, hence its ticket. A fork() in another thread may copy the process
+// between any two steps: the ring must never be smaller than the mask says, nor given back while it
+// is still referred to.
 static int resize_ring(struct ss_items *items, uint64_t capacity)
 {
     void **ring = malloc((size_t)capacity * sizeof *ring), **old = items->ring;
@@ -100,9 +102,11 @@ static void trim(struct ss_items *items)
         resize_ring(items, (items->ring_mask + 1) / 16); // on failure the larger one serves as well
 }
 
-// ---- the heap: four children a node, which halves the depth and keeps children on one cache line ----
+// ---- the heap: four children a node, which halves the depth and keeps children on one cache line
+// ----
 
-static bool before(const struct ss_items *items, const struct ss_heap_entry *a, const struct ss_heap_entry *b)
+static bool before(const struct ss_items *items, const struct ss_heap_entry *a,
+                   const struct ss_heap_entry *b)
 {
     int order = items->compare(a->item, b->item, items->compare_data);
     return order < 0 || (order == 0 && a->order < b->order);
@@ -188,10 +192,10 @@ static void *pop_heap(struct ss_items *items)
 
 // ---- the whole ----
 
-// Where things were moved to the front, a new item that precedes every ordered one is held against those
-// too, from the last to the first, and stops behind the first that does not come after it: what an
-// insertion sort from the end of the list does (GLib, g_queue_insert_sorted). Where that is the last one, it
-// is the first of the ordered ones.
+// Where things were moved to the front, a new item that precedes every ordered one is held against
+// those too, from the last to the first, and stops behind the first that does not come after it:
+// what an insertion sort from the end of the list does (GLib, g_queue_insert_sorted). Where that is
+// the last one, it is the first of the ordered ones.
 static int push_ordered(struct ss_items *items, void *item)
 {
     bool ahead_of_heap =

@@ -4,7 +4,8 @@
 
 #include "lock.h"
 
-// About 1 µs of looking: longer than any section when its holder runs, much less than a futex round trip.
+// About 1 µs of looking: longer than any section when its holder runs, much less than a futex round
+// trip.
 #define LOOKS 40
 
 void ss_lock_slow(struct ss_lock *lock)
@@ -16,9 +17,9 @@ void ss_lock_slow(struct ss_lock *lock)
             cas_strong_acquire(&lock->word, &free, SS_LOCK_HELD))
             return;
     }
-    // From here on the word says "with sleepers" whenever this thread may sleep; who takes the lock through
-    // this path leaves it so, because others may sleep too. At worst one futex wake finds nobody.
-    // Any return of futex_wait is fine: the exchange looks again.
+    // From here on the word says "with sleepers" whenever this thread may sleep; who takes the lock
+    // through this path leaves it so, because others may sleep too. At worst one futex wake finds
+    // nobody. Any return of futex_wait is fine: the exchange looks again.
     while (exchange_acquire(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS) != SS_LOCK_FREE)
         ss_os.futex_wait(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS, SS_FOREVER);
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: ISC
 //
-// The core's mutex: one futex word, so that it needs no destruction, can be reset after fork() whatever
-// its state was, and costs two uncontended read-modify-writes. Sections are short (tens of ns), hence a
-// waiter looks for a moment before it sleeps.
+// The core's mutex: one futex word, so that it needs no destruction, can be reset after fork()
+// whatever its state was, and costs two uncontended read-modify-writes. Sections are short (tens of
+// ns), hence a waiter looks for a moment before it sleeps.
 //
-// Lock order: a work queue's lock before the executor's lock. No user code runs under the executor's lock;
-// a queue's compare function runs under the queue's lock.
+// Lock order: a work queue's lock before the executor's lock. No user code runs under the
+// executor's lock; a queue's compare function runs under the queue's lock.
 
 #ifndef SS_LOCK_H
 #define SS_LOCK_H
@@ -19,9 +19,9 @@ struct ss_lock {
 
 enum { SS_LOCK_FREE, SS_LOCK_HELD, SS_LOCK_HELD_WITH_SLEEPERS };
 
-#define SS_LOCK_INIT                                                                               \
-    {                                                                                              \
-        SS_LOCK_FREE                                                                               \
+#define SS_LOCK_INIT \
+    {                \
+        SS_LOCK_FREE \
     }
 
 void ss_lock_slow(struct ss_lock *lock);
@@ -36,7 +36,8 @@ static inline void ss_lock(struct ss_lock *lock)
 // Is a read-modify-write: fence_after_rmw() may follow it.
 static inline void ss_unlock(struct ss_lock *lock)
 {
-    if (__builtin_expect(exchange_release(&lock->word, SS_LOCK_FREE) == SS_LOCK_HELD_WITH_SLEEPERS, 0))
+    if (__builtin_expect(exchange_release(&lock->word, SS_LOCK_FREE) == SS_LOCK_HELD_WITH_SLEEPERS,
+                         0))
         ss_os.futex_wake(&lock->word, 1);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
-// Options: read once from the environment, judged against one table. A value that makes no sense yields one
-// line on stderr and the default; it never stops the program, which is not ours.
+// Options: read once from the environment, judged against one table. A value that makes no sense
+// yields one line on stderr and the default; it never stops the program, which is not ours.
 
 #include "options.h"
 
@@ -29,16 +29,18 @@ struct option {
 static const struct option table[SS_OPTION_COUNT] = {
     [SS_OPTION_DISABLE] = {"SMOLSCALE_DISABLE", CHOICE, 0, 0, 1, "0|1",
                            "1: compatibility layers leave everything to the native thread pools"},
-    [SS_OPTION_POLICY] = {"SMOLSCALE_POLICY", CHOICE, SS_POLICY_STRICT, 0, 1, "strict|elastic",
-                          "strict: limits mean what they mean natively; elastic: blocked jobs and jobs of "
-                          "another kind may exceed them"},
+    [SS_OPTION_POLICY] =
+        {"SMOLSCALE_POLICY", CHOICE, SS_POLICY_STRICT, 0, 1, "strict|elastic",
+         "strict: limits mean what they mean natively; elastic: blocked jobs and jobs of "
+         "another kind may exceed them"},
     [SS_OPTION_WORKERS] = {"SMOLSCALE_WORKERS", NUMBER, 0, 0, 4096, NULL,
                            "runnable workers to aim at; 0: the CPUs this process may use"},
     [SS_OPTION_MAX_THREADS] = {"SMOLSCALE_MAX_THREADS", NUMBER, 16384, 1, 1 << 20, NULL,
                                "most shared workers at once, blocked ones included"},
-    [SS_OPTION_STATS] = {"SMOLSCALE_STATS", TEXT, 0, 0, 0, NULL,
-                         "file that gets the counters at exit, a line `name value` each; %p in it stands "
-                         "for the process id; an existing file is appended to"},
+    [SS_OPTION_STATS] =
+        {"SMOLSCALE_STATS", TEXT, 0, 0, 0, NULL,
+         "file that gets the counters at exit, a line `name value` each; %p in it stands "
+         "for the process id; an existing file is appended to"},
     [SS_OPTION_VERBOSE] = {"SMOLSCALE_VERBOSE", CHOICE, 0, 0, 1, "0|1",
                            "1: say on stderr when the executor starts, and its counters at exit"},
 };
@@ -101,12 +103,14 @@ static void complain(const struct option *o, const char *text)
     describe(o, values, fallback, sizeof values);
     size_t len = strnlen(text, sizeof shown - 1);
     for (size_t i = 0; i < len; i++)
-        shown[i] = text[i] < ' ' || text[i] > '~' ? '?' : text[i]; // one line, and no terminal's business
+        shown[i] =
+            text[i] < ' ' || text[i] > '~' ? '?' : text[i]; // one line, and no terminal's business
     shown[len] = '\0';
-    int n = snprintf(line, sizeof line, "smolscale: %s=\"%s\" is not %s%s; using %s\n", o->name, shown,
-                     o->kind == CHOICE ? "one of " : "", values, fallback);
+    int n = snprintf(line, sizeof line, "smolscale: %s=\"%s\" is not %s%s; using %s\n", o->name,
+                     shown, o->kind == CHOICE ? "one of " : "", values, fallback);
     // one write, so that lines of several processes do not mix
-    ssize_t ignored = write(STDERR_FILENO, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+    ssize_t ignored =
+        write(STDERR_FILENO, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
     (void)ignored;
 }
 

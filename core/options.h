@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
-// The SMOLSCALE_* variables: one table in options.c from which the parser and `--help` texts follow.
+// The SMOLSCALE_* variables: one table in options.c from which the parser and `--help` texts
+// follow.
 
 #ifndef SS_OPTIONS_H
 #define SS_OPTIONS_H
@@ -19,8 +20,8 @@ enum ss_option_id {
 
 enum ss_policy { SS_POLICY_STRICT, SS_POLICY_ELASTIC };
 
-// The value of a numeric, boolean or choice option. Read from the environment at first use; later changes
-// of the environment have no effect. In setuid programs every option has its default.
+// The value of a numeric, boolean or choice option. Read from the environment at first use; later
+// changes of the environment have no effect. In setuid programs every option has its default.
 long ss_option(enum ss_option_id id);
 
 // The value of a text option; NULL when it is not set. Owned by the environment.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 //
 // The seam to the kernel. Everything the core asks of the operating system goes through the table
-// `ss_os`, so that a test can replace the clock, make thread creation fail, or hide /proc. The table is
-// written only before the executor starts (by tests); the core only reads it.
+// `ss_os`, so that a test can replace the clock, make thread creation fail, or hide /proc. The
+// table is written only before the executor starts (by tests); the core only reads it.
 
 #ifndef SS_OS_H
 #define SS_OS_H
@@ -16,8 +16,8 @@
 
 #define SS_NS_PER_US UINT64_C(1000)
 #define SS_NS_PER_MS UINT64_C(1000000)
-#define SS_NS_PER_S UINT64_C(1000000000)
-#define SS_FOREVER UINT64_MAX
+#define SS_NS_PER_S  UINT64_C(1000000000)
+#define SS_FOREVER   UINT64_MAX
 
 enum ss_thread_state {
     SS_THREAD_UNKNOWN, // no /proc, or the thread is gone
@@ -25,7 +25,8 @@ enum ss_thread_state {
     SS_THREAD_SLEEPING, // waits in the kernel, interruptibly or not
 };
 
-// What a new thread inherits from the one that creates it, as far as it matters to jobs. Compared as bytes.
+// What a new thread inherits from the one that creates it, as far as it matters to jobs. Compared
+// as bytes.
 struct ss_traits {
     sigset_t mask;
     int policy, priority, nice;
@@ -36,8 +37,8 @@ struct ss_os {
     // Monotonic time in ns.
     uint64_t (*now)(void);
 
-    // Sleeps while *word == expected, at most `timeout` ns (SS_FOREVER: no limit), and may return at any
-    // time: the caller looks again in a loop. Returns false only when the time was up.
+    // Sleeps while *word == expected, at most `timeout` ns (SS_FOREVER: no limit), and may return
+    // at any time: the caller looks again in a loop. Returns false only when the time was up.
     bool (*futex_wait)(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
 
     // The same for a short sleep that should end on time: with the least timer slack.
@@ -49,8 +50,8 @@ struct ss_os {
     // Wakes up to `count` threads that sleep on `word`.
     void (*futex_wake)(_Atomic uint32_t *word, int count);
 
-    // Starts a detached thread with a stack of 8 MiB or more; it inherits the caller's signal mask and
-    // scheduling. Returns 0 or a negative errno value.
+    // Starts a detached thread with a stack of 8 MiB or more; it inherits the caller's signal mask
+    // and scheduling. Returns 0 or a negative errno value.
     int (*thread_create)(void *(*main)(void *), void *arg);
 
     // CPU time used by a thread of this process in ns; UINT64_MAX when it cannot be told.
@@ -66,8 +67,8 @@ struct ss_os {
     int (*cpu)(void);
     uint64_t (*sleeps)(void);
 
-    // Restricts a sleeping thread to one CPU of those it may use (`on`), or to the others, and keeps in *mask
-    // what it had. False: not done.
+    // Restricts a sleeping thread to one CPU of those it may use (`on`), or to the others, and
+    // keeps in *mask what it had. False: not done.
     bool (*place)(pid_t tid, int cpu, bool on, cpu_set_t *mask);
 
     // Gives the calling thread its CPUs back.

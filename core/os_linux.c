@@ -69,7 +69,8 @@ static int thread_create(void *(*main)(void *), void *arg)
     if (err)
         return -err;
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    // The default follows RLIMIT_STACK, which may be small or none (then it is 2 MiB). It is address space only.
+    // The default follows RLIMIT_STACK, which may be small or none (then it is 2 MiB). It is
+    // address space only.
     size_t stack;
     if (pthread_attr_getstacksize(&attr, &stack) == 0 && stack < STACK_MIN)
         pthread_attr_setstacksize(&attr, STACK_MIN);
@@ -113,8 +114,8 @@ enum ss_thread_state ss_parse_thread_state(const char *stat)
     }
 }
 
-// Opened for this one look: a descriptor per worker would make the process's table grow, which stalls
-// a threaded process for milliseconds.
+// Opened for this one look: a descriptor per worker would make the process's table grow, which
+// stalls a threaded process for milliseconds.
 static ssize_t read_file(const char *path, char *text, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -146,7 +147,8 @@ unsigned ss_parse_cpu_max(const char *text)
     return cpus == 0 ? 1 : cpus > UINT_MAX ? UINT_MAX : (unsigned)cpus;
 }
 
-bool ss_parse_cgroup_path(const char *proc_self_cgroup, const char *controller, char *path, size_t size)
+bool ss_parse_cgroup_path(const char *proc_self_cgroup, const char *controller, char *path,
+                          size_t size)
 {
     for (const char *line = proc_self_cgroup; line && *line;) {
         const char *end = strchrnul(line, '\n');
@@ -180,7 +182,8 @@ static unsigned quota_along(const char *mount, char *path, unsigned (*quota_of)(
     unsigned cpus = UINT_MAX;
     for (;;) {
         char dir[PATH_MAX];
-        if (snprintf(dir, sizeof dir, "%s%s", mount, strcmp(path, "/") == 0 ? "" : path) < (int)sizeof dir) {
+        if (snprintf(dir, sizeof dir, "%s%s", mount, strcmp(path, "/") == 0 ? "" : path) <
+            (int)sizeof dir) {
             unsigned here = quota_of(dir);
             cpus = here < cpus ? here : cpus;
         }

@@ -2,30 +2,33 @@
 //
 // Work queues: pushing, taking back, limits, and how a worker serves one.
 //
-// A queue that may start another job is *listed* in its group's injection queue, where workers find it. The
-// invariant, whenever the queue's lock is free:
+// A queue that may start another job is *listed* in its group's injection queue, where workers find
+// it. The invariant, whenever the queue's lock is free:
 //
-//   (listed)   an item is queued and the limits allow it to start  =>  the queue is in the injection queue, or
+//   (listed)   an item is queued and the limits allow it to start  =>  the queue is in the
+//   injection queue, or
 //              a worker that popped it is about to lock it;
-//   (covered)  such a queue has a worker on its way, or has workers that serve it or others and the balancer
+//   (covered)  such a queue has a worker on its way, or has workers that serve it or others and the
+//   balancer
 //              is awake to see whether they come.
 //
-// A listing may be stale (nothing queued): it costs a worker one look. It is left standing because taking it
-// out would cost every short burst two turns at the executor's lock.
+// A listing may be stale (nothing queued): it costs a worker one look. It is left standing because
+// taking it out would cost every short burst two turns at the executor's lock.
 //
-// Batches. A worker takes up to SS_BATCH_MAX jobs, or SS_BATCH_NS worth, at once. The first is started; the
-// others are *claimed* one by one: fetch_add on batch_next by the owner. Whoever holds the queue's lock may
-// recall the rest: an exchange of batch_next for BATCH_CLOSED. Both are read-modify-writes of one word, so each
-// index is either claimed by the owner or recalled, never both and never neither. batch[] and batch_end are
-// written by the owner under the queue's lock only. An ordered queue has no batches, so a later item that
-// goes first does.
+// Batches. A worker takes up to SS_BATCH_MAX jobs, or SS_BATCH_NS worth, at once. The first is
+// started; the others are *claimed* one by one: fetch_add on batch_next by the owner. Whoever holds
+// the queue's lock may recall the rest: an exchange of batch_next for BATCH_CLOSED. Both are
+// read-modify-writes of one word, so each index is either claimed by the owner or recalled, never
+// both and never neither. batch[] and batch_end are written by the owner under the queue's lock
+// only. An ordered queue has no batches, so a later item that goes first does.
 //
-// Naps. When jobs are tiny and keep coming, a worker that runs (nearly) dry sleeps NAP_NS while it keeps its place: until
-// then pushers have nobody to wake. A nap pays when two jobs or more waited at its end and they had kept coming:
-// where all came at its beginning, their pushers wait for them, and the nap held everybody up. Each that does not
-// pay doubles the number of occasions passed over. Pushers that wait for their jobs, many at a time, are better
-// served by a worker that *lingers*: it yields for LINGER_NS before it leaves, so that one that shares its CPU can push
-// all it has (bench/libuv, "work-64"). What holds for naps holds for that.
+// Naps. When jobs are tiny and keep coming, a worker that runs (nearly) dry sleeps NAP_NS while it
+// keeps its place: until then pushers have nobody to wake. A nap pays when two jobs or more waited
+// at its end and they had kept coming: where all came at its beginning, their pushers wait for
+// them, and the nap held everybody up. Each that does not pay doubles the number of occasions
+// passed over. Pushers that wait for their jobs, many at a time, are better served by a worker that
+// *lingers*: it yields for LINGER_NS before it leaves, so that one that shares its CPU can push all
+// it has (bench/libuv, "work-64"). What holds for naps holds for that.
 
 #include "executor.h"
 
@@ -35,14 +38,15 @@
 
 #define BATCH_CLOSED (UINT32_MAX / 2) // above any index, with room for late claims
 
-#define NAP_NS 50000u
-#define NAP_JOB_NS 2000u   // naps are for jobs below this
-#define NAP_LEFT_NS 2000u  // a worker with less than this to do has as good as run dry: else it would keep
-                           // pace with its pushers, taking a few jobs at a time for as much CPU as they use
-#define NAP_GAP_NS 50000u  // they keep coming when the queue was empty for less than this before,
-#define NAP_MIN_JOBS 64u   // or when a worker has served as many without leaving it
+#define NAP_NS     50000u
+#define NAP_JOB_NS 2000u // naps are for jobs below this
+#define NAP_LEFT_NS \
+    2000u // a worker with less than this to do has as good as run dry: else it would keep
+          // pace with its pushers, taking a few jobs at a time for as much CPU as they use
+#define NAP_GAP_NS        50000u // they keep coming when the queue was empty for less than this before,
+#define NAP_MIN_JOBS      64u // or when a worker has served as many without leaving it
 #define TRIAL_PENALTY_MAX 1024u
-#define LINGER_NS 5000u
+#define LINGER_NS         5000u
 
 #define MEAN_SHIFT 8 // queue->mean is in ns << MEAN_SHIFT
 
@@ -119,7 +123,8 @@ static void add_batcher(smolscale_queue *queue, struct ss_worker *worker)
 
 static void remove_batcher(smolscale_queue *queue, struct ss_worker *worker)
 {
-    *(worker->batcher_prev ? &worker->batcher_prev->batcher_next : &queue->batchers) = worker->batcher_next;
+    *(worker->batcher_prev ? &worker->batcher_prev->batcher_next : &queue->batchers) =
+        worker->batcher_next;
     *(worker->batcher_next ? &worker->batcher_next->batcher_prev : &queue->batchers_tail) =
         worker->batcher_prev;
 }
@@ -195,16 +200,18 @@ static void list(smolscale_queue *queue)
     ss_inject(queue->group, &queue->runnable);
 }
 
-// Do those who serve the queue lag behind what its jobs should take? They may be waiting for a CPU, perhaps the
-// one the pusher runs on. The clock is looked at when the pushes since the last take come to 1, 2, 4, ... 64 and
-// then every 64th time: a flood pays little, a trickle is looked at closely.
+// Do those who serve the queue lag behind what its jobs should take? They may be waiting for a CPU,
+// perhaps the one the pusher runs on. The clock is looked at when the pushes since the last take
+// come to 1, 2, 4, ... 64 and then every 64th time: a flood pays little, a trickle is looked at
+// closely.
 static bool lags(smolscale_queue *queue)
 {
     unsigned pushes = ++queue->pushes_since_take;
     if ((pushes & (pushes - 1)) != 0 && pushes % 64 != 0)
         return false;
     queue->pushed_at = ss_os.now();
-    return !queue->napper && queue->pushed_at - queue->taken_at > SS_WAKE_COST_NS + expected_ns(queue);
+    return !queue->napper &&
+           queue->pushed_at - queue->taken_at > SS_WAKE_COST_NS + expected_ns(queue);
 }
 
 // Tiny jobs that keep coming: workers nap instead of parking.
@@ -222,9 +229,9 @@ static bool needs_worker(smolscale_queue *queue)
     return lags(queue) || expected_ns(queue) > patience;
 }
 
-// Lists the queue if it may start a job, and decides whether somebody is woken for it: when nobody serves it,
-// when its jobs are unknown, when what is queued would keep those who serve it for longer than a wake-up
-// costs, or when they lag.
+// Lists the queue if it may start a job, and decides whether somebody is woken for it: when nobody
+// serves it, when its jobs are unknown, when what is queued would keep those who serve it for
+// longer than a wake-up costs, or when they lag.
 static struct ss_worker *call_worker(smolscale_queue *queue, enum ss_cover *cover)
 {
     if (!wants_worker(queue)) {
@@ -241,7 +248,8 @@ static struct ss_worker *call_worker(smolscale_queue *queue, enum ss_cover *cove
         return NULL;
     }
     // The hint may be wrong for a moment; then the balancer, who is awake, makes up for it.
-    if (queue->listed && (!needed || (queue->active && !load_relaxed(&queue->group->can_recruit)))) {
+    if (queue->listed &&
+        (!needed || (queue->active && !load_relaxed(&queue->group->can_recruit)))) {
         *cover = SS_WATCH;
         return NULL;
     }
@@ -260,7 +268,8 @@ void ss_queue_list(smolscale_queue *queue)
 {
     smolscale_queue *head = family_head(queue);
     ss_lock(&ss.lock);
-    for (smolscale_queue *member = head; member; member = member == head ? head->children : member->sibling)
+    for (smolscale_queue *member = head; member;
+         member = member == head ? head->children : member->sibling)
         if (wants_worker(member))
             list(member);
     ss_unlock(&ss.lock);
@@ -271,7 +280,8 @@ struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover)
     *cover = SS_COVERED;
     smolscale_queue *head = family_head(queue);
     struct ss_worker *wake = NULL;
-    for (smolscale_queue *member = head; member; member = member == head ? head->children : member->sibling) {
+    for (smolscale_queue *member = head; member;
+         member = member == head ? head->children : member->sibling) {
         if (load_relaxed(&member->pending) == 0)
             continue;
         enum ss_cover member_cover;
@@ -296,8 +306,8 @@ static unsigned hunger(struct ss_runnable *runnable)
 
 enum outcome { GOES_ON, WAKES_WAITERS, FINISHED };
 
-// To be called, with the lock held, by whoever may have made the queue idle; act_on() follows when the lock
-// is dropped.
+// To be called, with the lock held, by whoever may have made the queue idle; act_on() follows when
+// the lock is dropped.
 static enum outcome note_idle(smolscale_queue *queue)
 {
     if (!nothing_left(queue))
@@ -365,7 +375,8 @@ void ss_queue_unref(smolscale_queue *queue)
 
 static void act_on(smolscale_queue *queue, enum outcome outcome)
 {
-    if (outcome == WAKES_WAITERS) // a worker's reference, or the caller's business, keeps the queue alive
+    if (outcome ==
+        WAKES_WAITERS) // a worker's reference, or the caller's business, keeps the queue alive
         ss_os.futex_wake(&queue->idle_word, INT32_MAX);
     else if (outcome == FINISHED)
         finish(queue);
@@ -474,11 +485,13 @@ static void nap(smolscale_queue *queue, struct ss_worker *worker)
     store_relaxed(&worker->park, SS_PARK_AWAKE);
     queue->napper = NULL;
     worker->batch_start = ss_os.now();
-    bool kept_coming = worker->batch_start - queue->pushed_at < NAP_NS * 3 / 4; // at 1, 2, 4, ... pushes
+    bool kept_coming =
+        worker->batch_start - queue->pushed_at < NAP_NS * 3 / 4; // at 1, 2, 4, ... pushes
     note_trial(&queue->nap, load_relaxed(&queue->pending) >= 2 && kept_coming);
 }
 
-// Gives its CPU to a pusher that may stand behind it, and looks again, for LINGER_NS. Drops the lock meanwhile.
+// Gives its CPU to a pusher that may stand behind it, and looks again, for LINGER_NS. Drops the
+// lock meanwhile.
 static void linger(smolscale_queue *queue, struct ss_worker *worker)
 {
     uint64_t end = worker->batch_start + LINGER_NS;
@@ -732,7 +745,8 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
         wake->keep_away = true;
         unsigned room = queue->max_active - queue->active;
         ss_lock(&ss.lock);
-        for (unsigned i = 1; i < count && i < room && ss_group_busy(group) < ss_group_limit(group); i++) {
+        for (unsigned i = 1; i < count && i < room && ss_group_busy(group) < ss_group_limit(group);
+             i++) {
             struct ss_worker *other = ss_summon(group);
             if (!other)
                 break;
@@ -854,7 +868,8 @@ int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active)
     return err ? err : no_worker;
 }
 
-int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *compare, void *compare_data)
+int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *compare,
+                                void *compare_data)
 {
     ss_lock(queue->lock);
     recall_all(queue);
@@ -890,8 +905,8 @@ static void wait_idle(smolscale_queue *queue)
         queue->waiters++;
         end_nap(queue);
         ss_unlock(queue->lock);
-        // note_idle() counts under the lock, where it sees this waiter: a wait begun too late finds another
-        // number. Any return is fine, the loop looks again.
+        // note_idle() counts under the lock, where it sees this waiter: a wait begun too late finds
+        // another number. Any return is fine, the loop looks again.
         ss_os.futex_wait(&queue->idle_word, seen, alone ? WAIT_RETRY_NS : SS_FOREVER);
         ss_lock(queue->lock);
         if (alone && has_nobody(queue))
@@ -980,7 +995,8 @@ void ss_queue_reset_after_fork(smolscale_queue *queue)
     queue->listed = false;
     queue->batchers = queue->batchers_tail = queue->napper = NULL;
     queue->nap = queue->linger = (struct ss_trial){0};
-    store_relaxed(&queue->refs, 1 + (queue->closed ? 1u : 0u)); // what was being freed stays as it is
+    store_relaxed(&queue->refs,
+                  1 + (queue->closed ? 1u : 0u)); // what was being freed stays as it is
     for (smolscale_queue *child = queue->children; child; child = child->sibling)
         fetch_add_relaxed(&queue->refs, 1);
     if (queue->group == &queue->own_group) {

@@ -2,14 +2,15 @@
 //
 // A worker from birth to retirement: how it is created, finds work, sleeps, is woken, and ends.
 //
-// Everything about who sleeps is decided under ss.lock: work is published there (ss_inject), the sleeper puts
-// itself on the idle list there after it has seen that nothing is published, and the waker takes it off there.
-// So no wake-up can be lost between the two; only the sleep itself is outside the lock, on the worker's futex
-// word `park`, which the waker sets to AWAKE before the wake: a sleep begun too late does not begin. Between
-// being taken off the idle list and that moment a worker belongs to its waker, who may use its links.
+// Everything about who sleeps is decided under ss.lock: work is published there (ss_inject), the
+// sleeper puts itself on the idle list there after it has seen that nothing is published, and the
+// waker takes it off there. So no wake-up can be lost between the two; only the sleep itself is
+// outside the lock, on the worker's futex word `park`, which the waker sets to AWAKE before the
+// wake: a sleep begun too late does not begin. Between being taken off the idle list and that
+// moment a worker belongs to its waker, who may use its links.
 //
-// At most one worker is on its way for what pushers publish (`waking`). When it arrives it sees, under the same
-// lock, what has come since, and wakes the next one if that is worth it.
+// At most one worker is on its way for what pushers publish (`waking`). When it arrives it sees,
+// under the same lock, what has come since, and wakes the next one if that is worth it.
 
 #include "executor.h"
 
@@ -21,7 +22,8 @@
 // A surplus worker sleeps this long before it ends.
 #define SURPLUS_IDLE_NS SS_NS_PER_S
 
-// One that exceeds the user's limit: long enough to be there for the next of a series of round trips.
+// One that exceeds the user's limit: long enough to be there for the next of a series of round
+// trips.
 #define LINGER_NS (SS_NS_PER_S / 2)
 
 _Thread_local struct ss_worker *ss_self;
@@ -34,8 +36,22 @@ void ss_group_init(struct ss_group *group, smolscale_queue *owner)
     ss.groups = group;
 }
 
+static struct ss_runnable *pop(struct ss_group *group)
+{
+    struct ss_runnable *runnable = group->head;
+    if (!runnable)
+        return NULL;
+    group->head = runnable->next;
+    store_relaxed(&group->injected, load_relaxed(&group->injected) - 1);
+    return runnable;
+}
+
+// Nobody will come by its injection queue any more: a listing that was left standing there is taken
+// out. Its reference to the queue is never the last, who calls this has one.
 static void remove_group(struct ss_group *group)
 {
+    for (struct ss_runnable *stale; (stale = pop(group));)
+        fetch_sub_acq_rel(&stale->queue->refs, 1);
     struct ss_group **link = &ss.groups;
     while (*link != group)
         link = &(*link)->next;
@@ -47,8 +63,7 @@ void ss_group_refresh(struct ss_group *group)
     unsigned busy = ss_group_busy(group), limit = ss_group_limit(group);
     bool can_add = group->idle || (!group->owner && group->workers < ss.max_threads);
     store_relaxed(&group->can_recruit, !group->waking && busy < limit && can_add);
-    store_relaxed(&group->surplus,
-                  group->owner ? group->workers > group->wanted : busy > limit);
+    store_relaxed(&group->surplus, group->owner ? group->workers > group->wanted : busy > limit);
 }
 
 void ss_inject(struct ss_group *group, struct ss_runnable *runnable)
@@ -60,16 +75,6 @@ void ss_inject(struct ss_group *group, struct ss_runnable *runnable)
         group->head = runnable;
     group->tail = runnable;
     store_relaxed(&group->injected, load_relaxed(&group->injected) + 1);
-}
-
-static struct ss_runnable *pop(struct ss_group *group)
-{
-    struct ss_runnable *runnable = group->head;
-    if (!runnable)
-        return NULL;
-    group->head = runnable->next;
-    store_relaxed(&group->injected, load_relaxed(&group->injected) - 1);
-    return runnable;
 }
 
 void ss_inject_first(struct ss_group *group, struct ss_runnable *runnable)
@@ -156,24 +161,27 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
     *cover = SS_WATCH;
     if (group->workers == 0) {
         *cover = SS_NOBODY;
-    } else if (room && !group->owner && group->workers < ss.max_threads && !group->spawn_requested) {
+    } else if (room && !group->owner && group->workers < ss.max_threads &&
+               !group->spawn_requested) {
         group->spawn_requested = true;
         *cover = SS_KICK;
     }
     return NULL;
 }
 
-// Placing. A thread that pushes a job and then waits for it, again and again, is best served on its own CPU: the
-// worker is there as soon as it sleeps, 2 µs instead of the 22 µs that another, halted CPU takes to come
-// (*homing*; bench/glib, "round-trip"). But a thread that goes on working would be held up. So the last few wakes
-// of the thread tell: each a short time after the one before, with a sleep between. Conversely, where a woken
-// worker is late, the next one is kept away from the waker's CPU. A worker has its CPUs back before it runs a job.
+// Placing. A thread that pushes a job and then waits for it, again and again, is best served on its
+// own CPU: the worker is there as soon as it sleeps, 2 µs instead of the 22 µs that another, halted
+// CPU takes to come
+// (*homing*; bench/glib, "round-trip"). But a thread that goes on working would be held up. So the
+// last few wakes of the thread tell: each a short time after the one before, with a sleep between.
+// Conversely, where a woken worker is late, the next one is kept away from the waker's CPU. A
+// worker has its CPUs back before it runs a job.
 #define HOMING_GAP_NS (60 * SS_NS_PER_US)
 #define HOMING_STREAK 4u
 
-// Where a homed worker comes late nevertheless, its waker's CPU has too much to do: no homing for a while, twice as
-// long each time that it happens again soon.
-#define HOMING_LATE_NS (50 * SS_NS_PER_US)
+// Where a homed worker comes late nevertheless, its waker's CPU has too much to do: no homing for a
+// while, twice as long each time that it happens again soon.
+#define HOMING_LATE_NS      (50 * SS_NS_PER_US)
 #define HOMING_PAUSE_MIN_NS (4 * SS_NS_PER_MS)
 #define HOMING_PAUSE_MAX_NS SS_NS_PER_S
 
@@ -229,7 +237,8 @@ void ss_unpark(struct ss_worker *worker)
 {
     place(worker);
     store_release(&worker->park, SS_PARK_AWAKE);
-    // From here on it may have ended: its structure stays, and whoever uses it next survives a wake for nothing.
+    // From here on it may have ended: its structure stays, and whoever uses it next survives a wake
+    // for nothing.
     ss_os.futex_wake(&worker->park, 1);
 }
 
@@ -242,8 +251,8 @@ void ss_unpark_list(struct ss_worker *list)
     }
 }
 
-// There is no worker at all. Any thread may create a shared one, which then takes the traits it should have;
-// only where the caller could not pass those on does the balancer do it.
+// There is no worker at all. Any thread may create a shared one, which then takes the traits it
+// should have; only where the caller could not pass those on does the balancer do it.
 static int nobody(struct ss_group *group)
 {
     if (group->owner)
@@ -257,7 +266,8 @@ static int nobody(struct ss_group *group)
     if (!err)
         return 0;
     ss_lock(&ss.lock);
-    bool come = group->workers > 0; // the balancer was faster, with the last thread that could be had
+    bool come =
+        group->workers > 0; // the balancer was faster, with the last thread that could be had
     ss_unlock(&ss.lock);
     return come ? 0 : err;
 }
@@ -373,7 +383,8 @@ static uint64_t idle_time(const struct ss_group *group)
     return group->untimed < idle_kept() ? SS_FOREVER : SURPLUS_IDLE_NS;
 }
 
-// ss.lock held on entry and exit. Returns when somebody has woken the worker, or has set worker->exit.
+// ss.lock held on entry and exit. Returns when somebody has woken the worker, or has set
+// worker->exit.
 static void park(struct ss_worker *worker)
 {
     uint64_t timeout = idle_time(worker->group);
@@ -403,7 +414,8 @@ static void park(struct ss_worker *worker)
     ss_lock(&ss.lock);
 }
 
-// A dedicated worker that its group no longer wants. ss.lock held; returns the queue to unref, or NULL.
+// A dedicated worker that its group no longer wants. ss.lock held; returns the queue to unref, or
+// NULL.
 static smolscale_queue *leave_if_unwanted(struct ss_worker *worker)
 {
     struct ss_group *group = worker->group;
@@ -444,7 +456,8 @@ static struct ss_runnable *next(struct ss_worker *worker)
         if (worker->exit)
             break;
         struct ss_group *group = worker->group;
-        bool surplus = !arrived && !group->owner && !worker->blocked_last && load_relaxed(&group->surplus);
+        bool surplus =
+            !arrived && !group->owner && !worker->blocked_last && load_relaxed(&group->surplus);
         if (!surplus)
             runnable = pop(group);
         if (runnable) {
@@ -463,7 +476,8 @@ static struct ss_runnable *next(struct ss_worker *worker)
             ss_lock(&ss.lock);
             served = NULL;
             // Look again: it was published while the lock was free.
-            if (!leaves_work && (worker->summoned || worker->exit || group->head || group->dissolved))
+            if (!leaves_work &&
+                (worker->summoned || worker->exit || group->head || group->dissolved))
                 continue;
         }
         park(worker);
@@ -552,8 +566,8 @@ static void *worker_main(void *arg)
 
 // ---- creating workers ----
 
-// ss.lock held. Worker structures are never given back to the allocator: a waker may still touch `park` of one
-// that has ended, at worst waking its next user for nothing.
+// ss.lock held. Worker structures are never given back to the allocator: a waker may still touch
+// `park` of one that has ended, at worst waking its next user for nothing.
 static struct ss_worker *new_worker(struct ss_group *group)
 {
     struct ss_worker *worker = ss.free_workers;
@@ -565,11 +579,22 @@ static struct ss_worker *new_worker(struct ss_group *group)
             return NULL;
         memset(worker, 0, sizeof *worker);
     }
-    // The balancer may still look at what it knew of the worker's life before: its notes, and the count they are
-    // held against, go on.
-    uint64_t progress = load_relaxed(&worker->progress);
-    memset(worker, 0, offsetof(struct ss_worker, seen_progress));
-    store_relaxed(&worker->progress, progress + 1);
+    // The balancer may still look at what it knew of the worker's life before: its notes, and the
+    // count they are held against, go on; and what it reads without a lock is set atomically.
+    store_relaxed(&worker->batch_next, 0);
+    store_relaxed(&worker->batch_end, 0);
+    store_relaxed(&worker->progress, load_relaxed(&worker->progress) + 1);
+    store_relaxed(&worker->in_job, false);
+    store_relaxed(&worker->park, SS_PARK_AWAKE);
+    store_relaxed(&worker->job_queue, NULL);
+    store_relaxed(&worker->standing, SS_RUNNING);
+    store_relaxed(&worker->tid, 0);
+    worker->queue = NULL;
+    worker->idle = worker->untimed = worker->exit = false;
+    worker->own_traits = worker->blocked_last = worker->placed = worker->keep_away = false;
+    worker->blocking_depth = 0;
+    worker->homed_at = 0;
+    memset(worker->name, 0, sizeof worker->name);
     worker->group = group;
     worker->generation = ss.generation;
     worker->summoned = true; // so that what is pushed from now on counts on it
@@ -676,7 +701,8 @@ void ss_disown_workers(void)
 
 // ---- limits on sleeping workers ----
 
-// Wakes parked shared workers, the coldest first, until `kept` are left: to end, or to park again by new rules.
+// Wakes parked shared workers, the coldest first, until `kept` are left: to end, or to park again
+// by new rules.
 static void dismiss(unsigned kept, bool to_end)
 {
     struct ss_worker *list = NULL;
@@ -697,8 +723,8 @@ static void dismiss(unsigned kept, bool to_end)
     ss_unpark_list(list);
 }
 
-// Runs no job. The owner clears job_queue before it stops to count as active in the queue, so that a worker is
-// always one of the two. One that was woken for work is neither.
+// Runs no job. The owner clears job_queue before it stops to count as active in the queue, so that
+// a worker is always one of the two. One that was woken for work is neither.
 static bool is_jobless(const struct ss_worker *worker)
 {
     return worker->group == &ss.shared && !worker->summoned && !load_relaxed(&worker->job_queue);
@@ -753,7 +779,8 @@ void ss_worker_adopt_after_fork(struct ss_worker *worker)
 {
     worker->queue = NULL;
     store_relaxed(&worker->job_queue, NULL);
-    store_relaxed(&worker->batch_next, UINT32_MAX / 2); // what it has not started belongs to the parent
+    store_relaxed(&worker->batch_next,
+                  UINT32_MAX / 2); // what it has not started belongs to the parent
     store_relaxed(&worker->batch_end, 0);
     store_relaxed(&worker->standing, SS_RUNNING);
     store_relaxed(&worker->park, SS_PARK_AWAKE);

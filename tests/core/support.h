@@ -3,9 +3,9 @@
 // What the core's tests share: counters that threads wait on, looks at the process through /proc,
 // and a replaceable kernel (fake clock, failing thread creation, no /proc) behind `ss_os`.
 //
-// Check runs every test in a process of its own, so each test meets an executor that has not started.
-// No test depends on how long something takes: threads meet at counters; where a state is reached
-// "in the end", EVENTUALLY() looks again and again and gives up only after a minute.
+// Check runs every test in a process of its own, so each test meets an executor that has not
+// started. No test depends on how long something takes: threads meet at counters; where a state is
+// reached "in the end", EVENTUALLY() looks again and again and gives up only after a minute.
 
 #ifndef SUPPORT_H
 #define SUPPORT_H
@@ -48,7 +48,7 @@
 #endif
 
 // Seconds until a test that hangs is ended, and until EVENTUALLY() gives up.
-#define TEST_TIMEOUT 180
+#define TEST_TIMEOUT  180
 #define TEST_PATIENCE 60
 
 // Runs the tests (NULL at the end) and says how many passed; the value main() returns.
@@ -58,14 +58,14 @@ int test_suite(const char *name, const TTest *const *tests);
 uint32_t test_random(uint64_t *state);
 
 // Looks at `what` until the comparison holds.
-#define EVENTUALLY(what, op, expected)                                                             \
-    do {                                                                                           \
-        uint64_t end_ = test_clock() + TEST_PATIENCE * SS_NS_PER_S;                                \
-        long long got_, expected_ = (long long)(expected);                                         \
-        while (!((got_ = (long long)(what)) op expected_) && test_clock() < end_)                  \
-            test_breathe();                                                                        \
-        ck_assert_msg(got_ op expected_, "expected in the end: %s %s %s (%lld), got %lld", #what,  \
-                      #op, #expected, expected_, got_);                                            \
+#define EVENTUALLY(what, op, expected)                                                            \
+    do {                                                                                          \
+        uint64_t end_ = test_clock() + TEST_PATIENCE * SS_NS_PER_S;                               \
+        long long got_, expected_ = (long long)(expected);                                        \
+        while (!((got_ = (long long)(what)) op expected_) && test_clock() < end_)                 \
+            test_breathe();                                                                       \
+        ck_assert_msg(got_ op expected_, "expected in the end: %s %s %s (%lld), got %lld", #what, \
+                      #op, #expected, expected_, got_);                                           \
     } while (0)
 uint64_t test_clock(void);
 void test_breathe(void);
@@ -76,7 +76,10 @@ struct counter {
     pthread_cond_t changed;
     unsigned long value;
 };
-#define COUNTER_INIT {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+#define COUNTER_INIT                                           \
+    {                                                          \
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 \
+    }
 void counter_add(struct counter *c, unsigned long n);
 void counter_wait(struct counter *c, unsigned long at_least);
 unsigned long counter_get(struct counter *c);
@@ -92,8 +95,8 @@ pthread_t thread_start(void *(*main)(void *), void *arg);
 
 struct smolscale_stats stats_now(void);
 
-// Workers left when all have been sent away that were idle. Those of dedicated queues that are gone may serve
-// others, until they are sent away.
+// Workers left when all have been sent away that were idle. Those of dedicated queues that are gone
+// may serve others, until they are sent away.
 unsigned workers_after_retiring(void);
 
 // The most workers that may stay asleep for good: "some for each CPU" (smolscale_set_max_idle).

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
-// Contract 3, zero idle: without work no thread of the process wakes up by itself; and contract 2, no
-// lost wake-up: work that comes while workers go to sleep is never left lying.
+// Contract 3, zero idle: without work no thread of the process wakes up by itself; and contract 2,
+// no lost wake-up: work that comes while workers go to sleep is never left lying.
 
 #include "support.h"
 
@@ -19,8 +19,8 @@ static void count(void *item, void *user_data)
 // Zero idle
 // ---------------------------------------------------------------------------------------------
 
-// Ten seconds in which no thread but the caller's may have gone to sleep anew. First the executor may
-// settle: until nothing moved for two seconds, for as long as the patience lasts.
+// Ten seconds in which no thread but the caller's may have gone to sleep anew. First the executor
+// may settle: until nothing moved for two seconds, for as long as the patience lasts.
 static void ck_nothing_wakes_up(const struct tids *others)
 {
     static const struct timespec settling = {2, 0}, watched = {10, 0};
@@ -36,7 +36,8 @@ static void ck_nothing_wakes_up(const struct tids *others)
     before = voluntary_switches(others);
     nanosleep(&watched, NULL);
     after = voluntary_switches(others);
-    ck_assert_msg(after == before, "expected no voluntary context switch within 10 s, got %lu (%u threads)",
+    ck_assert_msg(after == before,
+                  "expected no voluntary context switch within 10 s, got %lu (%u threads)",
                   after - before, threads);
     ck_assert_uint_eq(threads_new(others), threads);
     ck_assert_uint_eq(stats_now().ticks, stats.ticks);
@@ -169,8 +170,8 @@ static void answer(void *item, void *user_data)
     counter_add(item, 1);
 }
 
-// Pushes one and waits for it, again and again, with pauses of every length between: workers are met
-// awake, napping, on their way to sleep and asleep.
+// Pushes one and waits for it, again and again, with pauses of every length between: workers are
+// met awake, napping, on their way to sleep and asleep.
 static void *push_and_wait(void *arg)
 {
     struct player *player = arg;

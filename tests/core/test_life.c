@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: ISC
 //
-// Contract 8, no surprises, from the start of the process to its end: what a job's thread looks like, threads
-// that end inside a job, use before main() and after it, options, and the CPUs counted.
+// Contract 8, no surprises, from the start of the process to its end: what a job's thread looks
+// like, threads that end inside a job, use before main() and after it, options, and the CPUs
+// counted.
 
 #include "support.h"
 
@@ -356,7 +357,8 @@ static void read_all(int fd, char *text, size_t size)
     close(fd);
 }
 
-// Runs this program with the arguments "--as WHAT", after `name` was set to `value` in the environment.
+// Runs this program with the arguments "--as WHAT", after `name` was set to `value` in the
+// environment.
 static struct outcome run_self(const char *what, const char *name, const char *value)
 {
     struct outcome outcome;
@@ -377,7 +379,8 @@ static struct outcome run_self(const char *what, const char *name, const char *v
         unsetenv(name);
     close(out[1]);
     close(err[1]);
-    read_all(out[0], outcome.out, sizeof outcome.out); // small: cannot fill the other pipe meanwhile
+    read_all(out[0], outcome.out,
+             sizeof outcome.out); // small: cannot fill the other pipe meanwhile
     read_all(err[0], outcome.err, sizeof outcome.err);
     ck_assert_int_eq(waitpid(pid, &outcome.status, 0), pid);
     return outcome;
@@ -386,7 +389,8 @@ static struct outcome run_self(const char *what, const char *name, const char *v
 static void ck_exit(const struct outcome *outcome, int code)
 {
     ck_assert_msg(WIFEXITED(outcome->status) && WEXITSTATUS(outcome->status) == code,
-                  "expected exit %d, got status 0x%x, stderr: %s", code, (unsigned)outcome->status, outcome->err);
+                  "expected exit %d, got status 0x%x, stderr: %s", code, (unsigned)outcome->status,
+                  outcome->err);
 }
 
 static const char *role; // of a process started by run_self()
@@ -467,7 +471,8 @@ static int play_role(void)
             smolscale_queue_push(queue, item_of(i), NULL);
         exit(9);
     } else if (strcmp(role, "options") == 0) {
-        printf("cpus %u disabled %d elastic %d", smolscale_cpus(), smolscale_disabled(), smolscale_elastic());
+        printf("cpus %u disabled %d elastic %d", smolscale_cpus(), smolscale_disabled(),
+               smolscale_elastic());
         use(100);
         smolscale_cpus();
     } else {
@@ -548,11 +553,12 @@ START_TEST(a_nonsensical_option_gives_one_line_and_the_default)
         const char *name = nonsense[i].name, *value = nonsense[i].value;
         struct outcome outcome = run_self("options", name, value);
         ck_exit(&outcome, 0);
-        ck_assert_msg(lines(outcome.err) == 1, "%s=%s: expected one line, got: %s", name, value, outcome.err);
+        ck_assert_msg(lines(outcome.err) == 1, "%s=%s: expected one line, got: %s", name, value,
+                      outcome.err);
         ck_assert_msg(strstr(outcome.err, name) && strstr(outcome.err, value),
                       "%s=%s: expected a line with both, got: %s", name, value, outcome.err);
-        ck_assert_msg(strstr(outcome.err, "using "), "%s=%s: expected what is used instead, got: %s", name, value,
-                      outcome.err);
+        ck_assert_msg(strstr(outcome.err, "using "),
+                      "%s=%s: expected what is used instead, got: %s", name, value, outcome.err);
         ck_assert_str_eq(outcome.out, plain.out);
     }
 }
@@ -562,14 +568,17 @@ START_TEST(a_hostile_option_gives_one_line_too)
 {
     static char long_value[10001];
     memset(long_value, '7', sizeof long_value - 1);
-    static const char *const values[] = {long_value, "two\nlines", "%s%s%n", "\"", "\x1b[31m\xff\x80"};
+    static const char *const values[] = {long_value, "two\nlines", "%s%s%n", "\"",
+                                         "\x1b[31m\xff\x80"};
     for (unsigned i = 0; i < sizeof values / sizeof *values; i++) {
         struct outcome outcome = run_self("options", "SMOLSCALE_WORKERS", values[i]);
         ck_exit(&outcome, 0);
-        ck_assert_msg(lines(outcome.err) == 1, "value %u: expected one line, got: %s", i, outcome.err);
+        ck_assert_msg(lines(outcome.err) == 1, "value %u: expected one line, got: %s", i,
+                      outcome.err);
         ck_assert_ptr_nonnull(strstr(outcome.err, "SMOLSCALE_WORKERS"));
         for (const char *c = outcome.err; *c && *c != '\n'; c++)
-            ck_assert_msg((unsigned char)*c >= ' ', "value %u: expected no control character, got 0x%x", i,
+            ck_assert_msg((unsigned char)*c >= ' ',
+                          "value %u: expected no control character, got 0x%x", i,
                           (unsigned)(unsigned char)*c);
     }
 }
@@ -636,11 +645,19 @@ END_TEST
 
 START_TEST(a_cpu_quota_that_makes_no_sense_is_no_limit)
 {
-    static const char *const texts[] = {"", "\n", "max", "nonsense", "100000", "100000 0\n", "-1 100000\n",
-                                        "-1\n 100000", "99999999999999999999 100000", "0x10 zz"};
+    static const char *const texts[] = {"",
+                                        "\n",
+                                        "max",
+                                        "nonsense",
+                                        "100000",
+                                        "100000 0\n",
+                                        "-1 100000\n",
+                                        "-1\n 100000",
+                                        "99999999999999999999 100000",
+                                        "0x10 zz"};
     for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++)
-        ck_assert_msg(ss_parse_cpu_max(texts[i]) == UINT_MAX, "\"%s\": expected no limit, got %u", texts[i],
-                      ss_parse_cpu_max(texts[i]));
+        ck_assert_msg(ss_parse_cpu_max(texts[i]) == UINT_MAX, "\"%s\": expected no limit, got %u",
+                      texts[i], ss_parse_cpu_max(texts[i]));
 }
 END_TEST
 
@@ -649,14 +666,15 @@ static void ck_path(const char *text, const char *controller, const char *expect
     char path[64] = "unchanged";
     bool found = ss_parse_cgroup_path(text, controller, path, sizeof path);
     ck_assert_msg(found == (expected != NULL) && (!found || strcmp(path, expected) == 0),
-                  "%s of \"%s\": expected %s, got %s", controller, text, expected ? expected : "none",
-                  found ? path : "none");
+                  "%s of \"%s\": expected %s, got %s", controller, text,
+                  expected ? expected : "none", found ? path : "none");
 }
 
 START_TEST(the_cgroup_of_the_process_is_found)
 {
     static const char v2[] = "0::/user.slice/app.scope\n";
-    static const char v1[] = "12:memory:/m\n4:cpu,cpuacct:/docker/abc\n3:cpuset:/set\n1:name=systemd:/x\n";
+    static const char v1[] =
+        "12:memory:/m\n4:cpu,cpuacct:/docker/abc\n3:cpuset:/set\n1:name=systemd:/x\n";
     static const char hybrid[] = "5:cpuacct,cpu:/\n1:name=systemd:/init\n0::/init.scope";
     ck_path(v2, "", "/user.slice/app.scope");
     ck_path(v2, "cpu", NULL);
@@ -669,7 +687,8 @@ START_TEST(the_cgroup_of_the_process_is_found)
     ck_path("", "", NULL);
     ck_path("garbage", "cpu", NULL);
     ck_path("\n\n::\n0:", "cpu", NULL);
-    ck_path("0::/a/path/that/is/much/longer/than/the/buffer/that/the/caller/has/brought/along\n", "", NULL);
+    ck_path("0::/a/path/that/is/much/longer/than/the/buffer/that/the/caller/has/brought/along\n",
+            "", NULL);
 }
 END_TEST
 
@@ -702,33 +721,32 @@ int main(void)
 {
     if (role)
         return play_role();
-    return test_suite("life",
-                      (const TTest *[]){
-                          jobs_see_the_signal_mask_of_the_first_user,
-                          jobs_see_no_signal_blocked_when_the_first_user_blocked_none,
-                          who_pushes_first_does_not_matter,
-                          jobs_see_policy_and_niceness_of_the_first_user,
-                          jobs_see_their_whole_affinity_mask_after_many_round_trips,
-                          dedicated_workers_take_after_who_creates_them,
-                          a_worker_carries_the_name_of_the_queue_it_serves,
-                          pushing_waiting_and_looking_keep_errno,
-                          signals_that_hit_workers_disturb_nothing,
-                          a_job_that_ends_its_thread_counts_as_run_and_holds_nothing_up,
-                          a_dedicated_thread_that_a_job_ends_is_replaced,
-                          a_job_that_forgets_blocking_end_spoils_no_counts,
-                          a_constructor_may_use_the_executor,
-                          an_exit_handler_may_use_the_executor,
-                          a_job_may_end_the_process,
-                          the_process_may_end_while_jobs_run,
-                          a_nonsensical_option_gives_one_line_and_the_default,
-                          a_hostile_option_gives_one_line_too,
-                          sensible_options_are_silent_and_followed,
-                          the_affinity_mask_bounds_the_cpus,
-                          a_cpu_quota_of_version_2_is_rounded_up,
-                          a_cpu_quota_that_makes_no_sense_is_no_limit,
-                          the_cgroup_of_the_process_is_found,
-                          the_state_of_a_thread_is_read_behind_any_name,
-                          the_kernel_says_whether_a_thread_sleeps_and_what_it_used,
-                          NULL,
-                      });
+    return test_suite("life", (const TTest *[]){
+                                  jobs_see_the_signal_mask_of_the_first_user,
+                                  jobs_see_no_signal_blocked_when_the_first_user_blocked_none,
+                                  who_pushes_first_does_not_matter,
+                                  jobs_see_policy_and_niceness_of_the_first_user,
+                                  jobs_see_their_whole_affinity_mask_after_many_round_trips,
+                                  dedicated_workers_take_after_who_creates_them,
+                                  a_worker_carries_the_name_of_the_queue_it_serves,
+                                  pushing_waiting_and_looking_keep_errno,
+                                  signals_that_hit_workers_disturb_nothing,
+                                  a_job_that_ends_its_thread_counts_as_run_and_holds_nothing_up,
+                                  a_dedicated_thread_that_a_job_ends_is_replaced,
+                                  a_job_that_forgets_blocking_end_spoils_no_counts,
+                                  a_constructor_may_use_the_executor,
+                                  an_exit_handler_may_use_the_executor,
+                                  a_job_may_end_the_process,
+                                  the_process_may_end_while_jobs_run,
+                                  a_nonsensical_option_gives_one_line_and_the_default,
+                                  a_hostile_option_gives_one_line_too,
+                                  sensible_options_are_silent_and_followed,
+                                  the_affinity_mask_bounds_the_cpus,
+                                  a_cpu_quota_of_version_2_is_rounded_up,
+                                  a_cpu_quota_that_makes_no_sense_is_no_limit,
+                                  the_cgroup_of_the_process_is_found,
+                                  the_state_of_a_thread_is_read_behind_any_name,
+                                  the_kernel_says_whether_a_thread_sleeps_and_what_it_used,
+                                  NULL,
+                              });
 }

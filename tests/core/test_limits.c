@@ -9,7 +9,10 @@ struct crowd {
     struct counter entered, leave;
     atomic_uint inside, peak;
 };
-#define CROWD_INIT {.entered = COUNTER_INIT, .leave = COUNTER_INIT}
+#define CROWD_INIT                                     \
+    {                                                  \
+        .entered = COUNTER_INIT, .leave = COUNTER_INIT \
+    }
 
 static void enter_crowd(struct crowd *crowd)
 {
@@ -93,8 +96,8 @@ START_TEST(a_parents_limit_is_never_exceeded_under_stress)
             smolscale_queue_free(child[c]);
         smolscale_queue_free(parent);
         ck_assert_uint_eq(counter_get(&crowd.entered), SCALED(20000));
-        ck_assert_msg(atomic_load(&crowd.peak) <= limit, "expected at most %u at once, got %u", limit,
-                      atomic_load(&crowd.peak));
+        ck_assert_msg(atomic_load(&crowd.peak) <= limit, "expected at most %u at once, got %u",
+                      limit, atomic_load(&crowd.peak));
     }
 }
 END_TEST
@@ -363,22 +366,21 @@ END_TEST
 
 int main(void)
 {
-    return test_suite("limits",
-                      (const TTest *[]){
-                          jobs_of_siblings_count_together_against_the_parents_limit,
-                          a_parents_limit_is_never_exceeded_under_stress,
-                          a_childs_own_limit_holds_below_a_wider_parent,
-                          a_paused_parent_holds_its_children_until_it_is_raised,
-                          a_child_that_is_freed_leaves_its_place_to_its_siblings,
-                          many_children_below_a_parent_of_1_all_get_their_turn,
-                          blocked_jobs_of_an_elastic_queue_do_not_count,
-                          a_dedicated_queue_has_its_threads_from_its_creation_to_its_end,
-                          dedicated_threads_serve_nothing_else,
-                          the_limit_of_a_dedicated_queue_adds_and_gives_back_threads,
-                          a_paused_dedicated_queue_keeps_its_items,
-                          a_closed_dedicated_queue_ends_with_its_last_job,
-                          dedicated_queues_come_and_go,
-                          a_dedicated_queue_exactly_once_under_stress,
-                          NULL,
-                      });
+    return test_suite("limits", (const TTest *[]){
+                                    jobs_of_siblings_count_together_against_the_parents_limit,
+                                    a_parents_limit_is_never_exceeded_under_stress,
+                                    a_childs_own_limit_holds_below_a_wider_parent,
+                                    a_paused_parent_holds_its_children_until_it_is_raised,
+                                    a_child_that_is_freed_leaves_its_place_to_its_siblings,
+                                    many_children_below_a_parent_of_1_all_get_their_turn,
+                                    blocked_jobs_of_an_elastic_queue_do_not_count,
+                                    a_dedicated_queue_has_its_threads_from_its_creation_to_its_end,
+                                    dedicated_threads_serve_nothing_else,
+                                    the_limit_of_a_dedicated_queue_adds_and_gives_back_threads,
+                                    a_paused_dedicated_queue_keeps_its_items,
+                                    a_closed_dedicated_queue_ends_with_its_last_job,
+                                    dedicated_queues_come_and_go,
+                                    a_dedicated_queue_exactly_once_under_stress,
+                                    NULL,
+                                });
 }

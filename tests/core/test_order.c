@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: ISC
 //
-// The order in which a queue's items start, against a reference: a plain list, searched and inserted
-// into step by step, as the documentation of the calls has it. Random operations go to both; then the
-// queue runs, one job at a time, and must start the items as the list has them.
+// The order in which a queue's items start, against a reference: a plain list, searched and
+// inserted into step by step, as the documentation of the calls has it. Random operations go to
+// both; then the queue runs, one job at a time, and must start the items as the list has them.
 //
-// The rule for a sorted queue: a new item is compared with the queued ones from the last to the first,
-// and stops behind the first that is not greater. Items moved to the front are no longer at their
-// sorted place, but they are compared all the same, once the item is ahead of every sorted one.
+// The rule for a sorted queue: a new item is compared with the queued ones from the last to the
+// first, and stops behind the first that is not greater. Items moved to the front are no longer at
+// their sorted place, but they are compared all the same, once the item is ahead of every sorted
+// one.
 
 #include "support.h"
 
@@ -156,8 +157,8 @@ static void order_push(struct order *order, int key)
 
 static void ck_bool_eq(const char *what, const struct item *item, bool expected, bool got)
 {
-    ck_assert_msg(expected == got, "%s of item %u (key %d): expected %d, got %d", what, item->serial,
-                  item->key, expected, got);
+    ck_assert_msg(expected == got, "%s of item %u (key %d): expected %d, got %d", what,
+                  item->serial, item->key, expected, got);
 }
 
 static void ck_orders_eq(struct order *order)
@@ -165,8 +166,8 @@ static void ck_orders_eq(struct order *order)
     for (size_t i = 0; i < order->model.length && i < order->length; i++)
         ck_assert_msg(order->started[i] == order->model.list[i],
                       "position %zu: expected item %u (key %d), got item %u (key %d)", i,
-                      order->model.list[i]->serial, order->model.list[i]->key, order->started[i]->serial,
-                      order->started[i]->key);
+                      order->model.list[i]->serial, order->model.list[i]->key,
+                      order->started[i]->serial, order->started[i]->key);
     ck_assert_uint_eq(order->length, order->model.length);
 }
 
@@ -221,7 +222,8 @@ static void random_operation(struct order *order, uint64_t *state, unsigned keys
 }
 
 // Operations on a paused queue, then all items run.
-static void random_orders(bool sorted, unsigned keys, unsigned kinds, unsigned operations, unsigned rounds)
+static void random_orders(bool sorted, unsigned keys, unsigned kinds, unsigned operations,
+                          unsigned rounds)
 {
     uint64_t state = keys * 1000 + kinds;
     for (unsigned round = 0; round < rounds; round++) {
@@ -423,8 +425,9 @@ START_TEST(ordering_n_items_takes_n_log_n_comparisons)
             unsigned long most = (unsigned long)(4.0 * (double)n * log2((double)n));
             for (unsigned moved = 0; moved < 2; moved++) {
                 unsigned long got = count_comparisons(n, input[k].key, moved);
-                ck_assert_msg(got <= most, "%zu %s keys, %u moved: expected at most %lu comparisons, got %lu",
-                              n, input[k].name, moved, most, got);
+                ck_assert_msg(got <= most,
+                              "%zu %s keys, %u moved: expected at most %lu comparisons, got %lu", n,
+                              input[k].name, moved, most, got);
             }
         }
     }
@@ -468,7 +471,8 @@ START_TEST(an_inconsistent_compare_function_loses_no_item)
     }
     smolscale_queue_free(queue);
     for (unsigned i = 0; i < ITEMS_MAX; i++)
-        ck_assert_msg(atomic_load(&times_run[i]) == 1, "item %u: expected 1 run, got %u (%u cancelled)", i,
+        ck_assert_msg(atomic_load(&times_run[i]) == 1,
+                      "item %u: expected 1 run, got %u (%u cancelled)", i,
                       atomic_load(&times_run[i]), cancelled);
 }
 END_TEST

@@ -2,11 +2,10 @@
 //
 // Contract 4, progress: while jobs wait that their queue allows to run, one of them starts soon,
 // whatever the other workers do: blocked, spinning, or waiting for that very job. And contract 5,
-// economy: computing jobs make no more threads than there are CPUs, blocked ones get theirs, and what is
-// surplus afterwards retires.
+// economy: computing jobs make no more threads than there are CPUs, blocked ones get theirs, and
+// what is surplus afterwards retires.
 
 #include "support.h"
-
 
 // Jobs of a crowd that can end only when all of it has come.
 struct crowd {
@@ -169,7 +168,8 @@ START_TEST(a_job_may_wait_for_a_job_pushed_behind_it)
 }
 END_TEST
 
-// Tiny jobs with a blocking one among them: the worker that meets it has claimed the others already.
+// Tiny jobs with a blocking one among them: the worker that meets it has claimed the others
+// already.
 struct mixed {
     struct counter tiny, release;
     unsigned blocking; // number of the job that blocks
@@ -193,7 +193,8 @@ static void mixed_job(void *item, void *user_data)
 
 static void others_overtake(unsigned max_active, unsigned jobs, unsigned blocking, bool spins)
 {
-    struct mixed mixed = {.tiny = COUNTER_INIT, .release = COUNTER_INIT, .blocking = UINT32_MAX, .spins = spins};
+    struct mixed mixed = {
+        .tiny = COUNTER_INIT, .release = COUNTER_INIT, .blocking = UINT32_MAX, .spins = spins};
     smolscale_queue *queue = queue_new(mixed_job, &mixed, max_active);
     for (unsigned i = 0; i < 2000; i++) // the queue's jobs are known to be tiny now
         push(queue, item_of(i));
@@ -346,8 +347,10 @@ START_TEST(computing_jobs_make_no_more_threads_than_cpus_and_two)
     }
     smolscale_queue_free(queue);
     struct smolscale_stats stats = stats_now();
-    ck_assert_msg(stats.workers_peak <= most, "expected at most %u workers, got %u", most, stats.workers_peak);
-    ck_assert_msg(threads <= most + 1, "expected at most %u threads and the balancer, got %u", most, threads);
+    ck_assert_msg(stats.workers_peak <= most, "expected at most %u workers, got %u", most,
+                  stats.workers_peak);
+    ck_assert_msg(threads <= most + 1, "expected at most %u threads and the balancer, got %u", most,
+                  threads);
 }
 END_TEST
 
@@ -367,8 +370,9 @@ START_TEST(empty_jobs_make_no_more_threads_than_cpus_and_two)
     ck_assert_uint_eq(atomic_load(&done), SCALED(200000));
     unsigned most = smolscale_cpus() + 2;
     struct smolscale_stats stats = stats_now();
-    ck_assert_msg(stats.workers_peak <= most, "expected at most %u workers, got %u (%llu added by the balancer)",
-                  most, stats.workers_peak, (unsigned long long)stats.compensations);
+    ck_assert_msg(stats.workers_peak <= most,
+                  "expected at most %u workers, got %u (%llu added by the balancer)", most,
+                  stats.workers_peak, (unsigned long long)stats.compensations);
 }
 END_TEST
 
@@ -459,30 +463,29 @@ END_TEST
 
 int main(void)
 {
-    return test_suite("progress",
-                      (const TTest *[]){
-                          jobs_asleep_for_one_another_all_get_a_thread,
-                          jobs_spinning_for_one_another_all_get_a_thread,
-                          spinning_jobs_beyond_four_times_the_cpus_still_get_a_thread,
-                          jobs_yielding_and_napping_for_one_another_all_get_a_thread,
-                          crowds_on_many_queues_of_limit_1_all_get_a_thread,
-                          a_job_behind_many_blocked_readers_starts_and_frees_them,
-                          a_job_may_wait_for_a_job_pushed_behind_it,
-                          a_blocking_job_among_tiny_ones_does_not_hold_them,
-                          a_spinning_job_among_tiny_ones_does_not_hold_them,
-                          jobs_of_another_queue_start_while_all_cpus_spin,
-                          a_crowd_meets_without_proc_and_cpu_clocks,
-                          with_one_cpu_a_crowd_meets,
-                          an_announced_block_gives_its_place_away_without_the_clock,
-                          announced_blocks_keep_the_counts_right,
-                          computing_jobs_make_no_more_threads_than_cpus_and_two,
-                          empty_jobs_make_no_more_threads_than_cpus_and_two,
-                          the_surplus_of_a_blocked_crowd_retires,
-                          retire_idle_ends_every_sleeping_worker,
-                          max_idle_bounds_the_sleeping_workers,
-                          an_idle_timeout_ends_all_workers,
-                          the_counters_add_up,
-                          stats_of_an_older_caller_do_not_write_beyond_its_size,
-                          NULL,
-                      });
+    return test_suite("progress", (const TTest *[]){
+                                      jobs_asleep_for_one_another_all_get_a_thread,
+                                      jobs_spinning_for_one_another_all_get_a_thread,
+                                      spinning_jobs_beyond_four_times_the_cpus_still_get_a_thread,
+                                      jobs_yielding_and_napping_for_one_another_all_get_a_thread,
+                                      crowds_on_many_queues_of_limit_1_all_get_a_thread,
+                                      a_job_behind_many_blocked_readers_starts_and_frees_them,
+                                      a_job_may_wait_for_a_job_pushed_behind_it,
+                                      a_blocking_job_among_tiny_ones_does_not_hold_them,
+                                      a_spinning_job_among_tiny_ones_does_not_hold_them,
+                                      jobs_of_another_queue_start_while_all_cpus_spin,
+                                      a_crowd_meets_without_proc_and_cpu_clocks,
+                                      with_one_cpu_a_crowd_meets,
+                                      an_announced_block_gives_its_place_away_without_the_clock,
+                                      announced_blocks_keep_the_counts_right,
+                                      computing_jobs_make_no_more_threads_than_cpus_and_two,
+                                      empty_jobs_make_no_more_threads_than_cpus_and_two,
+                                      the_surplus_of_a_blocked_crowd_retires,
+                                      retire_idle_ends_every_sleeping_worker,
+                                      max_idle_bounds_the_sleeping_workers,
+                                      an_idle_timeout_ends_all_workers,
+                                      the_counters_add_up,
+                                      stats_of_an_older_caller_do_not_write_beyond_its_size,
+                                      NULL,
+                                  });
 }

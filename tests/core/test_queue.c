@@ -16,7 +16,10 @@ static void count(void *item, void *user_data)
 struct gate {
     struct counter entered, open;
 };
-#define GATE_INIT {COUNTER_INIT, COUNTER_INIT}
+#define GATE_INIT                  \
+    {                              \
+        COUNTER_INIT, COUNTER_INIT \
+    }
 
 static void pass_gate(void *item, void *user_data)
 {
@@ -46,11 +49,12 @@ static void ck_log_eq(const struct log *log, unsigned length, const unsigned *ex
 {
     ck_assert_uint_eq(log->length, length);
     for (unsigned i = 0; i < length; i++)
-        ck_assert_msg(log->entry[i] == expected[i], "position %u: expected item %u, got %u", i, expected[i],
-                      log->entry[i]);
+        ck_assert_msg(log->entry[i] == expected[i], "position %u: expected item %u, got %u", i,
+                      expected[i], log->entry[i]);
 }
-#define CK_LOG(log, ...)                                                                           \
-    ck_log_eq((log), sizeof((unsigned[]){__VA_ARGS__}) / sizeof(unsigned), (unsigned[]){__VA_ARGS__})
+#define CK_LOG(log, ...)                                                   \
+    ck_log_eq((log), sizeof((unsigned[]){__VA_ARGS__}) / sizeof(unsigned), \
+              (unsigned[]){__VA_ARGS__})
 
 START_TEST(a_pushed_item_runs_once)
 {
@@ -763,44 +767,43 @@ END_TEST
 
 int main(void)
 {
-    return test_suite("queue",
-                      (const TTest *[]){
-                          a_pushed_item_runs_once,
-                          run_gets_the_item_and_the_user_data,
-                          the_attributes_are_checked,
-                          a_null_item_is_refused,
-                          push_many_runs_the_item_that_often,
-                          the_tickets_of_push_many_follow_by_one_each,
-                          with_max_active_1_items_run_in_the_order_of_their_push,
-                          a_queued_item_can_be_cancelled_and_never_runs,
-                          without_a_ticket_cancel_finds_the_newest_of_equal_items,
-                          a_running_or_finished_item_cannot_be_cancelled,
-                          a_wrong_ticket_never_cancels_another_item,
-                          a_stale_ticket_cancels_the_item_that_is_queued_again_or_nothing,
-                          the_ticket_is_written_before_the_item_can_run,
-                          move_to_front_makes_an_item_the_next_to_start,
-                          a_moved_item_is_cancelled_by_its_ticket,
-                          clear_hands_all_queued_items_to_drop_in_order,
-                          drop_may_push_to_the_same_queue,
-                          pending_and_active_count_what_waits_and_what_runs,
-                          a_paused_queue_runs_nothing_until_its_limit_is_raised,
-                          lowering_the_limit_to_0_stops_further_jobs_only,
-                          raising_the_limit_starts_waiting_jobs_at_once,
-                          wait_returns_at_once_on_an_empty_queue_and_starts_no_thread,
-                          several_threads_may_wait_for_one_queue,
-                          a_job_that_waits_for_another_queue_runs_none_of_its_jobs,
-                          free_takes_null,
-                          free_runs_what_is_queued,
-                          closing_an_idle_queue_calls_back_within_the_call,
-                          closing_an_unused_queue_without_a_callback_frees_it,
-                          the_last_job_of_a_closed_queue_calls_back_from_its_worker,
-                          a_job_may_close_its_own_queue_and_use_it_until_it_returns,
-                          clearing_a_closed_queue_from_its_last_job_still_calls_back,
-                          the_close_callback_may_push_create_and_free_queues,
-                          a_job_may_free_another_queue_that_is_busy,
-                          queues_come_and_go_in_numbers,
-                          unused_calls_start_nothing,
-                          a_job_knows_its_queue_and_that_it_runs_in_a_worker,
-                          NULL,
-                      });
+    return test_suite("queue", (const TTest *[]){
+                                   a_pushed_item_runs_once,
+                                   run_gets_the_item_and_the_user_data,
+                                   the_attributes_are_checked,
+                                   a_null_item_is_refused,
+                                   push_many_runs_the_item_that_often,
+                                   the_tickets_of_push_many_follow_by_one_each,
+                                   with_max_active_1_items_run_in_the_order_of_their_push,
+                                   a_queued_item_can_be_cancelled_and_never_runs,
+                                   without_a_ticket_cancel_finds_the_newest_of_equal_items,
+                                   a_running_or_finished_item_cannot_be_cancelled,
+                                   a_wrong_ticket_never_cancels_another_item,
+                                   a_stale_ticket_cancels_the_item_that_is_queued_again_or_nothing,
+                                   the_ticket_is_written_before_the_item_can_run,
+                                   move_to_front_makes_an_item_the_next_to_start,
+                                   a_moved_item_is_cancelled_by_its_ticket,
+                                   clear_hands_all_queued_items_to_drop_in_order,
+                                   drop_may_push_to_the_same_queue,
+                                   pending_and_active_count_what_waits_and_what_runs,
+                                   a_paused_queue_runs_nothing_until_its_limit_is_raised,
+                                   lowering_the_limit_to_0_stops_further_jobs_only,
+                                   raising_the_limit_starts_waiting_jobs_at_once,
+                                   wait_returns_at_once_on_an_empty_queue_and_starts_no_thread,
+                                   several_threads_may_wait_for_one_queue,
+                                   a_job_that_waits_for_another_queue_runs_none_of_its_jobs,
+                                   free_takes_null,
+                                   free_runs_what_is_queued,
+                                   closing_an_idle_queue_calls_back_within_the_call,
+                                   closing_an_unused_queue_without_a_callback_frees_it,
+                                   the_last_job_of_a_closed_queue_calls_back_from_its_worker,
+                                   a_job_may_close_its_own_queue_and_use_it_until_it_returns,
+                                   clearing_a_closed_queue_from_its_last_job_still_calls_back,
+                                   the_close_callback_may_push_create_and_free_queues,
+                                   a_job_may_free_another_queue_that_is_busy,
+                                   queues_come_and_go_in_numbers,
+                                   unused_calls_start_nothing,
+                                   a_job_knows_its_queue_and_that_it_runs_in_a_worker,
+                                   NULL,
+                               });
 }

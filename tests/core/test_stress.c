@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 //
-// Contract 1, exactly once: an accepted item runs once, or its cancel returned true and it never runs,
-// or clear() handed it out. Several threads do random things to the same queues; afterwards every item
-// must be accounted for exactly once.
+// Contract 1, exactly once: an accepted item runs once, or its cancel returned true and it never
+// runs, or clear() handed it out. Several threads do random things to the same queues; afterwards
+// every item must be accounted for exactly once.
 
 #include "support.h"
 
@@ -58,8 +58,9 @@ static void ck_items(size_t from, size_t to)
         struct item *item = &items[i];
         unsigned ends = item->runs + item->cancels + item->drops;
         unsigned expected = item->fate == PUSHED;
-        ck_assert_msg(ends == expected, "item %zu: expected %u end(s), got %u run(s), %u cancel(s), %u drop(s)",
-                      i, expected, item->runs, item->cancels, item->drops);
+        ck_assert_msg(ends == expected,
+                      "item %zu: expected %u end(s), got %u run(s), %u cancel(s), %u drop(s)", i,
+                      expected, item->runs, item->cancels, item->drops);
     }
 }
 
@@ -333,8 +334,8 @@ START_TEST(a_limit_is_never_exceeded_under_stress)
         for (unsigned t = 0; t < THREADS; t++)
             pthread_join(thread[t], NULL);
         smolscale_queue_free(queue);
-        ck_assert_msg(atomic_load(&running_peak) <= limit, "expected at most %u at once, got %u", limit,
-                      atomic_load(&running_peak));
+        ck_assert_msg(atomic_load(&running_peak) <= limit, "expected at most %u at once, got %u",
+                      limit, atomic_load(&running_peak));
     }
 }
 END_TEST
