@@ -20,6 +20,7 @@
 // not.
 
 #include "executor.h"
+#include "task.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -97,7 +98,9 @@ static void survey_worker(struct look *look, struct ss_worker *worker)
         worker->seen_since = look->now;
         look->moved = true;
     }
-    if (load_relaxed(&worker->in_job) && suspect_count < sizeof suspects / sizeof *suspects)
+    // Who serves a lane is looked at with the lane, until that is taken away.
+    if (load_relaxed(&worker->in_job) && !load_relaxed(&worker->lane) &&
+        suspect_count < sizeof suspects / sizeof *suspects)
         suspects[suspect_count++] = worker;
 }
 
@@ -123,6 +126,9 @@ static void set_standing(struct ss_worker *worker, enum ss_standing standing)
     smolscale_queue *queue = worker->queue;
     if (queue)
         fetch_add_relaxed(&queue->refs, 1);
+    else if (load_relaxed(&worker->progress) == worker->seen_progress &&
+             load_relaxed(&worker->in_job))
+        ss_set_standing(worker, standing); // it is in a task's poll
     ss_unlock(&ss.lock);
     if (!queue)
         return;
@@ -344,38 +350,63 @@ static void answer_waiting(void)
 
 // ---- the thread ----
 
+// Timers are fired by workers that serve lanes, or by the keeper; where there is neither, here.
+static bool nobody_keeps_time(void)
+{
+    return load_relaxed(&ss_timers_next) != SS_FOREVER && !load_relaxed(&ss.keeper) &&
+           !ss_lanes_served();
+}
+
+static uint64_t until_timer(uint64_t next)
+{
+    uint64_t now = ss_os.now();
+    if (load_relaxed(&ss_timers_next) <= now && !load_relaxed(&ss.keeper))
+        ss_timers_fire(now); // nobody does it, or whoever should is stuck
+    if (!nobody_keeps_time())
+        return next;
+    uint64_t due = load_relaxed(&ss_timers_next);
+    uint64_t left = due > now + TICK_MIN ? due - now : TICK_MIN;
+    return left < next ? left : next;
+}
+
+// What work queues want, beside what lanes want.
+static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint64_t lanes)
+{
+    static unsigned quiet;
+    if (!look->backlog && !look->unclaimed && !look->growing) {
+        if (lanes == SS_FOREVER && ++quiet < QUIET_TICKS)
+            return interval * 2 < TICK_MAX ? interval * 2 : TICK_MAX;
+        quiet = 0;
+        return lanes;
+    }
+    quiet = 0;
+    if (look->acted || (look->suspicious && look->moved))
+        return TICK_MIN;
+    uint64_t longest = look->moved ? TICK_MAX : TICK_MAX_STILL;
+    uint64_t next = interval * 2 < longest ? interval * 2 : longest;
+    if (look->deadline != SS_FOREVER && look->now + next > look->deadline)
+        next = look->deadline > look->now + TICK_MIN ? look->deadline - look->now : TICK_MIN;
+    return next < lanes ? next : lanes;
+}
+
 // Returns the time to the next tick; SS_FOREVER: there is nothing to watch.
 static uint64_t tick(uint64_t interval)
 {
-    static unsigned quiet;
     struct look look = {.now = ss_os.now(), .deadline = SS_FOREVER};
     count_owned(&ss.stats.ticks);
     answer_waiting();
     survey(&look);
     examine(&look);
+    uint64_t lanes = ss_lanes_look(look.now); // what it lists may ask for a worker
     add_workers(&look);
-
-    if (!look.backlog && !look.unclaimed && !look.growing) {
-        if (++quiet >= QUIET_TICKS) {
-            quiet = 0;
-            return SS_FOREVER;
-        }
-        return interval * 2 < TICK_MAX ? interval * 2 : TICK_MAX;
-    }
-    quiet = 0;
-    if (look.acted || (look.suspicious && look.moved))
-        return TICK_MIN;
-    uint64_t longest = look.moved ? TICK_MAX : TICK_MAX_STILL;
-    uint64_t next = interval * 2 < longest ? interval * 2 : longest;
-    if (look.deadline != SS_FOREVER && look.now + next > look.deadline)
-        next = look.deadline > look.now + TICK_MIN ? look.deadline - look.now : TICK_MIN;
-    return next;
+    return until_timer(until_next_tick(&look, interval, lanes));
 }
 
 static bool anything_to_watch(void)
 {
     ss_lock(&ss.lock);
-    bool any = any_backlog() || ss.shared.spawn_requested || ss.first_requested;
+    bool any = any_backlog() || ss.shared.spawn_requested || ss.first_requested ||
+               ss_lanes_served() || nobody_keeps_time();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
         any = ss_unclaimed(worker) > 0;
     ss_unlock(&ss.lock);
@@ -406,6 +437,8 @@ static void *balancer_main(void *arg)
     pthread_setname_np(pthread_self(), "smolscale");
     uint64_t interval = TICK_MIN;
     for (;;) {
+        if (ss_lanes_served())
+            ss_asymmetric_register(); // once
         interval = tick(interval);
         if (interval == SS_FOREVER) {
             park();

@@ -3,6 +3,7 @@
 // The executor as a whole: its one instance, its start, what fork() does to it, and its counters.
 
 #include "executor.h"
+#include "task.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -107,7 +108,12 @@ static void in_forked_child(void)
         ss_group_init(&ss.shared, NULL);
     store_relaxed(&ss.balancer, SS_BALANCER_NONE);
     ss.create_retry_at = 0;
+    store_relaxed(&ss.keeper, NULL);
     memset(&ss.stats, 0, sizeof ss.stats);
+    ss_asymmetric_after_fork();
+    ss_lanes_after_fork();
+    ss_timers_after_fork();
+    ss_slab_after_fork();
     for (smolscale_queue *queue = ss.queues; queue; queue = queue->next)
         ss_queue_reset_after_fork(queue);
     if (ss_self)

@@ -31,6 +31,8 @@
 #define SS_BATCH_NS  10000u
 
 struct ss_worker;
+struct ss_lane;
+struct smolscale_task;
 
 // Something a worker can run: a work queue that wants to be served (or a task).
 struct ss_runnable {
@@ -66,6 +68,13 @@ struct ss_group {
     bool dissolved;           // its queue is gone: workers leave
 };
 
+// Memory for tasks that a worker has put aside, by size in cache lines; see slab.c.
+#define SS_SLAB_CLASSES 16
+struct ss_slab_cache {
+    struct smolscale_task *first;
+    unsigned count;
+};
+
 struct ss_worker {
     // ---- the batch: jobs taken from a queue and not yet started. See "Batches" in queue.c.
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t batch_next; // next to claim
@@ -81,7 +90,7 @@ struct ss_worker {
     smolscale_queue *queue; // popped last, with a reference; written by the owner under ss.lock
     _Atomic(smolscale_queue *) job_queue; // the same while counted in its `active`; written by the
                                           // owner under the queue's lock
-    struct ss_group *group;                  // ss.lock
+    struct ss_group *group;               // ss.lock
     struct ss_worker *idle_next, *idle_prev; // in group->idle, while parked
     bool idle;                               // is in group->idle; ss.lock
     bool untimed;                            // sleeps there without a time limit; ss.lock
@@ -103,6 +112,12 @@ struct ss_worker {
 
     struct ss_worker *next; // all workers, or the free list; ss.lock
     struct ss_worker **prev_link;
+
+    // ---- the lane of tasks that it serves; see task.h
+    _Alignas(SS_CACHE_LINE) _Atomic bool in_section;
+    _Atomic(struct ss_lane *) lane; // NULL: none, or it was taken away; changed under ss.lock
+    struct smolscale_task *task;    // that it polls; the owner only
+    struct ss_slab_cache cache[SS_SLAB_CLASSES + 1]; // memory for tasks; the owner only
 
     // ---- the balancer's notes, its own
     _Alignas(SS_CACHE_LINE) uint64_t seen_progress;
@@ -207,7 +222,10 @@ struct ss_executor {
     struct ss_worker *workers;      // all that live
     struct ss_worker *free_workers; // never given back: a late wake may touch one
     smolscale_queue *queues;        // all
-    _Atomic uint32_t balancer;      // enum ss_balancer_state; futex word
+    _Atomic(struct ss_worker *)
+        keeper;                // the parked worker that looks after timers; set under `lock`
+    uint64_t keeper_until;     // when it wakes by itself, ns
+    _Atomic uint32_t balancer; // enum ss_balancer_state; futex word
     _Atomic uint32_t
         spawn_answers;        // futex word: counts the requests for a worker that were answered
     uint64_t create_retry_at; // after a failure no attempt before this time, ns
@@ -359,6 +377,9 @@ void ss_queue_count_blocked(smolscale_queue *queue, int change);
 
 // Jobs of its batch that the worker has not started: a hint unless the queue's lock is held.
 unsigned ss_unclaimed(struct ss_worker *worker);
+
+// A worker that was found blocked or long computing has finished that job.
+void ss_resume(struct ss_worker *worker);
 
 // The worker's thread ends inside a job (pthread_exit): settles its account.
 void ss_queue_abandon(struct ss_worker *worker);

@@ -74,6 +74,14 @@ struct ss_os {
     // Gives the calling thread its CPUs back.
     void (*release)(const cpu_set_t *mask);
 
+    // Asks the kernel to let this process use membarrier(2) (private, expedited); false: it will
+    // not.
+    bool (*membarrier_register)(void);
+
+    // A full fence on every CPU that runs a thread of this process. After registration it cannot
+    // fail.
+    void (*membarrier)(void);
+
     // The traits of the calling thread.
     void (*thread_traits)(struct ss_traits *traits);
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -290,6 +291,21 @@ static void release(const cpu_set_t *mask)
     errno = saved_errno;
 }
 
+static bool membarrier_register(void)
+{
+    int saved_errno = errno;
+    long done = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+    errno = saved_errno;
+    return done == 0;
+}
+
+static void membarrier(void)
+{
+    int saved_errno = errno;
+    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    errno = saved_errno;
+}
+
 static void thread_traits(struct ss_traits *traits)
 {
     int saved_errno = errno;
@@ -335,6 +351,8 @@ struct ss_os ss_os = {
     .sleeps = sleeps,
     .place = place,
     .release = release,
+    .membarrier_register = membarrier_register,
+    .membarrier = membarrier,
     .thread_traits = thread_traits,
     .set_thread_traits = set_thread_traits,
 };

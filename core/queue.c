@@ -425,8 +425,7 @@ static unsigned run_batch(smolscale_queue *queue, struct ss_worker *worker)
     return jobs;
 }
 
-// A worker that was found blocked or long computing has finished that job.
-static void resume(struct ss_worker *worker)
+void ss_resume(struct ss_worker *worker)
 {
     if (__builtin_expect(load_relaxed(&worker->standing) == SS_RUNNING, 1))
         return;
@@ -579,7 +578,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         end_batch(queue, worker);
         learn(queue, end - worker->batch_start, jobs);
         fetch_add_relaxed(&ss.stats.jobs, jobs);
-        resume(worker);
+        ss_resume(worker);
         worker->blocking_depth = 0; // whatever its job has left open
         worker->batch_start = end;
         served += jobs;
@@ -603,7 +602,7 @@ void ss_queue_abandon(struct ss_worker *worker)
     fetch_add_relaxed(&ss.stats.jobs, load_relaxed(&worker->progress) - worker->batch_progress);
     ss_recall_batch(queue, worker);
     end_batch(queue, worker);
-    resume(worker);
+    ss_resume(worker);
     store_relaxed(&worker->job_queue, NULL);
     count_active(queue, -1);
     unlock_and_follow_up(queue);
@@ -981,7 +980,7 @@ void smolscale_blocking_end(void)
     if (!worker || worker->blocking_depth == 0 || --worker->blocking_depth > 0 || !queue)
         return;
     ss_lock(queue->lock);
-    resume(worker);
+    ss_resume(worker);
     ss_unlock(queue->lock);
 }
 

@@ -182,6 +182,376 @@ SMOLSCALE_API void smolscale_queue_close(smolscale_queue *queue, void (*closed)(
 SMOLSCALE_API void smolscale_queue_free(smolscale_queue *queue);
 
 // ---------------------------------------------------------------------------------------------
+// Tasks
+// ---------------------------------------------------------------------------------------------
+//
+// A task is a state machine that is *polled*: its function runs until it has to wait, returns
+// SMOLSCALE_PENDING, and is called again when what it waited for has come. Tasks cost about 128
+// bytes and no thread; passing a message from one to another costs some tens of nanoseconds. Write
+// them with the macros of smolscale_async.h:
+//
+//     struct echo {
+//         SMOLSCALE_FRAME;                 // first member
+//         int fd;
+//         int n;
+//         char text[512];
+//     };
+//
+//     SMOLSCALE_ASYNC(echo, f)             // struct echo *f, smolscale_cx *cx
+//     {
+//         SMOLSCALE_BEGIN(f);
+//         for (;;) {
+//             SMOLSCALE_AWAIT(f->n, smolscale_read(cx, f->fd, f->text, sizeof f->text));
+//             if (f->n <= 0)
+//                 SMOLSCALE_RETURN(f->n);
+//             SMOLSCALE_AWAIT(f->n, smolscale_write(cx, f->fd, f->text, (size_t)f->n));
+//         }
+//         SMOLSCALE_END;
+//     }
+//
+//     smolscale_task *task;
+//     int err = SMOLSCALE_SPAWN(&task, echo, .fd = fd);
+//
+// *Awaitables* are the functions that take a smolscale_cx. They do their work and return its result
+// at once, 0 or more or a negative errno value; or they return SMOLSCALE_PENDING, and then the
+// result comes when the task is polled again (SMOLSCALE_AWAIT does both). Rules for all of them:
+//
+//   * After SMOLSCALE_PENDING the poll function must return SMOLSCALE_PENDING at once: the task
+//   waits for
+//     one thing at a time, and what it waits for may still be locked.
+//   * What an awaitable works on (channel, mutex, buffers) must stay until it has given its result.
+//   * In a cancelled task each awaitable gives -ECANCELED, and after the end of a timeout
+//   -ETIMEDOUT, unless
+//     what was waited for had come already: nothing that was handed over is lost.
+//   * A thread that is not a task calls them by SMOLSCALE_BLOCK(call), which waits.
+//   * A poll function may block the thread; then others take its place as with jobs, but it costs
+//   more than an
+//     await. smolscale_unblock() makes an awaitable of a blocking function.
+
+// A task's handle. Each handle is given back once, by smolscale_release().
+typedef struct smolscale_task smolscale_task;
+
+// What a poll is called with: whose poll it is. Valid until the poll returns. The fields are
+// private.
+typedef struct smolscale_cx {
+    smolscale_task *task;
+    int result; // of the await that ended
+    unsigned budget;
+    unsigned suspend;
+    void *where;
+} smolscale_cx;
+
+// "Not yet": no result has this value.
+#define SMOLSCALE_PENDING (-0x7fffffff - 1)
+
+// Runs the task on until it must wait (SMOLSCALE_PENDING) or ends (any other value: its result).
+typedef int smolscale_poll_fn(smolscale_cx *cx, void *frame);
+
+// Starts a task that runs `poll` on a copy of the `size` bytes at `frame` (aligned to 64 bytes,
+// zero where frame is NULL). `*out`, if out is not NULL, is its handle; otherwise it is detached.
+// From a task it is queued where that runs, signalling nobody; from elsewhere a worker is woken if
+// none looks. Returns 0, -ENOMEM (no task then), or -EAGAIN: no worker exists and none can be
+// created; the task exists and runs as soon as a thread can be had.
+SMOLSCALE_API int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *frame,
+                                  size_t size);
+
+// Gives the handle back. A task that still runs runs on (is detached). NULL is ignored.
+SMOLSCALE_API void smolscale_release(smolscale_task *task);
+
+// Awaits the end of a task; its result. The handle stays valid. One at a time may join (-EBUSY),
+// and only once: -EALREADY. A task cannot join itself (-EDEADLK).
+SMOLSCALE_API int smolscale_join(smolscale_cx *cx, smolscale_task *task);
+
+// Asks the task to end: the await it is in, and all later ones, give -ECANCELED. Does not wait:
+// join it for that. False when it had ended or was cancelled before. Any thread.
+SMOLSCALE_API bool smolscale_cancel(smolscale_task *task);
+
+// True when the task has ended; its result and frame are then visible to the caller.
+SMOLSCALE_API bool smolscale_finished(const smolscale_task *task);
+
+// The task's frame: its output, once it has ended.
+SMOLSCALE_API void *smolscale_frame(smolscale_task *task);
+
+// For a poll: is the task cancelled (-ECANCELED), or its time up (-ETIMEDOUT)? 0: neither.
+SMOLSCALE_API int smolscale_interrupted(smolscale_cx *cx);
+
+// Takes a cancellation as dealt with: awaits work again, for instance to say goodbye. Returns
+// whether there was one.
+SMOLSCALE_API bool smolscale_clear_cancel(smolscale_cx *cx);
+
+// Lets the other tasks of the queue run first. Awaitable; its result means nothing.
+static inline int smolscale_yield(smolscale_cx *cx)
+{
+    cx->suspend = 1;
+    return SMOLSCALE_PENDING;
+}
+
+// ---- wakers: for code that is not written with the awaitables here, such as another library's
+// callback
+
+// May be copied only by smolscale_waker_clone(); each is given back once, by
+// smolscale_waker_drop(). Outlives its task. All four functions may be called from any thread.
+typedef struct smolscale_waker {
+    smolscale_task *task;
+} smolscale_waker;
+
+// A waker of the task that is polled. A poll that has taken one may return SMOLSCALE_PENDING of its
+// own; it is polled again after smolscale_wake(), and perhaps without (await such a function by
+// SMOLSCALE_POLL, which calls it again each time).
+SMOLSCALE_API smolscale_waker smolscale_waker_new(smolscale_cx *cx);
+SMOLSCALE_API smolscale_waker smolscale_waker_clone(smolscale_waker waker);
+SMOLSCALE_API void smolscale_waker_drop(smolscale_waker waker);
+
+// Has the task polled. If it is being polled at this moment, it is polled once more. Many wakes
+// before a poll make one. No effect on a task that has ended.
+SMOLSCALE_API void smolscale_wake(smolscale_waker waker);
+
+// ---- from threads
+
+// Storage for a thread that waits like a task; private.
+typedef struct smolscale_thread {
+    _Alignas(64) unsigned char storage[256];
+} smolscale_thread;
+
+// Turns any awaitable into a blocking call: `int n = SMOLSCALE_BLOCK(smolscale_recv(cx, channel,
+// &message));`. In a job or a poll another worker takes the thread's place meanwhile. Interrupted
+// by nothing.
+#define SMOLSCALE_BLOCK(call)                                          \
+    __extension__({                                                    \
+        smolscale_thread smolscale_thread_;                            \
+        smolscale_cx *cx = smolscale_thread_begin(&smolscale_thread_); \
+        smolscale_thread_end(&smolscale_thread_, (call));              \
+    })
+SMOLSCALE_API smolscale_cx *smolscale_thread_begin(smolscale_thread *thread);
+SMOLSCALE_API int smolscale_thread_end(smolscale_thread *thread, int result);
+
+// Polls an async function on the calling thread until it ends, and sleeps between; its result.
+// `frame` is the caller's. May be called anywhere, also within a task: others take over what the
+// worker was to run.
+SMOLSCALE_API int smolscale_block_on(smolscale_poll_fn *poll, void *frame);
+
+// Calls `run(arg)` on a thread where it may block, and awaits its end; its result. `run` must not
+// return SMOLSCALE_PENDING. A task that is cancelled meanwhile gives -ECANCELED only after `run`
+// has returned.
+SMOLSCALE_API int smolscale_unblock(smolscale_cx *cx, int (*run)(void *arg), void *arg);
+
+// ---- channels: from many senders to many receivers, first in, first out
+
+typedef struct smolscale_channel smolscale_channel;
+
+// A channel of messages of `size` bytes (0 is fine) that holds up to `capacity` of them; 0 is a
+// rendezvous, SMOLSCALE_UNLIMITED has no limit. Has one reference. 0 or -ENOMEM.
+SMOLSCALE_API int smolscale_channel_new(smolscale_channel **out, size_t size, unsigned capacity);
+
+// One more reference; gives one back (the last frees the channel and drops what is in it). NULL is
+// ignored.
+SMOLSCALE_API smolscale_channel *smolscale_channel_ref(smolscale_channel *channel);
+SMOLSCALE_API void smolscale_channel_unref(smolscale_channel *channel);
+
+// No more messages: sends give -EPIPE, also those that wait; receives give what is left, and then
+// -EPIPE.
+SMOLSCALE_API void smolscale_close(smolscale_channel *channel);
+
+// Awaitables. 0; -EPIPE (closed); -ENOMEM (unbounded only). The message is copied before the send
+// has given its result.
+SMOLSCALE_API int smolscale_send(smolscale_cx *cx, smolscale_channel *channel, const void *message);
+SMOLSCALE_API int smolscale_recv(smolscale_cx *cx, smolscale_channel *channel, void *message);
+
+// At once, from anywhere: 0; -EAGAIN (full or empty); -EPIPE; -ENOMEM.
+SMOLSCALE_API int smolscale_try_send(smolscale_channel *channel, const void *message);
+SMOLSCALE_API int smolscale_try_recv(smolscale_channel *channel, void *message);
+
+// Messages in it: a hint.
+SMOLSCALE_API size_t smolscale_channel_count(smolscale_channel *channel);
+
+// ---- one value, once
+
+// Embedded where both sides reach it, initialised by SMOLSCALE_ONESHOT_INIT (all zero). Holds a
+// pointer-sized value. Private.
+typedef struct smolscale_oneshot {
+    void *word;
+    void *value;
+} smolscale_oneshot;
+#define SMOLSCALE_ONESHOT_INIT \
+    {                          \
+        NULL, NULL             \
+    }
+
+// Gives the value; from anywhere. 0; -EALREADY: given or closed before. After it the sender does
+// not touch it.
+SMOLSCALE_API int smolscale_oneshot_send(smolscale_oneshot *oneshot, void *value);
+
+// The sender goes without a value: the receiver gets -EPIPE. No effect after a value.
+SMOLSCALE_API void smolscale_oneshot_close(smolscale_oneshot *oneshot);
+
+// Awaits the value. One receiver, once. 0; -EPIPE; -EBUSY (another receives).
+SMOLSCALE_API int smolscale_oneshot_recv(smolscale_cx *cx, smolscale_oneshot *oneshot,
+                                         void **value);
+
+// ---- mutex, semaphore, wait group, barrier: for tasks, and by SMOLSCALE_BLOCK for threads
+//
+// Embedded in the caller's storage; *_init() may be called again once nobody waits; nothing is to
+// be freed. First come, first served. Private fields.
+
+typedef struct smolscale_waitlist {
+    unsigned lock;
+    unsigned count;
+    void *first, *last;
+} smolscale_waitlist;
+
+typedef struct smolscale_semaphore {
+    smolscale_waitlist waiters; // count: permits
+} smolscale_semaphore;
+SMOLSCALE_API void smolscale_semaphore_init(smolscale_semaphore *semaphore, unsigned permits);
+SMOLSCALE_API int smolscale_semaphore_acquire(smolscale_cx *cx,
+                                              smolscale_semaphore *semaphore); // 0
+SMOLSCALE_API bool smolscale_semaphore_try_acquire(smolscale_semaphore *semaphore);
+SMOLSCALE_API void smolscale_semaphore_release(smolscale_semaphore *semaphore, unsigned permits);
+
+// Owned by whoever locked it, not by a thread: any may unlock. Unlocking one that is free: -EPERM.
+typedef struct smolscale_mutex {
+    smolscale_semaphore semaphore;
+} smolscale_mutex;
+SMOLSCALE_API void smolscale_mutex_init(smolscale_mutex *mutex);
+SMOLSCALE_API int smolscale_mutex_lock(smolscale_cx *cx, smolscale_mutex *mutex); // 0
+SMOLSCALE_API bool smolscale_mutex_try_lock(smolscale_mutex *mutex);
+SMOLSCALE_API int smolscale_mutex_unlock(smolscale_mutex *mutex);
+
+// Counts work: waiters go on when it falls to 0. done() below 0: -EINVAL.
+typedef struct smolscale_waitgroup {
+    smolscale_waitlist waiters;
+} smolscale_waitgroup;
+SMOLSCALE_API void smolscale_waitgroup_init(smolscale_waitgroup *group, unsigned count);
+SMOLSCALE_API void smolscale_waitgroup_add(smolscale_waitgroup *group, unsigned count);
+SMOLSCALE_API int smolscale_waitgroup_done(smolscale_waitgroup *group);
+SMOLSCALE_API int smolscale_waitgroup_wait(smolscale_cx *cx, smolscale_waitgroup *group); // 0
+
+// `parties` wait for one another, again and again. Gives 1 to the last to come, 0 to the others.
+typedef struct smolscale_barrier {
+    smolscale_waitlist waiters;
+    unsigned parties;
+} smolscale_barrier;
+SMOLSCALE_API void smolscale_barrier_init(smolscale_barrier *barrier, unsigned parties);
+SMOLSCALE_API int smolscale_barrier_wait(smolscale_cx *cx, smolscale_barrier *barrier);
+
+// ---- timers. Times are of CLOCK_MONOTONIC, in ns.
+
+SMOLSCALE_API uint64_t smolscale_now(void);
+
+// Awaitables; 0. Accurate to some µs, also while all workers are busy with tasks. -ENOMEM.
+SMOLSCALE_API int smolscale_sleep(smolscale_cx *cx, uint64_t ns);
+SMOLSCALE_API int smolscale_sleep_until(smolscale_cx *cx, uint64_t when);
+
+// Every `period` ns, without drift. wait() gives how many periods have passed since the last time:
+// 1 when in time.
+typedef struct smolscale_interval {
+    uint64_t next, period;
+} smolscale_interval;
+SMOLSCALE_API void smolscale_interval_init(smolscale_interval *interval,
+                                           uint64_t period); // first after one period
+SMOLSCALE_API int smolscale_interval_wait(smolscale_cx *cx, smolscale_interval *interval);
+
+// From now on, until it is changed again, the task's awaits give -ETIMEDOUT once `when` has passed;
+// 0: never. Returns what was set before. SMOLSCALE_TIMEOUT and SMOLSCALE_CALL_TIMEOUT use it around
+// one await; the sooner of nested ones holds.
+SMOLSCALE_API uint64_t smolscale_deadline(smolscale_cx *cx, uint64_t when);
+
+// ---- sockets and pipes
+
+// Awaits that `fd` can be read or written (events: SMOLSCALE_READABLE, SMOLSCALE_WRITABLE or both);
+// gives those that hold, and SMOLSCALE_HANGUP. Each direction of an fd is awaited by one task at a
+// time (-EBUSY). Errors as epoll_ctl: -EPERM for files that are always ready.
+#define SMOLSCALE_READABLE 1
+#define SMOLSCALE_WRITABLE 2
+#define SMOLSCALE_HANGUP   4
+SMOLSCALE_API int smolscale_ready(smolscale_cx *cx, int fd, int events);
+
+// read(), write(), accept4() and connect() on a non-blocking descriptor, awaited. read() gives at
+// most INT_MAX bytes at once; write() writes all of it, or gives the error.
+SMOLSCALE_API int smolscale_read(smolscale_cx *cx, int fd, void *buffer, size_t size);
+SMOLSCALE_API int smolscale_write(smolscale_cx *cx, int fd, const void *buffer, size_t size);
+struct sockaddr;
+SMOLSCALE_API int smolscale_accept(smolscale_cx *cx,
+                                   int fd); // the new descriptor: non-blocking, close-on-exec
+SMOLSCALE_API int smolscale_connect(smolscale_cx *cx, int fd, const struct sockaddr *address,
+                                    unsigned length);
+
+// To be called before close(fd) where an awaitable above was used on it: forgets it. Tasks that
+// wait for it get -EBADF.
+SMOLSCALE_API void smolscale_forget(int fd);
+
+// ---- supervision
+
+// A task that is spawned again when it ends, with its first frame: at once, after `delay` ns, or
+// after a random time up to twice that (jitter: on average `delay`). Stopping cancels it and waits
+// for nothing; NULL is ignored.
+typedef struct smolscale_immortal smolscale_immortal;
+enum smolscale_respawn {
+    SMOLSCALE_RESPAWN_AT_ONCE,
+    SMOLSCALE_RESPAWN_DELAYED,
+    SMOLSCALE_RESPAWN_JITTERED
+};
+SMOLSCALE_API int smolscale_immortal_new(smolscale_immortal **out, smolscale_poll_fn *poll,
+                                         const void *frame, size_t size,
+                                         enum smolscale_respawn respawn, uint64_t delay);
+SMOLSCALE_API uint64_t smolscale_immortal_restarts(const smolscale_immortal *immortal);
+SMOLSCALE_API void smolscale_immortal_free(smolscale_immortal *immortal);
+
+// Holds tasks, forgets those that have ended, and cancels the others when it is freed. attach()
+// takes the handle over.
+typedef struct smolscale_reaper smolscale_reaper;
+SMOLSCALE_API int smolscale_reaper_new(smolscale_reaper **out);
+SMOLSCALE_API int smolscale_reaper_attach(smolscale_reaper *reaper, smolscale_task *task);
+SMOLSCALE_API size_t smolscale_reaper_count(smolscale_reaper *reaper); // tasks that have not ended
+SMOLSCALE_API void smolscale_reaper_free(smolscale_reaper *reaper);
+
+// A nursery: tasks that belong together. next() awaits the end of any of them and gives its handle
+// (to be released), or -ENOENT when none is left. cancel() cancels all. free() cancels what is left
+// and awaits nothing: join them before, by smolscale_nursery_wait(), which gives the first negative
+// result of all or 0.
+typedef struct smolscale_nursery smolscale_nursery;
+SMOLSCALE_API int smolscale_nursery_new(smolscale_nursery **out);
+SMOLSCALE_API int smolscale_nursery_spawn(smolscale_nursery *nursery, smolscale_poll_fn *poll,
+                                          const void *frame, size_t size);
+SMOLSCALE_API int smolscale_nursery_next(smolscale_cx *cx, smolscale_nursery *nursery,
+                                         smolscale_task **ended);
+SMOLSCALE_API int smolscale_nursery_wait(smolscale_cx *cx, smolscale_nursery *nursery);
+SMOLSCALE_API void smolscale_nursery_cancel(smolscale_nursery *nursery);
+SMOLSCALE_API void smolscale_nursery_free(smolscale_nursery *nursery);
+
+// ---- a run queue of one's own, for tasks that must stay on one thread or run inside another event
+// loop
+//
+// One thread at a time runs it; spawning onto it and waking its tasks is free to all threads.
+
+typedef struct smolscale_local smolscale_local;
+SMOLSCALE_API int smolscale_local_new(smolscale_local **out); // -ENOMEM, -EMFILE
+SMOLSCALE_API int smolscale_local_spawn(smolscale_local *local, smolscale_task **out,
+                                        smolscale_poll_fn *poll, const void *frame, size_t size);
+
+// Polls one task if one is ready: true. try_tick() returns at once; tick() waits for one.
+SMOLSCALE_API bool smolscale_local_try_tick(smolscale_local *local);
+SMOLSCALE_API void smolscale_local_tick(smolscale_local *local);
+
+// Runs its tasks until the async function has ended; its result.
+SMOLSCALE_API int smolscale_local_run(smolscale_local *local, smolscale_poll_fn *poll, void *frame);
+
+// Readable while tasks are ready: poll it in another loop, then call try_tick() until it is false.
+SMOLSCALE_API int smolscale_local_fd(smolscale_local *local);
+
+// Tasks that have not ended are dropped where they stand: their handles stay valid, and join gives
+// -ECANCELED.
+SMOLSCALE_API void smolscale_local_free(smolscale_local *local);
+
+// ---- modes
+
+// From now on all tasks run on one worker, for ever; likewise SMOLSCALE_SINGLE=1.
+SMOLSCALE_API void smolscale_permanently_single_threaded(void);
+
+// Threads that run tasks at this moment.
+SMOLSCALE_API unsigned smolscale_running_threads(void);
+
+// ---------------------------------------------------------------------------------------------
 // The executor
 // ---------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@
 // under the same lock, what has come since, and wakes the next one if that is worth it.
 
 #include "executor.h"
+#include "task.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -118,6 +119,8 @@ static void add_idle(struct ss_worker *worker, bool untimed)
 static void remove_idle(struct ss_worker *worker)
 {
     struct ss_group *group = worker->group;
+    if (load_relaxed(&ss.keeper) == worker)
+        store_relaxed(&ss.keeper, NULL);
     *(worker->idle_prev ? &worker->idle_prev->idle_next : &group->idle) = worker->idle_next;
     if (worker->idle_next)
         worker->idle_next->idle_prev = worker->idle_prev;
@@ -383,26 +386,74 @@ static uint64_t idle_time(const struct ss_group *group)
     return group->untimed < idle_kept() ? SS_FOREVER : SURPLUS_IDLE_NS;
 }
 
-// ss.lock held on entry and exit. Returns when somebody has woken the worker, or has set
-// worker->exit.
+// The keeper: the one of the parked workers that wakes by itself when a timer is due. Whoever puts
+// a timer in is awake, and looks here before it parks: if nobody sleeps until then or shorter, it
+// keeps the time itself. ss.lock held.
+static void keep_time(struct ss_worker *worker)
+{
+    uint64_t next = load_relaxed(&ss_timers_next);
+    if (worker->group->owner || next == SS_FOREVER ||
+        (load_relaxed(&ss.keeper) && ss.keeper_until <= next))
+        return;
+    store_relaxed(&ss.keeper, worker);
+    ss.keeper_until = next;
+}
+
+// How long the futex may sleep; `until` is when an idle worker ends.
+static uint64_t sleep_time(const struct ss_worker *worker, uint64_t until)
+{
+    if (load_relaxed(&ss.keeper) == worker && ss.keeper_until < until)
+        until = ss.keeper_until;
+    if (until == SS_FOREVER)
+        return SS_FOREVER;
+    uint64_t now = ss_os.now();
+    return until > now ? until - now : 0;
+}
+
+// The keeper's time has come. It is on its way to whatever the timers bring, so nobody else is
+// woken for that. ss.lock held on entry and exit.
+static void fire_timers(struct ss_worker *worker)
+{
+    struct ss_group *group = worker->group;
+    remove_idle(worker);
+    worker->summoned = true;
+    if (group->waking++ == 0)
+        group->waking_since = ss_os.now();
+    ss_group_refresh(group);
+    ss_unlock(&ss.lock);
+    ss_timers_fire(ss_os.now());
+    ss_lock(&ss.lock);
+}
+
+// ss.lock held on entry and exit. Returns when somebody has woken the worker, it keeps the time and
+// that has come, or it has set worker->exit.
 static void park(struct ss_worker *worker)
 {
     uint64_t timeout = idle_time(worker->group);
+    uint64_t until = timeout == SS_FOREVER ? SS_FOREVER : ss_os.now() + timeout;
     add_idle(worker, timeout == SS_FOREVER);
+    keep_time(worker);
     store_relaxed(&worker->park, SS_PARK_PARKED);
     ss_group_refresh(worker->group);
+    uint64_t sleep = sleep_time(worker, until);
     ss_unlock(&ss.lock);
     // Every return of the wait is safe: only who took the worker off the idle list changes PARKED.
     while (load_acquire(&worker->park) == SS_PARK_PARKED) {
-        if (ss_os.futex_wait(&worker->park, SS_PARK_PARKED, timeout))
+        if (ss_os.futex_wait(&worker->park, SS_PARK_PARKED, sleep))
             continue;
         ss_lock(&ss.lock);
-        if (worker->idle && !worker->group->owner) {
+        if (worker->idle && load_relaxed(&ss.keeper) == worker) {
+            fire_timers(worker);
+            store_relaxed(&worker->park, SS_PARK_AWAKE);
+            return;
+        }
+        if (worker->idle && !worker->group->owner && until != SS_FOREVER && ss_os.now() >= until) {
             remove_idle(worker);
             worker->exit = true;
             return;
         }
-        timeout = SS_FOREVER; // adopted by a dedicated group, or woken
+        // Adopted by a dedicated group, woken, or it kept a time that another keeps now.
+        sleep = worker->idle && !worker->group->owner ? sleep_time(worker, until) : SS_FOREVER;
         ss_unlock(&ss.lock);
     }
     if (worker->placed) {
@@ -492,6 +543,11 @@ static struct ss_runnable *next(struct ss_worker *worker)
     ss_unlock(&ss.lock);
     if (served)
         ss_queue_unref(served);
+    // Who serves a lane fires timers; who runs jobs, or ends, leaves it to the balancer if no other
+    // keeps the time.
+    bool keeps_time = runnable && !runnable->queue;
+    if (!keeps_time && load_relaxed(&ss_timers_next) != SS_FOREVER && !load_relaxed(&ss.keeper))
+        ss_watch();
     ss_follow_up(group, wake, cover);
     return runnable;
 }
@@ -518,6 +574,8 @@ static void on_thread_death(void *arg)
     if (worker->generation != ss.generation)
         return;
     ss_queue_abandon(worker);
+    ss_lane_abandon(worker);
+    ss_slab_flush(worker);
     ss_lock(&ss.lock);
     smolscale_queue *queue = worker->queue;
     worker->queue = NULL;
@@ -559,6 +617,7 @@ static void *worker_main(void *arg)
         count_owned(&worker->progress);
         runnable->run(runnable, worker);
     }
+    ss_slab_flush(worker);
     pthread_setspecific(death_key, NULL);
     recycle(worker);
     return NULL;
@@ -589,6 +648,8 @@ static struct ss_worker *new_worker(struct ss_group *group)
     store_relaxed(&worker->job_queue, NULL);
     store_relaxed(&worker->standing, SS_RUNNING);
     store_relaxed(&worker->tid, 0);
+    store_relaxed(&worker->lane, NULL);
+    worker->task = NULL;
     worker->queue = NULL;
     worker->idle = worker->untimed = worker->exit = false;
     worker->own_traits = worker->blocked_last = worker->placed = worker->keep_away = false;
@@ -785,6 +846,9 @@ void ss_worker_adopt_after_fork(struct ss_worker *worker)
     store_relaxed(&worker->standing, SS_RUNNING);
     store_relaxed(&worker->park, SS_PARK_AWAKE);
     store_relaxed(&worker->tid, gettid());
+    store_relaxed(&worker->lane, NULL);
+    store_relaxed(&worker->in_section, false);
+    worker->task = NULL;
     worker->idle = worker->summoned = worker->exit = false;
     worker->own_traits = false;
     worker->blocking_depth = 0;

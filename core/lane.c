@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: ISC
+//
+// Lanes: the run queues of tasks, the loop that polls what is in them, and how they change hands.
+//
+// A lane is *idle* (nothing in it), or it is in the injection queue of the shared group like a work
+// queue that wants a worker, or a worker *serves* it. A task that is woken by a task goes to the
+// lane that the waker's worker serves; one that is woken or spawned from elsewhere goes to a lane's
+// *inbox*, and if the lane was idle, the lane into the injection queue. So tasks that talk to one
+// another stay on one worker and signal nobody.
+//
+// The biased lock. Only its server touches slot and queue of a lane, within a *section*, which
+// costs it two plain stores: `in_section` set; light fence; look at worker->lane; work;
+// `in_section` cleared. The balancer can take the lane away when the server is stuck in a poll,
+// blocked or computing:
+//
+//     server                                   balancer (retake)
+//     in_section = true                        worker->lane = NULL, under ss.lock
+//     light fence                              heavy fence
+//     lane = worker->lane                      in_section?  then the lane waits for a later look
+//     ...                                      the lane is free for another worker
+//     in_section = false (release)
+//
+//   Not both can read the old value: either the server sees NULL and keeps off, or the balancer
+//   sees it inside and waits until it is out (acquire). tests/model/lane.pml checks this.
+//
+// Going idle. The server announces (state = IDLE, an exchange), then looks into the inbox; who
+// submits pushes (a CAS), then looks at the state. So one of them sees the other, and whoever turns
+// IDLE into LISTED must bring the lane to a worker.
+//
+// While a lane is served the balancer looks at it every few ms (ss_lanes_look), for the server
+// cannot say that it is stuck. That is all the supervision there is: a hop between two tasks
+// announces nothing.
+
+#include "task.h"
+
+#include "wait.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SS_SLOT_RUNS 3   // the next slot at most so often in a row, then one from the queue
+#define POLL_BUDGET  128 // awaits that need not wait, in one poll, before others are let run
+
+// Between two looks at the clock, the inbox and whoever else wants this worker.
+#define LOOK_EVERY_NS  (10 * SS_NS_PER_US)
+#define LOOK_EVERY_MAX 64                   // polls
+#define SLICE_NS       (200 * SS_NS_PER_US) // then other runnables get their turn
+
+#define LANES_MAX 64
+
+// ---- bringing a lane to a worker
+
+static void serve(struct ss_runnable *runnable, struct ss_worker *worker);
+
+static unsigned hunger(struct ss_runnable *runnable)
+{
+    (void)runnable;
+    return 1;
+}
+
+// Where tasks go that come from elsewhere than from a task.
+static struct ss_lane first_lane = {.runnable = {.run = serve, .hunger = hunger}};
+
+static struct {
+    struct ss_lane *lane[LANES_MAX]; // made when first used, never freed
+    _Atomic unsigned count;
+    _Atomic bool single;
+    _Atomic unsigned serving; // workers that serve one
+    _Atomic uint64_t served;  // how often one began to
+} lanes = {.lane = {&first_lane}, .count = 1};
+
+// Has just become LISTED by the caller, who has no lock. 0, or a negative errno value: no worker
+// can be had.
+static int list_lane(struct ss_lane *lane)
+{
+    enum ss_cover cover;
+    ss_lock(&ss.lock);
+    ss_inject(&ss.shared, &lane->runnable);
+    struct ss_worker *wake = ss_recruit(&ss.shared, &cover);
+    ss_unlock(&ss.lock);
+    return ss_follow_up(&ss.shared, wake, cover);
+}
+
+static int submit_to(struct ss_lane *lane, struct smolscale_task *task)
+{
+    struct smolscale_task *first = load_relaxed(&lane->inbox);
+    do
+        task->next = first;
+    while (!atomic_compare_exchange_weak_explicit(&lane->inbox, &first, task, memory_order_seq_cst,
+                                                  memory_order_relaxed));
+    // Pairs with rest(): one of us sees the other.
+    fence_after_rmw();
+    unsigned idle = SS_LANE_IDLE;
+    if (load_relaxed(&lane->state) != SS_LANE_IDLE ||
+        !cas_strong_acq_rel(&lane->state, &idle, SS_LANE_LISTED))
+        return 0;
+    return list_lane(lane);
+}
+
+int ss_submit(struct smolscale_task *task)
+{
+    if (task->home) {
+        task->home->submit(task->home, task);
+        return 0;
+    }
+    return submit_to(&first_lane, task);
+}
+
+// ---- the server's side
+
+// In a section. What others have submitted, in the order they came.
+static void drain_inbox(struct ss_lane *lane)
+{
+    struct smolscale_task *task = exchange_acquire(&lane->inbox, NULL), *list = NULL, *last = task;
+    if (!task)
+        return;
+    int n = 0;
+    while (task) {
+        struct smolscale_task *next = task->next;
+        task->next = list;
+        list = task;
+        task = next;
+        n++;
+    }
+    if (lane->head)
+        lane->tail->next = list;
+    else
+        lane->head = list;
+    lane->tail = last;
+    ss_lane_count(lane, n);
+}
+
+// In a section.
+static struct smolscale_task *pick(struct ss_lane *lane)
+{
+    struct smolscale_task *task = lane->slot;
+    if (task && (lane->slot_runs < SS_SLOT_RUNS || !lane->head)) {
+        lane->slot = NULL;
+        lane->slot_runs++;
+    } else {
+        task = lane->head;
+        if (!task)
+            return NULL;
+        lane->head = task->next;
+        lane->slot_runs = 0;
+        if (lane->head) {
+            __builtin_prefetch(lane->head);
+            __builtin_prefetch(ss_frame(lane->head));
+        }
+    }
+    ss_lane_count(lane, -1);
+    return task;
+}
+
+// The next task to poll; `again` goes to the end of the queue first. *lost: the lane is not this
+// worker's any more.
+static struct smolscale_task *next_task(struct ss_worker *worker, struct smolscale_task *again,
+                                        bool *lost)
+{
+    struct smolscale_task *task = NULL;
+    struct ss_lane *lane = ss_section_enter(worker);
+    if (__builtin_expect(lane != NULL, 1)) {
+        if (again) {
+            ss_lane_append(lane, again);
+            ss_lane_count(lane, 1);
+        }
+        task = pick(lane);
+        if (!task) {
+            drain_inbox(lane);
+            task = pick(lane);
+        }
+    }
+    ss_section_leave(worker);
+    if (__builtin_expect(!lane, 0)) {
+        *lost = true;
+        if (again)
+            ss_submit(again);
+    }
+    return task;
+}
+
+bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx)
+{
+    if (cx->suspend == SS_SUSPEND_YIELD)
+        return true;
+    bool timer_list = cx->where == &ss_timers_list;
+    if (cx->suspend == SS_SUSPEND_WAKER) {
+        if (task->deadline != 0)
+            ss_timer_arm(task);
+        store_relaxed(&task->parked, SS_PARKED_WAKER);
+        ss_light_fence(); // as below
+        unsigned none = SS_WAKES_NONE;
+        if (!(load_relaxed(&task->ctl) & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT)) &&
+            cas_strong_acq_rel(&task->wakes, &none, SS_WAKES_AWAITED))
+            return false;
+        store_relaxed(&task->wakes, SS_WAKES_NONE); // it was notified meanwhile, or will look why
+        return true;
+    }
+    smolscale_waitlist *list = cx->where;
+    if (__builtin_expect(load_relaxed(&task->ctl) & SS_CTL_DEADLINE, 0) && !timer_list)
+        ss_timer_arm(task);
+    // Pairs with the heavy fence in ss_interrupt().
+    store_relaxed(&task->parked, list);
+    ss_light_fence();
+    unsigned ctl = load_relaxed(&task->ctl);
+    bool stays = !(ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT));
+    if (__builtin_expect(!stays, 0)) {
+        if (timer_list)
+            ss_timer_unsleep(task);
+        else
+            ss_list_remove(list, task);
+        task->result = ctl & SS_CTL_CANCELLED ? -ECANCELED : -ETIMEDOUT;
+    }
+    ss_list_unlock(list);
+    return !stays;
+}
+
+bool ss_poll_once(struct smolscale_task *task, smolscale_cx *cx)
+{
+    // Pairs with the heavy fence in ss_interrupt(): an interrupter that has not seen NULL here has
+    // its pin seen.
+    store_relaxed(&task->parked, NULL);
+    ss_light_fence();
+    unsigned generation = ss.generation, ctl = load_acquire(&task->ctl);
+    if (__builtin_expect((ctl & ~SS_CTL_FLAGS) != ss_ctl_base(), 0))
+        return ss_ctl_pinned(
+            ctl); // else a parent's task, woken in the child: it does not exist here
+    cx->task = task;
+    cx->result = task->result;
+    cx->budget = POLL_BUDGET;
+    cx->suspend = SS_SUSPEND_WAKER;
+    cx->where = NULL;
+    int result = task->poll(cx, ss_frame(task));
+    if (__builtin_expect(generation != ss.generation, 0))
+        return false; // forked in the poll, and this is the child
+    if (result == SMOLSCALE_PENDING)
+        return ss_suspend(task, cx);
+    ss_task_end(task, result);
+    return false;
+}
+
+bool ss_lane_append_own(struct ss_worker *worker, struct smolscale_task *task)
+{
+    struct ss_lane *lane = ss_section_enter(worker);
+    if (lane) {
+        ss_lane_append(lane, task);
+        ss_lane_count(lane, 1);
+    }
+    ss_section_leave(worker);
+    return lane != NULL;
+}
+
+// The lane is empty. True: it stays so, and is given up.
+static bool rest(struct ss_worker *worker)
+{
+    ss_lock(&ss.lock);
+    struct ss_lane *lane = load_relaxed(&worker->lane);
+    if (!lane) {
+        ss_unlock(&ss.lock);
+        return true;
+    }
+    store_relaxed(&worker->lane, NULL);
+    lane->worker = NULL;
+    ss_unlock(&ss.lock);
+    exchange_acq_rel(&lane->state, SS_LANE_IDLE);
+    // Pairs with submit_to().
+    fence_after_rmw();
+    unsigned idle = SS_LANE_IDLE;
+    if (!load_relaxed(&lane->inbox) || !cas_strong_acq_rel(&lane->state, &idle, SS_LANE_LISTED))
+        return true;
+    ss_lock(&ss.lock);
+    lane->worker = worker;
+    store_release(&worker->lane, lane);
+    ss_unlock(&ss.lock);
+    return false;
+}
+
+// Takes the lane from the calling worker. NULL: it was taken already.
+static struct ss_lane *detach(struct ss_worker *worker)
+{
+    ss_lock(&ss.lock);
+    struct ss_lane *lane = load_relaxed(&worker->lane);
+    if (lane) {
+        store_relaxed(&worker->lane, NULL);
+        lane->worker = NULL;
+    }
+    ss_unlock(&ss.lock);
+    return lane;
+}
+
+void ss_lane_hand_over(void)
+{
+    struct ss_lane *lane = ss_self ? detach(ss_self) : NULL;
+    if (lane)
+        list_lane(lane); // even if it is empty: whoever serves it finds out
+}
+
+void ss_lane_abandon(struct ss_worker *worker)
+{
+    if (worker->task == NULL)
+        return;
+    struct ss_lane *lane = detach(worker);
+    fetch_sub_acq_rel(&lanes.serving, 1);
+    ss_task_end(worker->task, -ECANCELED);
+    worker->task = NULL;
+    ss_resume(worker);
+    if (lane)
+        list_lane(lane);
+}
+
+// In a section, on the balancer's order: half of the queue goes to another lane's inbox. Returns
+// that lane if it must be brought to a worker.
+static struct ss_lane *follow_order(struct ss_lane *lane)
+{
+    store_relaxed(&lane->order, NULL);
+    return NULL;
+}
+
+// ---- the loop
+
+// What a server attends to every 10 µs or so, beside polling.
+struct attention {
+    uint64_t slice_start, looked_at;
+    unsigned interval, left; // polls
+};
+
+static void begin_attention(struct attention *a)
+{
+    *a = (struct attention){.interval = 1, .left = 1};
+    a->slice_start = a->looked_at = ss_os.now();
+}
+
+// As many polls until the next look as fit into LOOK_EVERY_NS: fewer at once where they are long,
+// more step by step.
+static void adapt(struct attention *a, uint64_t now)
+{
+    uint64_t took = now - a->looked_at;
+    if (took > 2 * LOOK_EVERY_NS)
+        a->interval = 1 + (unsigned)(a->interval * LOOK_EVERY_NS / took);
+    else if (took < LOOK_EVERY_NS && a->interval < LOOK_EVERY_MAX)
+        a->interval *= 2;
+    a->left = a->interval;
+    a->looked_at = now;
+}
+
+// False: the worker is wanted elsewhere.
+static bool attend(struct ss_worker *worker, struct attention *a)
+{
+    uint64_t now = ss_os.now();
+    adapt(a, now);
+    if (now >= load_relaxed(&ss_timers_next))
+        ss_timers_fire(now);
+    struct ss_lane *lane = ss_section_enter(worker), *other = NULL;
+    if (lane) {
+        if (load_relaxed(&lane->inbox))
+            drain_inbox(lane);
+        if (load_relaxed(&lane->order))
+            other = follow_order(lane);
+    }
+    ss_section_leave(worker);
+    if (other)
+        list_lane(other);
+    if (now - a->slice_start < SLICE_NS)
+        return true;
+    a->slice_start = now;
+    return load_relaxed(&ss.shared.injected) == 0 && !load_relaxed(&ss.shared.surplus);
+}
+
+static void begin_serving(struct ss_worker *worker, struct ss_lane *lane)
+{
+    ss_lock(&ss.lock);
+    lane->worker = worker;
+    store_release(&worker->lane, lane);
+    ss_unlock(&ss.lock);
+    fetch_add_relaxed(&lanes.serving, 1);
+    fetch_add_relaxed(&lanes.served, 1);
+    ss_watch(); // it looks while lanes are served: ss_lanes_look()
+    worker->blocked_last = false;
+    store_relaxed(&worker->in_job, true);
+}
+
+static void end_serving(struct ss_worker *worker)
+{
+    worker->task = NULL;
+    store_relaxed(&worker->in_job, false);
+    fetch_sub_acq_rel(&lanes.serving, 1);
+    ss_resume(worker);
+    worker->blocking_depth = 0; // whatever its tasks have left open
+}
+
+static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
+{
+    unsigned generation = ss.generation;
+    begin_serving(worker, (struct ss_lane *)runnable);
+    struct attention attention;
+    begin_attention(&attention);
+    smolscale_cx cx;
+    struct smolscale_task *task = NULL;
+    bool again = false, lost = false;
+    for (;;) {
+        task = next_task(worker, again ? task : NULL, &lost);
+        again = false;
+        if (__builtin_expect(!task, 0)) {
+            if (lost || rest(worker))
+                break;
+            continue;
+        }
+        count_owned(&worker->progress);
+        worker->task = task;
+        again = ss_poll_once(task, &cx);
+        if (__builtin_expect(--attention.left > 0, 1))
+            continue;
+        if (!attend(worker, &attention)) {
+            if (again && !ss_lane_append_own(worker, task))
+                ss_submit(task);
+            struct ss_lane *lane = detach(worker);
+            if (lane)
+                list_lane(lane);
+            break;
+        }
+    }
+    if (generation == ss.generation) // else this is the child of a fork() in a poll
+        end_serving(worker);
+}
+
+// ---- the balancer's part
+
+#define LOOK_NS       (8 * SS_NS_PER_MS) // while lanes are served
+#define LOOK_AGAIN_NS (4 * SS_NS_PER_MS) // when a server has not got on
+#define STUCK_NS      (4 * SS_NS_PER_MS)
+#define QUIET_LOOKS   2 // without a lane served between them, before the balancer may sleep
+
+// Takes the lane from a server that is stuck in a poll. True: the lane is free.
+static bool retake(struct ss_lane *lane, uint64_t progress)
+{
+    ss_lock(&ss.lock);
+    struct ss_worker *worker = lane->worker;
+    bool stuck = worker && load_relaxed(&worker->progress) == progress;
+    if (stuck) {
+        store_relaxed(&worker->lane, NULL);
+        lane->worker = NULL;
+        lane->retaken_from = worker;
+        bool asleep = ss_os.thread_state(load_relaxed(&worker->tid)) == SS_THREAD_SLEEPING;
+        ss_set_standing(worker, asleep ? SS_BLOCKED : SS_HOG);
+    }
+    ss_unlock(&ss.lock);
+    if (!stuck)
+        return false;
+    fetch_add_relaxed(&ss.stats.takebacks, 1);
+    ss_heavy_fence(); // pairs with ss_section_enter()
+    return true;
+}
+
+// Whether the former server has left its section: then the lane is brought to another worker.
+static bool free_retaken(struct ss_lane *lane)
+{
+    if (load_acquire(&lane->retaken_from->in_section))
+        return false;
+    lane->retaken_from = NULL;
+    list_lane(lane);
+    return true;
+}
+
+static uint64_t look_at(struct ss_lane *lane, uint64_t now)
+{
+    if (lane->retaken_from)
+        return free_retaken(lane) ? LOOK_NS : LOOK_AGAIN_NS;
+    ss_lock(&ss.lock);
+    struct ss_worker *worker = lane->worker;
+    uint64_t progress = worker ? load_relaxed(&worker->progress) : 0;
+    ss_unlock(&ss.lock);
+    bool waiting = load_relaxed(&lane->length) > 0 || load_relaxed(&lane->inbox);
+    if (!worker || !waiting)
+        return LOOK_NS;
+    if (worker != lane->seen_worker || progress != lane->seen_progress) {
+        lane->seen_worker = worker;
+        lane->seen_progress = progress;
+        lane->seen_since = now;
+        return LOOK_AGAIN_NS;
+    }
+    if (now - lane->seen_since >= STUCK_NS && retake(lane, progress))
+        free_retaken(lane);
+    return LOOK_AGAIN_NS;
+}
+
+bool ss_lanes_served(void)
+{
+    return load_relaxed(&lanes.serving) > 0;
+}
+
+uint64_t ss_lanes_look(uint64_t now)
+{
+    static uint64_t seen_served;
+    static unsigned quiet;
+    uint64_t served = load_relaxed(&lanes.served), next = SS_FOREVER;
+    bool serving = ss_lanes_served();
+    quiet = serving || served != seen_served ? 0 : quiet + 1;
+    seen_served = served;
+    if (quiet > QUIET_LOOKS)
+        return SS_FOREVER;
+    for (unsigned i = 0; i < load_acquire(&lanes.count); i++) {
+        uint64_t wanted = look_at(lanes.lane[i], now);
+        next = wanted < next ? wanted : next;
+    }
+    return next;
+}
+
+void ss_lanes_after_fork(void)
+{
+    store_relaxed(&lanes.serving, 0);
+    for (unsigned i = 0; i < load_relaxed(&lanes.count); i++) {
+        memset(lanes.lane[i], 0, sizeof *lanes.lane[i]);
+        lanes.lane[i]->runnable = (struct ss_runnable){.run = serve, .hunger = hunger};
+    }
+}
+
+unsigned smolscale_running_threads(void)
+{
+    return load_relaxed(&lanes.serving);
+}
+
+void smolscale_permanently_single_threaded(void)
+{
+    store_relaxed(&lanes.single, true);
+}

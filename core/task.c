@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: ISC
+//
+// A task from spawn to release; cancel; wakers; threads that wait like tasks.
+//
+// Whose memory it is. A task is freed when it has ended and its handle was released, whichever
+// comes second, and no waker is left. The first two meet under the lock of its `join` list: the
+// runner ends it there (SS_JOIN_ENDED, stored by the same store that drops the lock, so that it
+// never touches the task again), the owner releases it there. A waker counts in `refs`, as do those
+// two together.
+
+#include "task.h"
+
+#include "wait.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// ---- the lock of a waitlist, when it is held
+
+#define LOOKS  200 // about 5 µs
+#define YIELDS 20  // then the holder may have been preempted by the caller, which must not run
+#define NAP_NS 50000
+
+void ss_list_lock_slow(smolscale_waitlist *list)
+{
+    for (unsigned tries = 0;; tries++) {
+        if (!(__atomic_load_n(&list->lock, __ATOMIC_RELAXED) & SS_LIST_HELD) &&
+            !(__atomic_fetch_or(&list->lock, SS_LIST_HELD, __ATOMIC_ACQUIRE) & SS_LIST_HELD))
+            return;
+        _Atomic uint32_t never = 0;
+        if (tries < LOOKS)
+            cpu_relax();
+        else if (tries < LOOKS + YIELDS)
+            ss_os.yield();
+        else
+            ss_os.futex_wait(&never, 0, NAP_NS);
+    }
+}
+
+// ---- spawn
+
+void ss_task_init(struct smolscale_task *task, smolscale_poll_fn *poll, struct ss_home *home)
+{
+    uint8_t size_class = task->size_class;
+    *task = (struct smolscale_task){
+        .poll = poll,
+        .home = home,
+        .ctl = ss_ctl_base(),
+        .refs = 1,
+        .timer = SS_NO_TIMER,
+        .size_class = size_class,
+    };
+}
+
+struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, size_t size,
+                                   struct ss_home *home)
+{
+    struct smolscale_task *task = ss_slab_get(size);
+    if (!task)
+        return NULL;
+    ss_task_init(task, poll, home);
+    if (frame)
+        memcpy(ss_frame(task), frame, size);
+    else
+        memset(ss_frame(task), 0, size);
+    return task;
+}
+
+// The executor's first task: the traits of who spawns it are those of the workers.
+static void first_use(void)
+{
+    static _Atomic bool done;
+    ss_start();
+    if (__builtin_expect(!load_relaxed(&done), 0)) {
+        ss_take_traits(true);
+        store_relaxed(&done, true);
+    }
+}
+
+int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *frame, size_t size)
+{
+    struct ss_worker *worker = ss_self;
+    if (!worker)
+        first_use();
+    struct smolscale_task *task = ss_task_new(poll, frame, size, NULL);
+    if (out)
+        *out = task;
+    if (!task)
+        return -ENOMEM;
+    if (!out)
+        task->join.count = SS_JOIN_RELEASED;
+    if (worker && ss_lane_append_own(worker, task))
+        return 0;
+    return ss_submit(task);
+}
+
+// ---- end, join, release
+
+static void unref(struct smolscale_task *task)
+{
+    // Who finds the only reference has it: nobody can make another without one.
+    if (load_acquire(&task->refs) == 1 || fetch_sub_acq_rel(&task->refs, 1) == 1)
+        ss_slab_put(task);
+}
+
+void ss_task_end(struct smolscale_task *task, int result)
+{
+    if (__builtin_expect(task->deadline != 0 || load_relaxed(&task->timer) != SS_NO_TIMER, 0))
+        ss_timer_disarm(task);
+    void (*ended)(struct smolscale_task *, void *) = task->ended;
+    void *owner = task->owner;
+    ss_list_lock(&task->join);
+    task->result = result;
+    bool released = task->join.count == SS_JOIN_RELEASED;
+    struct smolscale_task *joiner = ss_list_pop(&task->join);
+    if (joiner)
+        store_relaxed(&task->joined, true);
+    ss_list_unlock_with(&task->join, SS_JOIN_ENDED); // from here on it is its owner's
+    if (joiner)
+        ss_wake_with(joiner, result);
+    if (released)
+        unref(task);
+    else if (ended)
+        ended(task, owner); // its owner has the handle
+}
+
+bool smolscale_finished(const smolscale_task *task)
+{
+    return __atomic_load_n(&task->join.lock, __ATOMIC_ACQUIRE) == SS_JOIN_ENDED;
+}
+
+void smolscale_release(smolscale_task *task)
+{
+    if (!task)
+        return;
+    if (!smolscale_finished(task)) {
+        ss_list_lock(&task->join);
+        bool ended = task->join.lock & SS_JOIN_ENDED;
+        task->join.count = SS_JOIN_RELEASED;
+        ss_list_unlock_with(&task->join, ended ? SS_JOIN_ENDED : 0);
+        if (!ended)
+            return;
+    }
+    unref(task);
+}
+
+static int joined_result(smolscale_cx *cx, smolscale_task *task)
+{
+    bool before = atomic_exchange_explicit(&task->joined, true, memory_order_relaxed);
+    return ss_ready(cx, before ? -EALREADY : task->result);
+}
+
+int smolscale_join(smolscale_cx *cx, smolscale_task *task)
+{
+    if (smolscale_finished(task))
+        return load_relaxed(&task->joined) ? -EALREADY : joined_result(cx, task);
+    int interrupted = ss_interrupted(cx);
+    if (interrupted)
+        return interrupted;
+    if (task == cx->task)
+        return -EDEADLK;
+    ss_list_lock(&task->join);
+    if (task->join.lock & SS_JOIN_ENDED) {
+        ss_list_unlock_with(&task->join, SS_JOIN_ENDED);
+        return joined_result(cx, task);
+    }
+    if (task->join.first) {
+        ss_list_unlock(&task->join);
+        return -EBUSY;
+    }
+    return ss_wait(cx, &task->join, NULL);
+}
+
+void *smolscale_frame(smolscale_task *task)
+{
+    return ss_frame(task);
+}
+
+// ---- interruption
+
+void ss_interrupt(struct smolscale_task *task, int result)
+{
+    bool wake = false;
+    // Pairs with the light fences of the runner where it stores `parked`; see wait.h.
+    ss_heavy_fence();
+    void *parked = load_acquire(&task->parked);
+    if (parked == SS_PARKED_WAKER) {
+        unsigned awaited = SS_WAKES_AWAITED;
+        wake = cas_strong_acq_rel(&task->wakes, &awaited, SS_WAKES_NONE);
+    } else if (parked == &ss_timers_list) {
+        wake = ss_timer_wake_sleeper(task, result);
+    } else if (parked) {
+        smolscale_waitlist *list = parked;
+        ss_list_lock(list);
+        unsigned flags = __atomic_load_n(&list->lock, __ATOMIC_RELAXED) & ~SS_LIST_HELD;
+        if (task->wait_prev) {
+            ss_list_remove(list, task);
+            task->result = result;
+            wake = true;
+        }
+        ss_list_unlock_with(list, flags);
+    }
+    // If it was taken off here, it is this thread's to schedule; before that nobody polls it.
+    atomic_fetch_sub_explicit(&task->ctl, SS_CTL_PIN, memory_order_release);
+    if (wake)
+        ss_schedule(task);
+}
+
+bool smolscale_cancel(smolscale_task *task)
+{
+    if (smolscale_finished(task))
+        return false;
+    fetch_add_acq_rel(&task->ctl, SS_CTL_PIN);
+    unsigned before = atomic_fetch_or_explicit(&task->ctl, SS_CTL_CANCELLED, memory_order_seq_cst);
+    ss_interrupt(task, -ECANCELED);
+    return !(before & SS_CTL_CANCELLED) && !smolscale_finished(task);
+}
+
+int smolscale_interrupted(smolscale_cx *cx)
+{
+    return ss_interrupted(cx);
+}
+
+bool smolscale_clear_cancel(smolscale_cx *cx)
+{
+    unsigned before =
+        atomic_fetch_and_explicit(&cx->task->ctl, ~SS_CTL_CANCELLED, memory_order_acq_rel);
+    return before & SS_CTL_CANCELLED;
+}
+
+// ---- wakers
+
+smolscale_waker smolscale_waker_new(smolscale_cx *cx)
+{
+    return smolscale_waker_clone((smolscale_waker){cx->task});
+}
+
+smolscale_waker smolscale_waker_clone(smolscale_waker waker)
+{
+    if (waker.task)
+        fetch_add_relaxed(&waker.task->refs, 1);
+    return waker;
+}
+
+void smolscale_waker_drop(smolscale_waker waker)
+{
+    if (waker.task)
+        unref(waker.task);
+}
+
+// AWAITED says that the task is suspended for a waker and nothing else; who changes it has the
+// right to schedule.
+void smolscale_wake(smolscale_waker waker)
+{
+    struct smolscale_task *task = waker.task;
+    if (!task)
+        return;
+    unsigned state = load_acquire(&task->wakes);
+    for (;;) {
+        bool awaited = state == SS_WAKES_AWAITED;
+        // Also where it is notified already: what the caller has done before is to be seen by the
+        // poll.
+        unsigned next = awaited ? SS_WAKES_NONE : SS_WAKES_NOTIFIED;
+        if (!cas_strong_acq_rel(&task->wakes, &state, next))
+            continue;
+        if (awaited)
+            ss_schedule(task);
+        return;
+    }
+}
+
+// ---- threads that wait like tasks
+
+struct thread_frame {
+    smolscale_poll_fn *poll;
+    void *frame;
+};
+
+struct thread {
+    struct smolscale_task task; // of SMOLSCALE_BLOCK
+    smolscale_cx cx;
+    struct ss_home home;
+    _Atomic uint32_t woken; // futex word
+};
+_Static_assert(sizeof(struct thread) <= sizeof(smolscale_thread), "room for a thread's task");
+
+static void wake_thread(struct ss_home *home, struct smolscale_task *task)
+{
+    (void)task;
+    struct thread *thread = (struct thread *)((char *)home - offsetof(struct thread, home));
+    _Atomic uint32_t *word = &thread->woken;
+    store_release(word, 1);
+    // From here on the thread may have gone, and its stack be used otherwise: a wake for nothing
+    // there does no harm.
+    ss_os.futex_wake(word, 1);
+}
+
+static int poll_for_thread(smolscale_cx *cx, void *arg)
+{
+    struct thread_frame *frame = arg;
+    return frame->poll(cx, frame->frame);
+}
+
+static struct thread *init_thread(smolscale_thread *storage)
+{
+    first_use();
+    struct thread *thread = (struct thread *)storage->storage;
+    thread->home.submit = wake_thread;
+    store_relaxed(&thread->woken, 0);
+    return thread;
+}
+
+// Any return of the wait is fine: only who wakes sets the word. It also looks after timers, since
+// its own may be among them.
+static void sleep_until_woken(struct thread *thread)
+{
+    if (!load_acquire(&thread->woken)) {
+        ss_lane_hand_over();
+        smolscale_blocking_begin();
+        while (!load_acquire(&thread->woken)) {
+            uint64_t next = load_relaxed(&ss_timers_next),
+                     now = next == SS_FOREVER ? 0 : ss_os.now();
+            if (next != SS_FOREVER && next <= now)
+                ss_timers_fire(now);
+            else
+                ss_os.futex_wait(&thread->woken, 0, next == SS_FOREVER ? next : next - now);
+        }
+        smolscale_blocking_end();
+    }
+    store_relaxed(&thread->woken, 0);
+}
+
+smolscale_cx *smolscale_thread_begin(smolscale_thread *storage)
+{
+    struct thread *thread = init_thread(storage);
+    ss_task_init(&thread->task, NULL, &thread->home);
+    thread->cx = (smolscale_cx){.task = &thread->task, .budget = UINT32_MAX};
+    return &thread->cx;
+}
+
+int smolscale_thread_end(smolscale_thread *storage, int result)
+{
+    struct thread *thread = (struct thread *)storage->storage;
+    if (result != SMOLSCALE_PENDING)
+        return result;
+    if (thread->cx.suspend == SS_SUSPEND_WAKER)
+        return -EINVAL; // only smolscale_block_on() polls again
+    if (!ss_suspend(&thread->task, &thread->cx))
+        sleep_until_woken(thread);
+    return thread->task.result;
+}
+
+// The task lies in memory of its own, because wakers of it may outlive the call.
+int smolscale_block_on(smolscale_poll_fn *poll, void *frame)
+{
+    smolscale_thread storage;
+    struct thread *thread = init_thread(&storage);
+    struct thread_frame mine = {poll, frame};
+    struct smolscale_task *task = ss_task_new(poll_for_thread, &mine, sizeof mine, &thread->home);
+    if (!task)
+        return -ENOMEM;
+    while (!smolscale_finished(task)) {
+        if (ss_poll_once(task, &thread->cx))
+            ss_os.yield();
+        else if (!smolscale_finished(task))
+            sleep_until_woken(thread);
+    }
+    int result = task->result;
+    unref(task);
+    return result;
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: ISC
+//
+// What the parts of the task runtime share. Who does what:
+//
+//   task.c      a task from spawn to release: join, cancel, wakers; threads that wait like tasks
+//   lane.c      run queues ("lanes"), the loop that polls, and how the balancer moves them
+//   wait.h      how a task waits and is woken
+//   slab.c      memory of tasks
+//
+// A *lane* is a run queue of tasks. A worker that finds one in the injection queue *serves* it, and
+// is then the only one that touches the queue, without an atomic read-modify-write. There is one
+// lane a CPU, but only as many are in use as pay.
+
+#ifndef SS_TASK_H
+#define SS_TASK_H
+
+#include "asymmetric.h"
+#include "executor.h"
+
+#include <errno.h>
+
+// Why a poll returned SMOLSCALE_PENDING; smolscale_cx.suspend.
+enum ss_suspend {
+    SS_SUSPEND_WAKER, // it waits for a smolscale_waker
+    SS_SUSPEND_YIELD, // it lets others run first (the number stands in smolscale.h, too)
+    SS_SUSPEND_LIST,  // it is on the waitlist `where`, whose lock is held
+};
+
+// smolscale_task.ctl: flags, the number of interrupters at work (see wait.h), and the executor's
+// generation: a task does not exist in children of fork(). So one comparison with ss_ctl_base()
+// says that it may be polled.
+#define SS_CTL_CANCELLED        1u
+#define SS_CTL_TIMED_OUT        2u
+#define SS_CTL_DEADLINE         4u // it has one
+#define SS_CTL_FLAGS            (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT | SS_CTL_DEADLINE)
+#define SS_CTL_PIN              8u
+#define SS_CTL_GENERATION_SHIFT 24
+
+static inline unsigned ss_ctl_base(void)
+{
+    return ss.generation << SS_CTL_GENERATION_SHIFT;
+}
+
+static inline bool ss_ctl_pinned(unsigned ctl)
+{
+    return (ctl & ((1u << SS_CTL_GENERATION_SHIFT) - 1)) >= SS_CTL_PIN;
+}
+
+// smolscale_task.wakes: of a smolscale_waker
+enum { SS_WAKES_NONE, SS_WAKES_AWAITED, SS_WAKES_NOTIFIED };
+
+// smolscale_task.join.lock, beside SS_LIST_HELD
+#define SS_JOIN_ENDED 2u
+// smolscale_task.join.count
+enum { SS_JOIN_FREE, SS_JOIN_RELEASED };
+
+#define SS_NO_TIMER UINT32_MAX
+
+// Where a task must run, if not on any worker.
+struct ss_home {
+    void (*submit)(struct ss_home *home, struct smolscale_task *task);
+};
+
+// Who may touch what: while it is polled, its runner; while it is on a waitlist, who holds the
+// list's lock; after it was taken off, who did so, until it is in a run queue; there, who serves
+// the queue. What others touch is atomic.
+struct smolscale_task {
+    _Alignas(
+        SS_CACHE_LINE) struct smolscale_task *next; // in a run queue, an inbox, or the free list
+    smolscale_poll_fn *poll;
+    struct ss_home *home;   // NULL: any worker
+    _Atomic(void *) parked; // the waitlist it is suspended on, SS_PARKED_WAKER, or NULL
+    _Atomic unsigned ctl;
+    int result; // of the await it is in; of the task, once it has ended
+    void *slot; // what the one who wakes it may use, see ss_wait()
+    struct smolscale_task *wait_next;
+    void *wait_prev;
+
+    smolscale_waitlist join; // who waits for its end
+    _Atomic unsigned refs;   // wakers, and one until it is ended and released
+    _Atomic uint32_t timer;  // place in the timer heap, or SS_NO_TIMER; the timers' lock
+    uint64_t deadline;       // of its awaits, ns; 0: none; the runner's
+    _Atomic unsigned wakes;
+    _Atomic bool joined;
+    bool sleeping;      // its timer ends a sleep; the timers' lock
+    uint8_t size_class; // the slab's
+    uint8_t generation; // of the executor: it does not exist in children of fork()
+    void (*ended)(struct smolscale_task *task,
+                  void *owner); // called at its end by the runner, or NULL
+    void *owner;
+};
+_Static_assert(sizeof(struct smolscale_task) == 2 * SS_CACHE_LINE,
+               "a task is two cache lines and its frame");
+
+#define SS_PARKED_WAKER ((void *)2)
+
+static inline void *ss_frame(struct smolscale_task *task)
+{
+    return task + 1;
+}
+
+// ---- lane.c
+
+enum { SS_LANE_IDLE, SS_LANE_LISTED };
+
+struct ss_lane {
+    struct ss_runnable runnable; // in the injection queue while nobody serves it and it is not idle
+
+    // ---- the serving worker's, between ss_section_enter() and ss_section_leave()
+    struct smolscale_task *slot; // runs next, at most SS_SLOT_RUNS times in a row
+    struct smolscale_task *head, *tail;
+    unsigned slot_runs;
+    _Atomic unsigned length; // tasks in slot and queue; others read it as a hint
+
+    // ---- everybody's
+    _Alignas(SS_CACHE_LINE) _Atomic(struct smolscale_task *) inbox; // last in, first out
+    _Atomic unsigned state;
+    _Atomic(struct ss_lane *)
+        order; // the balancer asks the server to give half of the queue to that lane
+
+    // ---- ss.lock
+    struct ss_worker *worker;       // who serves it
+    struct ss_worker *retaken_from; // may still be in a section on it: nobody may serve it yet
+
+    // ---- the balancer's notes
+    const struct ss_worker *seen_worker;
+    uint64_t seen_progress, seen_since;
+};
+
+// The queue of a lane is guarded by a lock that is biased to its server (see "Lanes" in lane.c).
+// NULL: the lane was taken from this worker while it was in a poll.
+static inline struct ss_lane *ss_section_enter(struct ss_worker *worker)
+{
+    store_relaxed(&worker->in_section, true);
+    ss_light_fence();
+    return load_relaxed(&worker->lane);
+}
+
+static inline void ss_section_leave(struct ss_worker *worker)
+{
+    store_release(&worker->in_section, false);
+}
+
+static inline void ss_lane_append(struct ss_lane *lane, struct smolscale_task *task)
+{
+    task->next = NULL;
+    if (lane->head)
+        lane->tail->next = task;
+    else
+        lane->head = task;
+    lane->tail = task;
+}
+
+static inline void ss_lane_count(struct ss_lane *lane, int change)
+{
+    store_relaxed(&lane->length, load_relaxed(&lane->length) + (unsigned)change);
+}
+
+// Gives a task that runs nowhere and is on no list to whoever shall poll it. Returns as
+// ss_follow_up() does.
+int ss_submit(struct smolscale_task *task);
+
+// Makes a suspended task ready that the caller has the right to wake. From a task: it runs on the
+// same worker, next if nothing else has been promised that, and nobody is signalled.
+static inline void ss_schedule(struct smolscale_task *task)
+{
+    struct ss_worker *worker = ss_self;
+    if (__builtin_expect(worker && !task->home, 1)) {
+        struct ss_lane *lane = ss_section_enter(worker);
+        if (__builtin_expect(lane != NULL, 1)) {
+            if (!lane->slot)
+                lane->slot = task;
+            else
+                ss_lane_append(lane, task);
+            ss_lane_count(lane, 1);
+            ss_section_leave(worker);
+            return;
+        }
+        ss_section_leave(worker);
+    }
+    ss_submit(task);
+}
+
+// The same for a list, linked by `next`.
+static inline void ss_schedule_list(struct smolscale_task *list)
+{
+    while (list) {
+        struct smolscale_task *task = list;
+        list = task->next;
+        ss_schedule(task);
+    }
+}
+
+// Puts a new task at the end of the queue that the calling worker serves; false: it serves none.
+bool ss_lane_append_own(struct ss_worker *worker, struct smolscale_task *task);
+
+// Polls a task once, on whatever thread, and suspends it. True: it wants to run again after others.
+bool ss_poll_once(struct smolscale_task *task, smolscale_cx *cx);
+
+// Suspends the task after a poll that returned SMOLSCALE_PENDING. From where this drops the list's
+// lock (or sets the waker's state) the task is not the caller's any more, and may be gone. True: it
+// is not suspended, and is to run again.
+bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx);
+
+// Gives what the calling worker serves, if anything, to others, because it is about to wait in the
+// kernel.
+void ss_lane_hand_over(void);
+
+// The worker's thread ends inside a poll.
+void ss_lane_abandon(struct ss_worker *worker);
+
+// The balancer's part; see lane.c. ns until the next look is wanted, SS_FOREVER: no lane is served.
+uint64_t ss_lanes_look(uint64_t now);
+
+// Whether any lane is served: then the balancer does not park.
+bool ss_lanes_served(void);
+
+void ss_lanes_after_fork(void);
+
+// ---- task.c
+
+// Initialises everything but the frame, and the memory's size class.
+void ss_task_init(struct smolscale_task *task, smolscale_poll_fn *poll, struct ss_home *home);
+
+// A new task, not scheduled; NULL: no memory.
+struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, size_t size,
+                                   struct ss_home *home);
+
+// The runner's: the task has returned `result`.
+void ss_task_end(struct smolscale_task *task, int result);
+
+// Has the await that the task is in give `result`. The caller has set a flag and a pin in ctl, and
+// this gives the pin back.
+void ss_interrupt(struct smolscale_task *task, int result);
+
+// ---- timer.c
+
+// The task is about to be suspended and its deadline is not in the heap. On failure (no memory) it
+// has none.
+void ss_timer_arm(struct smolscale_task *task);
+
+// The task's timer is taken out, and nobody is at work on it any more.
+void ss_timer_disarm(struct smolscale_task *task);
+
+// Takes a sleeping task's entry out; the timers' lock held.
+void ss_timer_unsleep(struct smolscale_task *task);
+
+// The interrupter's: if the task sleeps on the timers' list, it does not any more, and is woken.
+bool ss_timer_wake_sleeper(struct smolscale_task *task, int result);
+
+// Wakes what is due. ns of the next one, SS_FOREVER: none.
+uint64_t ss_timers_fire(uint64_t now);
+
+// When the next one is due: a hint.
+extern _Atomic uint64_t ss_timers_next;
+
+extern smolscale_waitlist ss_timers_list;
+
+void ss_timers_after_fork(void);
+
+// ---- slab.c
+
+// Memory for a task with a frame of that size, aligned to 64 bytes; NULL: none.
+struct smolscale_task *ss_slab_get(size_t frame_size);
+void ss_slab_put(struct smolscale_task *task);
+
+// What the calling worker has put aside goes back to all.
+void ss_slab_flush(struct ss_worker *worker);
+void ss_slab_after_fork(void);
+
+#endif // SS_TASK_H
