@@ -13,17 +13,24 @@ A suite.toml names the program, the sides and the rows:
   name = "native"
   [[side]]
   name = "smolscale"
-  layers = ["glib"]                     # preloaded; a side may also have its own program and env
+  layers = ["glib"]                     # preloaded; a side may also have its own program and env,
+                                        # and be optional: skipped where it is not built
   [[row]]
   name = "empty-cpus"
   command = ["empty", "--max", "cpus"]
   text = "1 M empty jobs, max_threads = CPUs"
   first_rounds = 1                      # rounds of the first side, where it is very slow
+  rounds = 1                            # rounds of all sides, where once tells all
+  sides = ["native"]                    # where not every side has such a thing
   targets = { wall = { at_least = 50, aim = 25 }, cpu = { at_least = 80, aim = 37 } }
 
 A target is a number in the figure's unit, a ratio to the first side ("at_least_ratio",
 "aim_ratio") or a distance from it ("at_least_more"). With "higher = true" more is better. Absolute times mean little on a shared machine:
 the sides are interleaved, so that what disturbs one disturbs all, and the ratio is what counts.
+
+Where smolscale is compared with its like instead of preloaded under them, it is the first side and
+the suite says `first_is_ours = true`: the targets are then its own, and a ratio is what another side
+takes divided by what it takes.
 """
 
 import argparse
@@ -152,22 +159,32 @@ def main():
         env.update(side.get("env", {}))
         program = os.path.join(options.build, side.get("program", suite["program"]))
         if not os.path.exists(program):
+            if side.get("optional"):
+                print(f"side {side['name']} is skipped: {program} is not built")
+                preload.close()
+                continue
             raise SystemExit(f"{program} is not built: run ./dev build first")
         sides.append((side["name"], preload, env, program))
     names = [side[0] for side in sides]
+    ours_first = suite.get("first_is_ours", False)
+    ratio_names = [f"{name}/{names[0]}" if ours_first else f"{names[0]}/{name}"
+                   for name in names[1:]]
+    judged = names[:1] if ours_first else names[1:]
 
     print(f"{options.suite}: {options.rounds} rounds, sides in turn, medians; {machine()}")
     raw = {"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
            "rows": {}}
-    table = Table("benchmark", "figure", *names, *(f"{names[0]}/{name}" for name in names[1:]),
-                  "at least", "aim", "reached")
+    table = Table("benchmark", "figure", *names, *ratio_names, "at least", "aim", "reached")
     failures = missed = 0
     for row in rows:
         print(f"  {row['name']} ...", file=sys.stderr, flush=True)
         seen = {name: [] for name in names}
         for turn in range(options.rounds):
             for index, (name, _, env, program) in enumerate(sides):
-                if index == 0 and turn >= row.get("first_rounds", options.rounds):
+                rounds = row.get("first_rounds", options.rounds) if index == 0 else options.rounds
+                if turn >= min(rounds, row.get("rounds", rounds)):
+                    continue
+                if name not in row.get("sides", names):
                     continue
                 command = shlex.split(options.prefix) + [program] + row["command"]
                 result = run_once(command, env, options.limit)
@@ -186,7 +203,10 @@ def main():
             ratios, reached, text = [], [], ""
             for name in names[1:]:
                 mine = medians[name]
-                ratios.append(f"{first / mine:.2f}" if first is not None and mine else "-")
+                above, below = (mine, first) if ours_first else (first, mine)
+                ratios.append(f"{above / below:.2f}" if above is not None and below else "-")
+            for name in judged:
+                mine = medians[name]
                 if mine is not None and target.get("side", name) == name:
                     text, good = check(target, mine, first)
                     if good is not None:
