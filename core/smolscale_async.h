@@ -50,13 +50,14 @@ struct smolscale_frame {
 #define SMOLSCALE_FRAME struct smolscale_frame smolscale_frame
 
 // The body is a function of its own, never inlined: where it goes on is an address in its one copy.
-// A frame is always continued through the call by which it was begun.
-#define SMOLSCALE_ASYNC(name, f)                               \
-    static int name##_body_(smolscale_cx *cx, struct name *f); \
-    static int name(smolscale_cx *cx, void *frame)             \
-    {                                                          \
-        return name##_body_(cx, (struct name *)frame);         \
-    }                                                          \
+// A frame is always continued through the call by which it was begun. A function that is only
+// awaited by SMOLSCALE_CALL leaves the other one unused.
+#define SMOLSCALE_ASYNC(name, f)                                           \
+    static int name##_body_(smolscale_cx *cx, struct name *f);             \
+    __attribute__((unused)) static int name(smolscale_cx *cx, void *frame) \
+    {                                                                      \
+        return name##_body_(cx, (struct name *)frame);                     \
+    }                                                                      \
     static __attribute__((noinline)) int name##_body_(smolscale_cx *cx, struct name *f)
 
 // The address of a label, as a value that no compiler takes for that of a local variable.
