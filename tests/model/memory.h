@@ -6,6 +6,7 @@
  * asks of them beyond this are acquire and release, which these models take as given.
  *
  * The futex is the kernel's: comparing the word and going to sleep is one step, and both calls are fences.
+ * membarrier (heavy_fence) executes a fence in each process, at moments of its own between begin and end.
  *
  * To be defined before: PROCESSES (each knows its number as `me`), WORDS.
  */
@@ -66,6 +67,52 @@ inline fetch_add(w, n, old)
         old = memory[w];
         memory[w] = old + n
     }
+}
+
+inline fetch_sub(w, n, old)
+{
+    atomic {
+        buffer[me].count == 0 ->
+        old = memory[w];
+        memory[w] = old - n
+    }
+}
+
+inline fetch_or(w, bits, old)
+{
+    atomic {
+        buffer[me].count == 0 ->
+        old = memory[w];
+        memory[w] = old | bits
+    }
+}
+
+/* Clears these bits. */
+inline fetch_clear(w, bits, old)
+{
+    atomic {
+        buffer[me].count == 0 ->
+        old = memory[w];
+        memory[w] = old - (old & bits)
+    }
+}
+
+inline heavy_fence()
+{
+    buffer[me].count == 0;
+    buffer[0].count == 0;
+#if PROCESSES > 1
+    buffer[1].count == 0;
+#endif
+#if PROCESSES > 2
+    buffer[2].count == 0;
+#endif
+#if PROCESSES > 3
+    buffer[3].count == 0;
+#endif
+#if PROCESSES > 4
+    buffer[4].count == 0
+#endif
 }
 
 inline compare_and_swap(w, expected, v, done)
