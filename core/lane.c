@@ -193,7 +193,10 @@ bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx)
         if (!(load_relaxed(&task->ctl) & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT)) &&
             cas_strong_acq_rel(&task->wakes, &none, SS_WAKES_AWAITED))
             return false;
-        store_relaxed(&task->wakes, SS_WAKES_NONE); // it was notified meanwhile, or will look why
+        // It was notified meanwhile, or will look why. An exchange: what wakers did before they
+        // wrote the word is seen by the poll that follows, and nobody's word is overwritten after
+        // that poll has looked.
+        exchange_acq_rel(&task->wakes, SS_WAKES_NONE);
         return true;
     }
     smolscale_waitlist *list = cx->where;

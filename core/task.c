@@ -178,6 +178,22 @@ void *smolscale_frame(smolscale_task *task)
 
 // ---- interruption
 
+// Gives notice to a task that waits, or is about to wait, for a waker. True: it was suspended, and
+// is the caller's to schedule. AWAITED says that it is suspended for a waker and nothing else; who
+// changes it has the right to schedule. tests/model/waker.pml checks this.
+static bool notify(struct smolscale_task *task)
+{
+    unsigned state = load_acquire(&task->wakes);
+    for (;;) {
+        bool awaited = state == SS_WAKES_AWAITED;
+        // Also where it is notified already: what the caller has done before is to be seen by the
+        // poll.
+        unsigned next = awaited ? SS_WAKES_NONE : SS_WAKES_NOTIFIED;
+        if (cas_strong_acq_rel(&task->wakes, &state, next))
+            return awaited;
+    }
+}
+
 void ss_interrupt(struct smolscale_task *task, int result)
 {
     bool wake = false;
@@ -185,8 +201,8 @@ void ss_interrupt(struct smolscale_task *task, int result)
     ss_heavy_fence();
     void *parked = load_acquire(&task->parked);
     if (parked == SS_PARKED_WAKER) {
-        unsigned awaited = SS_WAKES_AWAITED;
-        wake = cas_strong_acq_rel(&task->wakes, &awaited, SS_WAKES_NONE);
+        // Not only if it is suspended: its runner may be between its look for a flag and that.
+        wake = notify(task);
     } else if (parked == &ss_timers_list) {
         wake = ss_timer_wake_sleeper(task, result);
     } else if (parked) {
@@ -248,25 +264,10 @@ void smolscale_waker_drop(smolscale_waker waker)
         unref(waker.task);
 }
 
-// AWAITED says that the task is suspended for a waker and nothing else; who changes it has the
-// right to schedule.
 void smolscale_wake(smolscale_waker waker)
 {
-    struct smolscale_task *task = waker.task;
-    if (!task)
-        return;
-    unsigned state = load_acquire(&task->wakes);
-    for (;;) {
-        bool awaited = state == SS_WAKES_AWAITED;
-        // Also where it is notified already: what the caller has done before is to be seen by the
-        // poll.
-        unsigned next = awaited ? SS_WAKES_NONE : SS_WAKES_NOTIFIED;
-        if (!cas_strong_acq_rel(&task->wakes, &state, next))
-            continue;
-        if (awaited)
-            ss_schedule(task);
-        return;
-    }
+    if (waker.task && notify(waker.task))
+        ss_schedule(waker.task);
 }
 
 // ---- threads that wait like tasks
