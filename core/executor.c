@@ -103,6 +103,12 @@ static void in_forked_child(void)
     ss.generation++;
     ss.workers = NULL;
     ss.free_workers = NULL;
+    for (struct ss_worker *worker = ss.allocated; worker; worker = worker->next_allocated) {
+        if (worker == ss_self)
+            continue;
+        worker->next = ss.free_workers;
+        ss.free_workers = worker;
+    }
     ss.groups = NULL;
     if (load_relaxed(&ss.started)) // else a start that another thread had begun is begun anew
         ss_group_init(&ss.shared, NULL);
@@ -120,12 +126,28 @@ static void in_forked_child(void)
         ss_worker_adopt_after_fork(ss_self);
 }
 
-// Once for all children: handlers survive fork(). Before anything is locked that they reset.
-static void register_handlers(void)
+static void register_fork_handler(void)
 {
     pthread_atfork(NULL, NULL, in_forked_child);
+}
+
+// Once for all children: handlers survive fork(). This is the one thing done when the library is
+// loaded, because a fork() that has begun calls no handler that is registered meanwhile: were it
+// done at first use, another thread could hold a lock by then that the child finds held for ever.
+// Calls that come before constructors do it themselves.
+__attribute__((constructor)) static void prepare_for_fork(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, register_fork_handler);
+}
+
+// Not under a lock: atexit() has one. Once for all children, too.
+static void register_exit_handler(void)
+{
+    static _Atomic bool registered;
     if (ss_option_text(SS_OPTION_STATS) || ss_option(SS_OPTION_VERBOSE))
-        atexit(at_exit);
+        if (!atomic_exchange(&registered, true))
+            atexit(at_exit);
 }
 
 static void start_locked(void)
@@ -143,9 +165,9 @@ static void start_locked(void)
 
 void ss_start_slow(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int saved_errno = errno;
-    pthread_once(&once, register_handlers);
+    prepare_for_fork();
+    register_exit_handler();
     ss_lock(&ss.lock);
     if (!load_relaxed(&ss.started))
         start_locked();

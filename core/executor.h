@@ -112,6 +112,7 @@ struct ss_worker {
 
     struct ss_worker *next; // all workers, or the free list; ss.lock
     struct ss_worker **prev_link;
+    struct ss_worker *next_allocated; // constant
 
     // ---- the lane of tasks that it serves; see task.h
     _Alignas(SS_CACHE_LINE) _Atomic bool in_section;
@@ -221,6 +222,7 @@ struct ss_executor {
     struct ss_group *groups;        // all
     struct ss_worker *workers;      // all that live
     struct ss_worker *free_workers; // never given back: a late wake may touch one
+    struct ss_worker *allocated;    // all that there ever were; only grows
     smolscale_queue *queues;        // all
     _Atomic(struct ss_worker *)
         keeper;                // the parked worker that looks after timers; set under `lock`

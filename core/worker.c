@@ -637,6 +637,9 @@ static struct ss_worker *new_worker(struct ss_group *group)
         if (!worker)
             return NULL;
         memset(worker, 0, sizeof *worker);
+        worker->next_allocated = ss.allocated;
+        atomic_signal_fence(memory_order_release); // fork() may copy the list at any moment
+        ss.allocated = worker;
     }
     // The balancer may still look at what it knew of the worker's life before: its notes, and the
     // count they are held against, go on; and what it reads without a lock is set atomically.
