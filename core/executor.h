@@ -71,7 +71,7 @@ struct ss_group {
 // Memory for tasks that a worker has put aside, by size in cache lines; see slab.c.
 #define SS_SLAB_CLASSES 16
 struct ss_slab_cache {
-    struct smolscale_task *first;
+    struct ss_block *first;
     unsigned count;
 };
 

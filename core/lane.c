@@ -130,40 +130,51 @@ static void drain_inbox(struct ss_lane *lane)
     ss_lane_count(lane, n);
 }
 
-// In a section.
-static struct smolscale_task *pick(struct ss_lane *lane)
+// In a section. Takes the first of the queue, which is not empty.
+static inline struct smolscale_task *pick_queued(struct ss_lane *lane)
+{
+    struct smolscale_task *task = lane->head;
+    lane->head = task->next;
+    lane->slot_runs = 0;
+    if (lane->head)
+        __builtin_prefetch(&lane->head->next);
+    return task;
+}
+
+// In a section. NULL: there is none.
+static inline struct smolscale_task *pick(struct ss_lane *lane)
 {
     struct smolscale_task *task = lane->slot;
     if (task && (lane->slot_runs < SS_SLOT_RUNS || !lane->head)) {
         lane->slot = NULL;
         lane->slot_runs++;
+    } else if (lane->head) {
+        task = pick_queued(lane);
     } else {
-        task = lane->head;
-        if (!task)
-            return NULL;
-        lane->head = task->next;
-        lane->slot_runs = 0;
-        if (lane->head) {
-            __builtin_prefetch(lane->head);
-            __builtin_prefetch(ss_frame(lane->head));
-        }
+        return NULL;
     }
     ss_lane_count(lane, -1);
     return task;
 }
 
-// The next task to poll; `again` goes to the end of the queue first. *lost: the lane is not this
-// worker's any more.
-static struct smolscale_task *next_task(struct ss_worker *worker, struct smolscale_task *again,
-                                        bool *lost)
+// The next task to poll; `again`, if not NULL, goes to the end of the queue first. NULL: there is
+// none, or the lane is not this worker's any more.
+static inline struct smolscale_task *next_task(struct ss_worker *worker,
+                                               struct smolscale_task *again)
 {
-    struct smolscale_task *task = NULL;
+    struct smolscale_task *task;
     struct ss_lane *lane = ss_section_enter(worker);
-    if (__builtin_expect(lane != NULL, 1)) {
-        if (again) {
-            ss_lane_append(lane, again);
+    if (__builtin_expect(!lane, 0)) {
+        task = NULL;
+    } else if (again) { // one comes and one goes: the count stays
+        ss_lane_append(lane, again);
+        if (lane->slot) {
             ss_lane_count(lane, 1);
+            task = pick(lane);
+        } else {
+            task = pick_queued(lane);
         }
+    } else {
         task = pick(lane);
         if (!task) {
             drain_inbox(lane);
@@ -171,11 +182,6 @@ static struct smolscale_task *next_task(struct ss_worker *worker, struct smolsca
         }
     }
     ss_section_leave(worker);
-    if (__builtin_expect(!lane, 0)) {
-        *lost = true;
-        if (again)
-            ss_submit(again);
-    }
     return task;
 }
 
@@ -183,13 +189,12 @@ bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx)
 {
     if (cx->suspend == SS_SUSPEND_YIELD)
         return true;
-    bool timer_list = cx->where == &ss_timers_list;
     if (cx->suspend == SS_SUSPEND_WAKER) {
-        if (task->deadline != 0)
+        if (load_relaxed(&task->ctl) & SS_CTL_DEADLINE)
             ss_timer_arm(task);
         store_relaxed(&task->parked, SS_PARKED_WAKER);
         ss_light_fence(); // as below
-        unsigned none = SS_WAKES_NONE;
+        uint8_t none = SS_WAKES_NONE;
         if (!(load_relaxed(&task->ctl) & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT)) &&
             cas_strong_acq_rel(&task->wakes, &none, SS_WAKES_AWAITED))
             return false;
@@ -200,6 +205,7 @@ bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx)
         return true;
     }
     smolscale_waitlist *list = cx->where;
+    bool timer_list = list == &ss_timers_list;
     if (__builtin_expect(load_relaxed(&task->ctl) & SS_CTL_DEADLINE, 0) && !timer_list)
         ss_timer_arm(task);
     // Pairs with the heavy fence in ss_interrupt().
@@ -218,13 +224,14 @@ bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx)
     return !stays;
 }
 
-bool ss_poll_once(struct smolscale_task *task, smolscale_cx *cx)
+// See ss_poll_once().
+static inline bool poll_once(struct smolscale_task *task, smolscale_cx *cx)
 {
     // Pairs with the heavy fence in ss_interrupt(): an interrupter that has not seen NULL here has
     // its pin seen.
     store_relaxed(&task->parked, NULL);
     ss_light_fence();
-    unsigned generation = ss.generation, ctl = load_acquire(&task->ctl);
+    unsigned ctl = load_acquire(&task->ctl);
     if (__builtin_expect((ctl & ~SS_CTL_FLAGS) != ss_ctl_base(), 0))
         return ss_ctl_pinned(
             ctl); // else a parent's task, woken in the child: it does not exist here
@@ -232,14 +239,16 @@ bool ss_poll_once(struct smolscale_task *task, smolscale_cx *cx)
     cx->result = task->result;
     cx->budget = POLL_BUDGET;
     cx->suspend = SS_SUSPEND_WAKER;
-    cx->where = NULL;
     int result = task->poll(cx, ss_frame(task));
-    if (__builtin_expect(generation != ss.generation, 0))
-        return false; // forked in the poll, and this is the child
     if (result == SMOLSCALE_PENDING)
-        return ss_suspend(task, cx);
+        return cx->suspend == SS_SUSPEND_YIELD || ss_suspend(task, cx);
     ss_task_end(task, result);
     return false;
+}
+
+bool ss_poll_once(struct smolscale_task *task, smolscale_cx *cx)
+{
+    return poll_once(task, cx);
 }
 
 bool ss_lane_append_own(struct ss_worker *worker, struct smolscale_task *task)
@@ -324,13 +333,15 @@ static struct ss_lane *follow_order(struct ss_lane *lane)
 // What a server attends to every 10 µs or so, beside polling.
 struct attention {
     uint64_t slice_start, looked_at;
-    unsigned interval, left; // polls
+    unsigned interval; // polls
 };
 
-static void begin_attention(struct attention *a)
+// The number of polls until it is due again; 0: the worker is wanted elsewhere.
+static unsigned begin_attention(struct attention *a)
 {
-    *a = (struct attention){.interval = 1, .left = 1};
     a->slice_start = a->looked_at = ss_os.now();
+    a->interval = 1;
+    return a->interval;
 }
 
 // As many polls until the next look as fit into LOOK_EVERY_NS: fewer at once where they are long,
@@ -342,12 +353,10 @@ static void adapt(struct attention *a, uint64_t now)
         a->interval = 1 + (unsigned)(a->interval * LOOK_EVERY_NS / took);
     else if (took < LOOK_EVERY_NS && a->interval < LOOK_EVERY_MAX)
         a->interval *= 2;
-    a->left = a->interval;
     a->looked_at = now;
 }
 
-// False: the worker is wanted elsewhere.
-static bool attend(struct ss_worker *worker, struct attention *a)
+static unsigned attend(struct ss_worker *worker, struct attention *a)
 {
     uint64_t now = ss_os.now();
     adapt(a, now);
@@ -364,9 +373,10 @@ static bool attend(struct ss_worker *worker, struct attention *a)
     if (other)
         list_lane(other);
     if (now - a->slice_start < SLICE_NS)
-        return true;
+        return a->interval;
     a->slice_start = now;
-    return load_relaxed(&ss.shared.injected) == 0 && !load_relaxed(&ss.shared.surplus);
+    bool stay = load_relaxed(&ss.shared.injected) == 0 && !load_relaxed(&ss.shared.surplus);
+    return stay ? a->interval : 0;
 }
 
 static void begin_serving(struct ss_worker *worker, struct ss_lane *lane)
@@ -396,34 +406,35 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
     unsigned generation = ss.generation;
     begin_serving(worker, (struct ss_lane *)runnable);
     struct attention attention;
-    begin_attention(&attention);
+    unsigned left = begin_attention(&attention);
     smolscale_cx cx;
-    struct smolscale_task *task = NULL;
-    bool again = false, lost = false;
+    struct smolscale_task *again = NULL;
     for (;;) {
-        task = next_task(worker, again ? task : NULL, &lost);
-        again = false;
+        struct smolscale_task *task = next_task(worker, again);
         if (__builtin_expect(!task, 0)) {
-            if (lost || rest(worker))
+            if (generation != ss.generation) // this is the child of a fork() in a poll
+                return;
+            if (again && !load_relaxed(&worker->lane))
+                ss_submit(again);
+            again = NULL;
+            if (rest(worker))
                 break;
             continue;
         }
         count_owned(&worker->progress);
         worker->task = task;
-        again = ss_poll_once(task, &cx);
-        if (__builtin_expect(--attention.left > 0, 1))
+        again = poll_once(task, &cx) ? task : NULL;
+        if (__builtin_expect(--left > 0, 1))
             continue;
-        if (!attend(worker, &attention)) {
-            if (again && !ss_lane_append_own(worker, task))
-                ss_submit(task);
-            struct ss_lane *lane = detach(worker);
-            if (lane)
-                list_lane(lane);
+        left = attend(worker, &attention);
+        if (left == 0) { // the worker is wanted elsewhere
+            if (again && !ss_lane_append_own(worker, again))
+                ss_submit(again);
+            ss_lane_hand_over();
             break;
         }
     }
-    if (generation == ss.generation) // else this is the child of a fork() in a poll
-        end_serving(worker);
+    end_serving(worker);
 }
 
 // ---- the balancer's part

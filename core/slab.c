@@ -24,9 +24,14 @@ static size_t block_size(unsigned class)
     return (size_t) class * SS_CACHE_LINE;
 }
 
+// A free block.
+struct ss_block {
+    struct ss_block *next;
+};
+
 struct chunk {
     struct chunk *next, **prev_link; // among those of its class that have free blocks
-    struct smolscale_task *free;
+    struct ss_block *free;
     unsigned used, capacity;
     unsigned class;
     unsigned generation; // of the executor: chunks of before a fork() are left alone
@@ -40,7 +45,7 @@ static struct {
     unsigned wholly_free;
 } slab;
 
-static struct chunk *chunk_of(struct smolscale_task *block)
+static struct chunk *chunk_of(struct ss_block *block)
 {
     return (struct chunk *)((uintptr_t)block & ~(CHUNK_SIZE - 1));
 }
@@ -74,9 +79,9 @@ static struct chunk *new_chunk(unsigned class)
     char *block = (char *)chunk + CHUNK_HEADER + chunk->capacity * block_size(class);
     for (unsigned i = 0; i < chunk->capacity; i++) { // the first block ends up first
         block -= block_size(class);
-        struct smolscale_task *task = (struct smolscale_task *)block;
-        task->next = chunk->free;
-        chunk->free = task;
+        struct ss_block *free = (struct ss_block *)block;
+        free->next = chunk->free;
+        chunk->free = free;
     }
     link_chunk(chunk);
     slab.wholly_free++;
@@ -84,9 +89,9 @@ static struct chunk *new_chunk(unsigned class)
 }
 
 // Up to `count` blocks, linked; `*got` tells how many.
-static struct smolscale_task *take(unsigned class, unsigned count, unsigned *got)
+static struct ss_block *take(unsigned class, unsigned count, unsigned *got)
 {
-    struct smolscale_task *list = NULL, **tail = &list;
+    struct ss_block *list = NULL, **tail = &list;
     ss_lock(&slab.lock);
     for (*got = 0; *got < count; ++*got) {
         struct chunk *chunk = slab.partial[class];
@@ -106,12 +111,12 @@ static struct smolscale_task *take(unsigned class, unsigned count, unsigned *got
     return list;
 }
 
-static void give_back(struct smolscale_task *list)
+static void give_back(struct ss_block *list)
 {
     struct chunk *superfluous = NULL;
     ss_lock(&slab.lock);
     while (list) {
-        struct smolscale_task *block = list;
+        struct ss_block *block = list;
         struct chunk *chunk = chunk_of(block);
         list = block->next;
         if (chunk->generation != ss.generation)
@@ -138,11 +143,11 @@ static void give_back(struct smolscale_task *list)
     }
 }
 
-static struct smolscale_task *get_slow(unsigned class)
+static struct ss_block *get_slow(unsigned class)
 {
     struct ss_worker *worker = ss_self;
     unsigned got;
-    struct smolscale_task *list = take(class, worker ? CACHE_BATCH : 1, &got);
+    struct ss_block *list = take(class, worker ? CACHE_BATCH : 1, &got);
     if (worker && list) {
         worker->cache[class].first = list->next;
         worker->cache[class].count = got - 1;
@@ -150,28 +155,33 @@ static struct smolscale_task *get_slow(unsigned class)
     return list;
 }
 
+static size_t size_for(size_t frame_size)
+{
+    return (SS_TASK_SIZE + frame_size + SS_CACHE_LINE - 1) & ~(size_t)(SS_CACHE_LINE - 1);
+}
+
 struct smolscale_task *ss_slab_get(size_t frame_size)
 {
     struct smolscale_task *task;
-    if (frame_size > block_size(SS_SLAB_CLASSES) - sizeof *task) {
-        if (frame_size > SIZE_MAX / 2)
-            return NULL;
-        size_t size =
-            (sizeof *task + frame_size + SS_CACHE_LINE - 1) & ~(size_t)(SS_CACHE_LINE - 1);
-        task = aligned_alloc(SS_CACHE_LINE, size);
+    if (frame_size > block_size(SS_SLAB_CLASSES) - SS_TASK_SIZE) {
+        task =
+            frame_size < SIZE_MAX / 2 ? aligned_alloc(SS_CACHE_LINE, size_for(frame_size)) : NULL;
         if (task)
             task->size_class = 0;
         return task;
     }
-    unsigned class = (unsigned)((sizeof *task + frame_size + SS_CACHE_LINE - 1) / SS_CACHE_LINE);
+    unsigned class = (unsigned)(size_for(frame_size) / SS_CACHE_LINE);
     struct ss_slab_cache *cache = ss_self ? &ss_self->cache[class] : NULL;
+    struct ss_block *block;
     if (__builtin_expect(cache && cache->first, 1)) {
-        task = cache->first;
-        cache->first = task->next;
+        block = cache->first;
+        cache->first = block->next;
         cache->count--;
+        __builtin_prefetch(cache->first);
     } else {
-        task = get_slow(class);
+        block = get_slow(class);
     }
+    task = (struct smolscale_task *)block;
     if (task)
         task->size_class = (uint8_t) class;
     return task;
@@ -179,10 +189,10 @@ struct smolscale_task *ss_slab_get(size_t frame_size)
 
 static void trim(struct ss_slab_cache *cache, unsigned kept)
 {
-    struct smolscale_task **link = &cache->first;
+    struct ss_block **link = &cache->first;
     for (unsigned i = 0; i < kept; i++)
         link = &(*link)->next;
-    struct smolscale_task *rest = *link;
+    struct ss_block *rest = *link;
     *link = NULL;
     cache->count = kept;
     give_back(rest);
@@ -195,14 +205,14 @@ void ss_slab_put(struct smolscale_task *task)
         return;
     }
     struct ss_worker *worker = ss_self;
-    if (!worker) {
-        task->next = NULL;
-        give_back(task);
+    struct ss_slab_cache *cache = worker ? &worker->cache[task->size_class] : NULL;
+    struct ss_block *block = (struct ss_block *)task; // from here on
+    block->next = cache ? cache->first : NULL;
+    if (!cache) {
+        give_back(block);
         return;
     }
-    struct ss_slab_cache *cache = &worker->cache[task->size_class];
-    task->next = cache->first;
-    cache->first = task;
+    cache->first = block;
     if (++cache->count > CACHE_MAX)
         trim(cache, CACHE_MAX / 2);
 }

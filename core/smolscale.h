@@ -396,7 +396,7 @@ SMOLSCALE_API int smolscale_oneshot_recv(smolscale_cx *cx, smolscale_oneshot *on
 typedef struct smolscale_waitlist {
     unsigned lock;
     unsigned count;
-    void *first, *last;
+    void *first;
 } smolscale_waitlist;
 
 typedef struct smolscale_semaphore {

@@ -39,17 +39,22 @@ void ss_list_lock_slow(smolscale_waitlist *list)
 
 // ---- spawn
 
+// Field by field: gcc would clear the whole by a string instruction that costs as much as all the
+// rest (bench/tasks, "spawn").
 void ss_task_init(struct smolscale_task *task, smolscale_poll_fn *poll, struct ss_home *home)
 {
-    uint8_t size_class = task->size_class;
-    *task = (struct smolscale_task){
-        .poll = poll,
-        .home = home,
-        .ctl = ss_ctl_base(),
-        .refs = 1,
-        .timer = SS_NO_TIMER,
-        .size_class = size_class,
-    };
+    task->join = (smolscale_waitlist){.count = 1};
+    task->wait_prev = NULL;
+    task->home = home;
+    task->owner = NULL;
+    task->deadline = 0;
+    store_relaxed(&task->timer, SS_NO_TIMER);
+    store_relaxed(&task->wakes, SS_WAKES_NONE);
+    store_relaxed(&task->joined, false);
+    task->sleeping = false;
+    task->poll = poll;
+    store_relaxed(&task->parked, NULL);
+    store_relaxed(&task->ctl, ss_ctl_base());
 }
 
 struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, size_t size,
@@ -88,7 +93,7 @@ int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *f
     if (!task)
         return -ENOMEM;
     if (!out)
-        task->join.count = SS_JOIN_RELEASED;
+        task->join.lock = SS_JOIN_RELEASED;
     if (worker && ss_lane_append_own(worker, task))
         return 0;
     return ss_submit(task);
@@ -98,20 +103,26 @@ int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *f
 
 static void unref(struct smolscale_task *task)
 {
+    unsigned *refs = &task->join.count;
     // Who finds the only reference has it: nobody can make another without one.
-    if (load_acquire(&task->refs) == 1 || fetch_sub_acq_rel(&task->refs, 1) == 1)
+    if (__atomic_load_n(refs, __ATOMIC_ACQUIRE) == 1 ||
+        __atomic_fetch_sub(refs, 1, __ATOMIC_ACQ_REL) == 1)
         ss_slab_put(task);
+}
+
+static unsigned flags_of(const smolscale_waitlist *list)
+{
+    return __atomic_load_n(&list->lock, __ATOMIC_RELAXED) & ~SS_LIST_HELD;
 }
 
 void ss_task_end(struct smolscale_task *task, int result)
 {
-    if (__builtin_expect(task->deadline != 0 || load_relaxed(&task->timer) != SS_NO_TIMER, 0))
+    if (__builtin_expect(load_relaxed(&task->ctl) & SS_CTL_DEADLINE, 0))
         ss_timer_disarm(task);
-    void (*ended)(struct smolscale_task *, void *) = task->ended;
-    void *owner = task->owner;
+    struct ss_owner *owner = task->owner;
     ss_list_lock(&task->join);
     task->result = result;
-    bool released = task->join.count == SS_JOIN_RELEASED;
+    bool released = flags_of(&task->join) & SS_JOIN_RELEASED;
     struct smolscale_task *joiner = ss_list_pop(&task->join);
     if (joiner)
         store_relaxed(&task->joined, true);
@@ -120,8 +131,8 @@ void ss_task_end(struct smolscale_task *task, int result)
         ss_wake_with(joiner, result);
     if (released)
         unref(task);
-    else if (ended)
-        ended(task, owner); // its owner has the handle
+    else if (owner)
+        owner->ended(owner, task);
 }
 
 bool smolscale_finished(const smolscale_task *task)
@@ -135,10 +146,9 @@ void smolscale_release(smolscale_task *task)
         return;
     if (!smolscale_finished(task)) {
         ss_list_lock(&task->join);
-        bool ended = task->join.lock & SS_JOIN_ENDED;
-        task->join.count = SS_JOIN_RELEASED;
-        ss_list_unlock_with(&task->join, ended ? SS_JOIN_ENDED : 0);
-        if (!ended)
+        unsigned flags = flags_of(&task->join);
+        ss_list_unlock_with(&task->join, flags & SS_JOIN_ENDED ? flags : SS_JOIN_RELEASED);
+        if (!(flags & SS_JOIN_ENDED))
             return;
     }
     unref(task);
@@ -160,7 +170,7 @@ int smolscale_join(smolscale_cx *cx, smolscale_task *task)
     if (task == cx->task)
         return -EDEADLK;
     ss_list_lock(&task->join);
-    if (task->join.lock & SS_JOIN_ENDED) {
+    if (flags_of(&task->join) & SS_JOIN_ENDED) {
         ss_list_unlock_with(&task->join, SS_JOIN_ENDED);
         return joined_result(cx, task);
     }
@@ -183,12 +193,12 @@ void *smolscale_frame(smolscale_task *task)
 // changes it has the right to schedule. tests/model/waker.pml checks this.
 static bool notify(struct smolscale_task *task)
 {
-    unsigned state = load_acquire(&task->wakes);
+    uint8_t state = load_acquire(&task->wakes);
     for (;;) {
         bool awaited = state == SS_WAKES_AWAITED;
         // Also where it is notified already: what the caller has done before is to be seen by the
         // poll.
-        unsigned next = awaited ? SS_WAKES_NONE : SS_WAKES_NOTIFIED;
+        uint8_t next = awaited ? SS_WAKES_NONE : SS_WAKES_NOTIFIED;
         if (cas_strong_acq_rel(&task->wakes, &state, next))
             return awaited;
     }
@@ -208,7 +218,7 @@ void ss_interrupt(struct smolscale_task *task, int result)
     } else if (parked) {
         smolscale_waitlist *list = parked;
         ss_list_lock(list);
-        unsigned flags = __atomic_load_n(&list->lock, __ATOMIC_RELAXED) & ~SS_LIST_HELD;
+        unsigned flags = flags_of(list);
         if (task->wait_prev) {
             ss_list_remove(list, task);
             task->result = result;
@@ -254,7 +264,7 @@ smolscale_waker smolscale_waker_new(smolscale_cx *cx)
 smolscale_waker smolscale_waker_clone(smolscale_waker waker)
 {
     if (waker.task)
-        fetch_add_relaxed(&waker.task->refs, 1);
+        __atomic_fetch_add(&waker.task->join.count, 1, __ATOMIC_RELAXED);
     return waker;
 }
 

@@ -50,9 +50,8 @@ static inline bool ss_ctl_pinned(unsigned ctl)
 enum { SS_WAKES_NONE, SS_WAKES_AWAITED, SS_WAKES_NOTIFIED };
 
 // smolscale_task.join.lock, beside SS_LIST_HELD
-#define SS_JOIN_ENDED 2u
-// smolscale_task.join.count
-enum { SS_JOIN_FREE, SS_JOIN_RELEASED };
+#define SS_JOIN_ENDED    2u
+#define SS_JOIN_RELEASED 4u // its handle was given back
 
 #define SS_NO_TIMER UINT32_MAX
 
@@ -61,42 +60,50 @@ struct ss_home {
     void (*submit)(struct ss_home *home, struct smolscale_task *task);
 };
 
+// Who is told of a task's end, by the runner, after it was published. Has the task's handle.
+struct ss_owner {
+    void (*ended)(struct ss_owner *owner, struct smolscale_task *task);
+};
+
 // Who may touch what: while it is polled, its runner; while it is on a waitlist, who holds the
 // list's lock; after it was taken off, who did so, until it is in a run queue; there, who serves
 // the queue. What others touch is atomic.
+//
+// The second part and the first 32 bytes of the frame are one cache line: all that a poll touches
+// that does not wait.
 struct smolscale_task {
-    _Alignas(
-        SS_CACHE_LINE) struct smolscale_task *next; // in a run queue, an inbox, or the free list
-    smolscale_poll_fn *poll;
-    struct ss_home *home;   // NULL: any worker
-    _Atomic(void *) parked; // the waitlist it is suspended on, SS_PARKED_WAKER, or NULL
-    _Atomic unsigned ctl;
-    int result; // of the await it is in; of the task, once it has ended
-    void *slot; // what the one who wakes it may use, see ss_wait()
-    struct smolscale_task *wait_next;
-    void *wait_prev;
-
-    smolscale_waitlist join; // who waits for its end
-    _Atomic unsigned refs;   // wakers, and one until it is ended and released
-    _Atomic uint32_t timer;  // place in the timer heap, or SS_NO_TIMER; the timers' lock
-    uint64_t deadline;       // of its awaits, ns; 0: none; the runner's
-    _Atomic unsigned wakes;
+    _Alignas(SS_CACHE_LINE) smolscale_waitlist join; // who waits for its end. `count`: wakers, and
+                                                     // one until it is ended and released; atomic
+    void *slot; // what the one who wakes it may use, see ss_wait(); link in the slab's lists
+    struct smolscale_task *wait_prev; // set exactly while it is on a waitlist
+    struct ss_home *home;             // NULL: any worker
+    struct ss_owner *owner;           // or NULL
+    uint64_t deadline;                // of its awaits, ns; 0: none; the runner's
+    _Atomic uint32_t timer;           // place in the timer heap, or SS_NO_TIMER; the timers' lock
+    _Atomic uint8_t wakes;            // SS_WAKES_*
     _Atomic bool joined;
     bool sleeping;      // its timer ends a sleep; the timers' lock
     uint8_t size_class; // the slab's
-    uint8_t generation; // of the executor: it does not exist in children of fork()
-    void (*ended)(struct smolscale_task *task,
-                  void *owner); // called at its end by the runner, or NULL
-    void *owner;
+
+    struct smolscale_task *next; // in a run queue, an inbox or a waitlist
+    smolscale_poll_fn *poll;
+    _Atomic(void *) parked; // the waitlist it is suspended on, SS_PARKED_WAKER, or NULL
+    _Atomic unsigned ctl;   // SS_CTL_*
+    int result;             // of the await it is in; of the task, once it has ended
 };
-_Static_assert(sizeof(struct smolscale_task) == 2 * SS_CACHE_LINE,
-               "a task is two cache lines and its frame");
+_Static_assert(offsetof(struct smolscale_task, next) == SS_CACHE_LINE,
+               "what a poll touches begins a cache line");
+
+// What a task takes beside its frame. The structure is padded to whole cache lines; the frame
+// begins before that.
+#define SS_TASK_SIZE (offsetof(struct smolscale_task, result) + sizeof(int))
+_Static_assert(SS_TASK_SIZE == 96, "the frame is aligned to 32 bytes");
 
 #define SS_PARKED_WAKER ((void *)2)
 
 static inline void *ss_frame(struct smolscale_task *task)
 {
-    return task + 1;
+    return (char *)task + SS_TASK_SIZE;
 }
 
 // ---- lane.c

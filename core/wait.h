@@ -66,32 +66,34 @@ static inline void ss_list_unlock(smolscale_waitlist *list)
     ss_list_unlock_with(list, 0);
 }
 
-// ---- the list, under its lock. A task is on a list exactly if wait_prev is set; that of the first
-// is the list itself.
+// ---- the list, under its lock. A ring through wait_prev, whose first one's is the last; `next`
+// ends with NULL. A task is on a list exactly if wait_prev is set.
 
 static inline void ss_list_append(smolscale_waitlist *list, struct smolscale_task *task)
 {
-    struct smolscale_task *last = list->last;
-    task->wait_next = NULL;
-    task->wait_prev = last ? (void *)last : (void *)list;
-    if (last)
-        last->wait_next = task;
-    else
+    struct smolscale_task *first = list->first;
+    task->next = NULL;
+    if (first) {
+        task->wait_prev = first->wait_prev;
+        first->wait_prev->next = task;
+        first->wait_prev = task;
+    } else {
+        task->wait_prev = task;
         list->first = task;
-    list->last = task;
+    }
 }
 
 static inline void ss_list_remove(smolscale_waitlist *list, struct smolscale_task *task)
 {
-    struct smolscale_task *next = task->wait_next;
-    if (list->first == task)
-        list->first = next;
-    else
-        ((struct smolscale_task *)task->wait_prev)->wait_next = next;
+    struct smolscale_task *first = list->first, *next = task->next;
     if (next)
         next->wait_prev = task->wait_prev;
     else
-        list->last = list->first == NULL ? NULL : task->wait_prev;
+        first->wait_prev = task->wait_prev;
+    if (task == first)
+        list->first = next;
+    else
+        task->wait_prev->next = next;
     task->wait_prev = NULL;
 }
 
@@ -101,12 +103,10 @@ static inline struct smolscale_task *ss_list_pop(smolscale_waitlist *list)
     struct smolscale_task *task = list->first;
     if (!task)
         return NULL;
-    struct smolscale_task *next = task->wait_next;
+    struct smolscale_task *next = task->next;
     list->first = next;
     if (next)
-        next->wait_prev = list;
-    else
-        list->last = NULL;
+        next->wait_prev = task->wait_prev;
     task->wait_prev = NULL;
     return task;
 }
