@@ -18,23 +18,29 @@
 //   acquire).
 //
 // Claims and theft: who may run item i of a share. The owner announces first and looks second; the
-// thief, holding steal_lock, does the same from the other end.
-//       owner                               thief
+// thief, holding steal_lock, does the same from the other end. This is done on two levels: for a
+// piece of some microseconds with a full fence, and for each item within it with none.
+//       owner, for a piece                  thief, of what lies beyond the piece
+//       claimed = end          (a)          limit = cut            (c)
+//       full fence             (A)          full fence             (B)
+//       end <= limit ? run it  (b)          claimed <= cut ? mine are [cut, old limit)   (d)
+//                    : lock, look again                    : limit = old limit, try again
+//       owner, for an item                  thief, of what lies within it
 //       next = i + 1           (a)          limit = cut            (c)
-//       barrier, light         (A)          barrier, heavy         (B)
-//       i < limit ? run i      (b)          next <= cut ? mine are [cut, old limit)   (d)
+//       compiler barrier       (A)          membarrier()           (B)
+//       i < limit ? run i      (b)          next <= cut ? mine are [cut, old limit)      (d)
 //                 : lock, look again                    : limit = old limit, try again
-//   S1  If (d) reads a `next` from before (a) of some i >= cut, then (b) of that i comes after (B)
-//   and
-//       reads cut or less: the owner does not run it. So an item is run by its owner or stolen,
-//       never both.
+//   S1  If (d) reads a word from before (a) for something that reaches beyond the cut, then (b) for
+//       that comes after (B) and reads the cut or less: the owner does not run it. So an item is
+//       run by its owner or stolen, never both.
 //   S2  An owner whose look failed decides again under the lock, where limit stands still. So no
-//   item
-//       is given up by both.
-//   The owner's barrier A is a compiler barrier only: B is a membarrier(), which acts as a full
-//   barrier on every CPU that runs an owner ("the thief pays": 10 ns items reach 95 % of a plain
-//   loop where an atomic claim each reaches 60 %; bench/pthreadpool, row items-10ns). Where
-//   membarrier is forbidden or not registered yet, the call is `fenced`: A and B are full fences.
+//       item is given up by both.
+//   membarrier() acts as a full barrier on every CPU that runs an owner, so items cost their owner
+//   plain stores ("the thief pays": 10 ns items reach 95 % of a plain loop where an atomic claim
+//   each reaches 60 %; bench/pthreadpool, row items-10ns). It costs the thief and the owners some
+//   microseconds in a virtual machine, hence the pieces: only the rest of a piece that is being run
+//   is taken back that way, which happens when its owner stands still. Where membarrier is
+//   forbidden or not registered yet the call is `fenced`: both are full fences for items as well.
 
 #include "pool.h"
 
@@ -48,8 +54,11 @@ __thread struct participant *ptp_current __attribute__((tls_model("initial-exec"
 enum { help_pays_us = 40, awake_help_pays_us = 8 };
 // How long a helper waits for the next call, if the recent ones came sooner than that.
 enum { linger_us = 20 };
-// The caller looks at the clock this often: first until it has asked, then while it might ask more.
+// The caller thinks of asking for help this often: first, and then while it might ask for more.
 enum { look_soon_us = 16, look_later_us = 100 };
+// A piece takes about an eighth of its share, but this long at least and at most. An announcement
+// and a look at the clock, 30 ns, are 1 % of the shortest (rows 100us-items-*, 20ms-items-10ns).
+enum { piece_us = 4, long_piece_us = 50, pieces_of_share = 8 };
 // A theft costs about this; a rest that its owner will have done sooner is left alone for so long.
 enum { theft_us = 2 };
 // How long the caller spins for the last helper's last item before it sleeps.
@@ -92,16 +101,26 @@ static size_t items_left(struct share *share)
     return next < limit ? limit - next : 0;
 }
 
-// The share with most left; NULL when all are empty. Exact with steal_lock held, a hint without.
-static struct share *richest(struct pthreadpool *pool, size_t *left)
+// What has not even been announced: it can be stolen without a membarrier.
+static size_t items_free(struct share *share)
+{
+    size_t claimed = atomic_load_explicit(&share->claimed, memory_order_relaxed);
+    size_t limit = atomic_load_explicit(&share->limit, memory_order_relaxed);
+    return claimed < limit ? limit - claimed : 0;
+}
+
+// The share with most of what is counted; NULL when all are empty. Exact with steal_lock held, a
+// hint without.
+static struct share *richest(struct pthreadpool *pool, size_t (*count)(struct share *),
+                             size_t *most)
 {
     struct share *found = NULL;
-    *left = 0;
+    *most = 0;
     uint32_t used = atomic_load_explicit(&pool->shares_used, memory_order_relaxed);
     for (uint32_t i = 0; i < used; i++) {
-        size_t n = items_left(&pool->shares[i]);
-        if (n > *left) {
-            *left = n;
+        size_t n = count(&pool->shares[i]);
+        if (n > *most) {
+            *most = n;
             found = &pool->shares[i];
         }
     }
@@ -114,7 +133,7 @@ static void let_tiny_rest_finish(struct pthreadpool *pool)
 {
     size_t left;
     uint64_t item = atomic_load_explicit(&pool->item_ticks, memory_order_relaxed);
-    struct share *victim = richest(pool, &left);
+    struct share *victim = richest(pool, items_left, &left);
     uint64_t patience = ticks_of_us(theft_us);
     if (!victim || !item || left > patience * 16 / item)
         return;
@@ -122,43 +141,57 @@ static void let_tiny_rest_finish(struct pthreadpool *pool)
         cpu_pause();
 }
 
-static bool thief_barrier(const struct call *call)
+// (B) against the owner's items.
+static bool item_barrier(const struct call *call)
 {
-    if (!call->fenced)
-        return membarrier_all();
-    atomic_thread_fence(memory_order_seq_cst);
-    return true;
+    if (call->fenced) {
+        atomic_thread_fence(memory_order_seq_cst);
+        return true;
+    }
+    if (membarrier_all())
+        return true;
+    // Forbidden since it was registered: the calls that follow go without.
+    atomic_store_explicit(&ptp_membarrier_ready, false, memory_order_relaxed);
+    return false;
 }
 
-// Moves the back half of the richest share into `mine`, which is empty. False: all shares are
-// empty.
+// Moves the back half of what a share has left into `mine`, which is empty: of what is free, if
+// there is any, else of a piece that is being run. False: there is nothing left.
 static bool steal(struct pthreadpool *pool, struct share *mine)
 {
     let_tiny_rest_finish(pool);
     steal_lock(pool);
     for (;;) {
         size_t left;
-        struct share *victim = richest(pool, &left);
+        bool barrier = true;
+        struct share *victim = richest(pool, items_free, &left);
+        _Atomic size_t *announced = victim ? &victim->claimed : NULL;
         if (!victim) {
-            steal_unlock(pool);
-            return false;
+            victim = richest(pool, items_left, &left);
+            if (!victim)
+                break;
+            announced = &victim->next;
         }
         size_t limit = atomic_load_explicit(&victim->limit, memory_order_relaxed);
         size_t cut = limit - (left + 1) / 2;
-        atomic_store_explicit(&victim->limit, cut, memory_order_relaxed);                 // (c)
-        bool fenced = thief_barrier(&pool->call);                                         // (B)
-        if (fenced && atomic_load_explicit(&victim->next, memory_order_relaxed) <= cut) { // (d)
+        atomic_store_explicit(&victim->limit, cut, memory_order_relaxed); // (c)
+        if (announced == &victim->claimed)
+            atomic_thread_fence(memory_order_seq_cst); // (B)
+        else
+            barrier = item_barrier(&pool->call);
+        if (barrier && atomic_load_explicit(announced, memory_order_relaxed) <= cut) { // (d)
             atomic_store_explicit(&mine->next, cut, memory_order_relaxed);
+            atomic_store_explicit(&mine->claimed, cut, memory_order_relaxed);
             atomic_store_explicit(&mine->limit, limit, memory_order_relaxed);
             steal_unlock(pool);
             return true;
         }
         atomic_store_explicit(&victim->limit, limit, memory_order_relaxed);
-        if (!fenced) { // no barrier to be had: this call goes on without theft
-            steal_unlock(pool);
-            return false;
-        }
+        if (!barrier) // those who run these pieces have to end them
+            break;
     }
+    steal_unlock(pool);
+    return false;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -185,12 +218,14 @@ static smolscale_queue *helper_queue(void)
     return other;
 }
 
-// Sees to it that `want` helpers are inside or on their way. Called by the caller, and by the
-// watcher while it is inside.
+// Sees to it that `want` helpers are around or on their way, with the door open. One that is about
+// to go looks at the door once more (helper_main): either it sees that the door is open, or we see
+// that it has gone. Called by the caller, and by the watcher while it is inside.
 void ptp_ask(struct pthreadpool *pool, uint32_t want, struct tickets *tickets)
 {
-    uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
-    uint32_t have = door_present(door) + atomic_load_explicit(&pool->asked, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); // pairs with the decrement in helper_main()
+    uint32_t have = atomic_load_explicit(&pool->around, memory_order_relaxed) +
+                    atomic_load_explicit(&pool->asked, memory_order_relaxed);
     if (want <= have)
         return;
     uint32_t more = want - have;
@@ -292,43 +327,73 @@ static void ask_for_free_cpus(struct pthreadpool *pool, size_t items, struct tic
 // Running items
 // ---------------------------------------------------------------------------------------------
 
-// After a piece of `done` items that took `spent` ticks: asks for help if the rest is worth it, and
-// says how many items to run until the next look.
-static size_t look_at_clock(struct pthreadpool *pool, struct share *mine, size_t done,
-                            uint64_t spent)
+// How a participant cuts its share into pieces.
+struct pace {
+    uint64_t item; // cost of an item in 1/16 ticks; 0: unknown
+    size_t most;   // items in the next piece at most
+    uint64_t look; // when the caller thinks of asking for help next, in ticks; helpers never do
+};
+
+static size_t next_piece(const struct call *call, const struct pace *pace, size_t left)
 {
-    uint64_t item = spent * 16 / done + 1;
-    atomic_store_explicit(&pool->item_ticks, item, memory_order_relaxed);
-    size_t left = items_left(mine);
-    if (left > ticks_of_us(help_pays_us) * 16 / item) {
-        uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
-        if (!(door & DOOR_OPEN))
-            atomic_fetch_or_explicit(&pool->door, DOOR_OPEN, memory_order_release);
-        ask_for_free_cpus(pool, left, &pool->tickets);
-    }
-    size_t piece = ticks_of_us(look_later_us) * 16 / item;
-    if (piece / 4 > done)
-        piece = done * 4; // one lucky item says little about the others
+    size_t part = left / pieces_of_share;
+    size_t least = pace->item ? ticks_of_us(piece_us) * 16 / pace->item : 0;
+    size_t most = pace->item ? ticks_of_us(long_piece_us) * 16 / pace->item : 0;
+    size_t piece = part < least ? least : part > most ? most : part;
+    if (piece > pace->most)
+        piece = pace->most;
+    if (call->guide && piece < left / call->guide)
+        piece = left / call->guide;
     return piece ? piece : 1;
 }
 
-// Runs `mine` from item `i` on until it is empty. `piece`: items until a look at the clock; 0:
-// none.
+// Opens the door and asks for help if what is left is worth it.
+static void look_for_help(struct pthreadpool *pool, struct share *mine, uint64_t item)
+{
+    size_t left = items_left(mine);
+    if (left <= ticks_of_us(help_pays_us) * 16 / item)
+        return;
+    uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
+    if (!(door & DOOR_OPEN))
+        atomic_fetch_or_explicit(&pool->door, DOOR_OPEN, memory_order_release);
+    ask_for_free_cpus(pool, left, &pool->tickets);
+}
+
+// Draws the conclusions from a piece of `done` items that ended now.
+static void after_piece(struct pthreadpool *pool, struct share *mine, struct pace *pace,
+                        size_t done, uint64_t spent, uint64_t now)
+{
+    pace->item = spent * 16 / done + 1;
+    pace->most = done * 4; // one lucky item says little about the others
+    uint64_t known = atomic_load_explicit(&pool->item_ticks, memory_order_relaxed);
+    if (pace->item - known + known / 4 > known / 2) // unsigned: off by more than a quarter
+        atomic_store_explicit(&pool->item_ticks, pace->item, memory_order_relaxed);
+    if (now >= pace->look) {
+        look_for_help(pool, mine, pace->item);
+        pace->look = ticks() + ticks_of_us(look_later_us);
+    }
+}
+
+// Runs `mine` from item `i` on until it is empty.
 static void run_share(struct pthreadpool *pool, struct share *mine, size_t i, size_t thread,
-                      uint32_t uarch, size_t piece)
+                      uint32_t uarch, struct pace *pace)
 {
     const struct call *call = &pool->call;
-    uint64_t last = piece ? ticks() : 0;
+    uint64_t start = ticks();
     for (;;) {
         size_t limit = atomic_load_explicit(&mine->limit, memory_order_relaxed);
         if (i < limit) {
-            size_t end = piece && limit - i > piece ? i + piece : limit;
+            size_t piece = next_piece(call, pace, limit - i);
             size_t from = i;
-            i = call->run(call, mine, from, end, uarch, thread);
-            if (piece && i > from && i >= end && end < limit) {
+            size_t end = piece < limit - i ? i + piece : limit;
+            atomic_store_explicit(&mine->claimed, end, memory_order_relaxed);    // (a)
+            atomic_thread_fence(memory_order_seq_cst);                           // (A)
+            if (end <= atomic_load_explicit(&mine->limit, memory_order_relaxed)) // (b)
+                i = call->run(call, mine, i, end, uarch, thread);
+            if (i == end) {
                 uint64_t now = ticks();
-                piece = look_at_clock(pool, mine, i - from, now - last);
-                last = now;
+                after_piece(pool, mine, pace, end - from, now - start, now);
+                start = now;
                 continue;
             }
         }
@@ -336,10 +401,21 @@ static void run_share(struct pthreadpool *pool, struct share *mine, size_t i, si
         limit = atomic_load_explicit(&mine->limit, memory_order_relaxed);
         bool more = i < limit;
         atomic_store_explicit(&mine->next, more ? i : limit, memory_order_relaxed);
+        atomic_store_explicit(&mine->claimed, more ? i : limit, memory_order_relaxed);
         steal_unlock(pool);
         if (!more)
             return;
+        start = ticks();
     }
+}
+
+// Runs what can be stolen, until there is nothing.
+static void run_stolen(struct pthreadpool *pool, struct share *mine, size_t thread, uint32_t uarch,
+                       struct pace *pace)
+{
+    while (steal(pool, mine))
+        run_share(pool, mine, atomic_load_explicit(&mine->next, memory_order_relaxed), thread,
+                  uarch, pace);
 }
 
 static void run_serially(const struct call *call, size_t thread)
@@ -399,9 +475,9 @@ static void help(struct pthreadpool *pool, size_t thread)
     uint32_t uarch = uarch_here(&pool->call);
     fpu_state fpu = fpu_enter(pool->call.flags);
     ptp_current = &self;
-    while (steal(pool, mine))
-        run_share(pool, mine, atomic_load_explicit(&mine->next, memory_order_relaxed), thread,
-                  uarch, 0);
+    struct pace pace = {atomic_load_explicit(&pool->item_ticks, memory_order_relaxed), SIZE_MAX,
+                        UINT64_MAX};
+    run_stolen(pool, mine, thread, uarch, &pace);
     ptp_current = self.outer;
     fpu_leave(pool->call.flags, fpu);
     atomic_fetch_add_explicit(&pool->helper_ticks, ticks() - start, memory_order_relaxed);
@@ -409,15 +485,22 @@ static void help(struct pthreadpool *pool, size_t thread)
     ptp_leave(pool);
 }
 
-// Waits a moment for another call than `seen`, if such have been coming in quick succession.
+static bool is_open(uint64_t door, uint32_t seen)
+{
+    return (door & DOOR_OPEN) && door_call(door) != seen;
+}
+
+// Waits a moment for another call than `seen`, if such have been coming in quick succession; not in
+// the way of the caller, if it has to run here.
 static bool next_call_is_open(struct pthreadpool *pool, uint32_t seen)
 {
     if (atomic_load_explicit(&pool->linger, memory_order_relaxed) == 0)
         return false;
     for (uint64_t start = ticks(); ticks() - start < ticks_of_us(linger_us);) {
-        uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
-        if ((door & DOOR_OPEN) && door_call(door) != seen)
+        if (is_open(atomic_load_explicit(&pool->door, memory_order_relaxed), seen))
             return true;
+        if (current_cpu() == atomic_load_explicit(&pool->shares[0].cpu, memory_order_relaxed))
+            return false;
         cpu_pause();
     }
     return false;
@@ -429,12 +512,19 @@ static void helper_main(void *item, void *unused)
     (void)unused;
     struct pthreadpool *pool = item;
     uint32_t call = door_call(atomic_load_explicit(&pool->door, memory_order_relaxed)) - 1;
+    atomic_fetch_add_explicit(&pool->around, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&pool->asked, 1, memory_order_relaxed);
-    do {
-        size_t thread = check_in(pool, &call);
-        if (thread)
-            help(pool, thread);
-    } while (next_call_is_open(pool, call));
+    for (;;) {
+        do {
+            size_t thread = check_in(pool, &call);
+            if (thread)
+                help(pool, thread);
+        } while (next_call_is_open(pool, call));
+        atomic_fetch_sub(&pool->around, 1);
+        if (!is_open(atomic_load(&pool->door), call)) // who opens it now finds us gone (ptp_ask)
+            return;
+        atomic_fetch_add_explicit(&pool->around, 1, memory_order_relaxed);
+    }
 }
 
 // What executors of the program run.
@@ -546,19 +636,21 @@ static struct participant *nested(struct pthreadpool *pool)
 
 // Writes down the call and opens the door, if that can pay. True: it is open.
 static bool begin_call(struct pthreadpool *pool, const struct call *given, size_t threads,
-                       uint64_t now, bool open)
+                       bool open)
 {
     struct share *mine = &pool->shares[0];
     pool->call = *given;
-    pool->call.guide = threads * 2;
+    pool->call.guide *= threads * 2;
     pool->call.fenced = !atomic_load_explicit(&ptp_membarrier_ready, memory_order_relaxed);
     pool->tickets.count = 0;
     atomic_store_explicit(&mine->next, 0, memory_order_relaxed);
+    // Behind a closed door all is one piece that needs no announcement.
+    atomic_store_explicit(&mine->claimed, open ? 0 : given->total, memory_order_relaxed);
     atomic_store_explicit(&mine->limit, given->total, memory_order_relaxed);
     atomic_store_explicit(&pool->shares_used, 1, memory_order_relaxed);
     atomic_store_explicit(&pool->helper_ticks, 0, memory_order_relaxed);
     if (open) {
-        judge_gap(pool, now);
+        judge_gap(pool, ticks());
         atomic_store_explicit(&mine->cpu, current_cpu(), memory_order_relaxed);
     }
     // BUSY without READY: the word is ours.
@@ -584,12 +676,11 @@ void ptp_call(struct pthreadpool *pool, const struct call *given)
 
     ptp_lock(pool);
     threads = atomic_load_explicit(&pool->threads, memory_order_relaxed);
-    uint64_t start = ticks();
     uint64_t expected;
     struct cost_key key = ptp_cost_key(given);
     bool known = ptp_cost_get(key, &expected);
     bool open = !known || expected >= ticks_of_us(awake_help_pays_us);
-    bool watched = begin_call(pool, given, threads, start, open);
+    bool watched = begin_call(pool, given, threads, open);
 
     struct share *mine = &pool->shares[0];
     struct participant self = {pool, mine, 0, ptp_current};
@@ -598,26 +689,25 @@ void ptp_call(struct pthreadpool *pool, const struct call *given)
     uint32_t uarch = uarch_here(given);
 
     size_t i = 0;
-    size_t piece = 1;
+    struct pace pace = {0, 1, 0};
+    uint64_t start = ticks();
     if (!open) {
         i = given->run(&pool->call, mine, 0, given->total, uarch, 0);
-        piece = 0;
     } else {
-        uint64_t item = expected * 16 / given->total;
-        atomic_store_explicit(&pool->item_ticks, item, memory_order_relaxed);
-        if (!known || !watched || expected >= ticks_of_us(help_pays_us))
-            ask_for_free_cpus(pool, given->total - 1, &pool->tickets);
         // In integers: floating-point flags are the program's.
         if (known)
-            piece = 1 + (item ? ticks_of_us(look_soon_us) * 16 / item : given->total);
+            pace = (struct pace){expected * 16 / given->total + 1, SIZE_MAX, 0};
+        atomic_store_explicit(&pool->item_ticks, pace.item, memory_order_relaxed);
+        if (!known || !watched || expected >= ticks_of_us(help_pays_us))
+            ask_for_free_cpus(pool, given->total - 1, &pool->tickets);
+        start = ticks(); // what asking costs is not the call's
+        pace.look = start + ticks_of_us(look_soon_us);
     }
     // A closed call whose items its caller has all claimed met no thief: nothing is left to look
     // for.
     if (open || i < given->total) {
-        run_share(pool, mine, i, 0, uarch, piece);
-        while (steal(pool, mine))
-            run_share(pool, mine, atomic_load_explicit(&mine->next, memory_order_relaxed), 0, uarch,
-                      piece);
+        run_share(pool, mine, i, 0, uarch, &pace);
+        run_stolen(pool, mine, 0, uarch, &pace);
     }
     fpu_leave(given->flags, pool->fpu);
     ptp_current = self.outer;

@@ -202,6 +202,8 @@ SMOLSCALE_API void pthreadpool_destroy(pthreadpool_t pool)
 
 // In the child there are no helpers, and no callers but this thread, if it forked from an item. It
 // goes on with what is left in its own share; items in the shares of others belong to the parent.
+// Nobody can take back of the piece that it is in before the child has registered for membarrier
+// (steal() then goes without), which the owner's plain stores rely on.
 void ptp_fork_child(void)
 {
     for (struct pthreadpool *p = atomic_load(&ptp_pools); p; p = atomic_load(&p->next_pool)) {
@@ -214,6 +216,7 @@ void ptp_fork_child(void)
         atomic_store(&p->door, door);
         atomic_store(&p->steal_lock, 0);
         atomic_store(&p->asked, 0);
+        atomic_store(&p->around, me && me->thread ? 1 : 0);
         atomic_store(&p->foreign, 0);
         atomic_store(&p->waiting_callers, 0);
         p->tickets.count = 0;
@@ -221,9 +224,8 @@ void ptp_fork_child(void)
             if (me && me->share == &p->shares[i])
                 continue;
             atomic_store(&p->shares[i].limit, 0);
+            atomic_store(&p->shares[i].claimed, 0);
             atomic_store(&p->shares[i].taken, 0);
         }
-        if (me)
-            p->call.fenced = true;
     }
 }

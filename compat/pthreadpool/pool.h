@@ -21,13 +21,16 @@ enum { max_dims = 6 };
 
 #define cache_line __attribute__((aligned(64)))
 
-// What one participant still has to run: the items [next, limit).
-//   next   written by the owner alone, before it runs the item below it; by anybody never
-//   limit  written with the pool's steal_lock held, except by the caller before its door opens
-//   taken  1 while a helper is this participant
-//   cpu    where the participant was last seen running; a hint
+// What one participant still has to run: the items [next, limit). It runs them in pieces, and
+// announces each piece before it starts it: next <= claimed, and never an item from `claimed` on.
+//   next     written by the owner alone, before it runs the item below it
+//   claimed  written by the owner alone, before it runs any item of the piece that ends here
+//   limit    written with the pool's steal_lock held, except by the caller before its door opens
+//   taken    1 while a helper is this participant
+//   cpu      where the participant was last seen running; a hint
 struct share {
     _Atomic size_t next;
+    _Atomic size_t claimed;
     _Atomic size_t limit;
     _Atomic uint32_t taken;
     _Atomic uint32_t cpu;
@@ -50,7 +53,7 @@ struct call {
     size_t range[max_dims]; // as the program gave them
     size_t tile[max_dims];  // 1 where the shape has no tile
     size_t count[max_dims]; // tiles in each dimension
-    size_t guide;           // callbacks that take several tiles get (what is left) / guide of them
+    size_t guide;           // callbacks may take several tiles: (what is left) / guide; 0: one tile
     uint32_t flags;         // PTHREADPOOL_FLAG_*
     uint32_t uarch_default;
     uint32_t uarch_max;
@@ -103,6 +106,7 @@ struct pthreadpool {
     _Atomic uint64_t item_ticks;   // recent cost of an item in 1/16 ticks; 0 unknown; a hint
     _Atomic uint64_t helper_ticks; // what helpers have spent in this call
     _Atomic uint32_t asked;        // helpers that were asked for and have not started
+    _Atomic uint32_t around;       // helpers that have started and not gone, inside or lingering
     _Atomic uint32_t foreign;      // tasks of the program's executor that have not ended; a futex
     _Atomic uint32_t linger;       // >0: calls follow each other closely enough to wait for them
 

@@ -20,6 +20,7 @@
 #define inlined static inline __attribute__((always_inline))
 
 enum form { PLAIN, THREAD, THREAD32, UARCH, BOTH };
+enum { GUIDE_fixed = 0, GUIDE_dynamic = 1 };
 
 // Announces that the items below `upto` are taken, then looks whether a thief was first (call.c, a,
 // A, b).
@@ -226,7 +227,7 @@ static void parallelize(struct pthreadpool *pool, struct call *call, int dims, i
         call.flags = flags;                                                              \
         call.uarch_default = 0;                                                          \
         call.uarch_max = 0;                                                              \
-        call.guide = 0;                                                                  \
+        call.guide = GUIDE_##STEP;                                                       \
         call.wants_uarch = false;                                                        \
         call.fenced = false;                                                             \
         UARCH_GIVEN_##FORM parallelize(pool, &call, DIMS, TILED,                         \

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: ISC
 //
 // The watcher: one thread that looks, while calls are made, whether one of them stands still, and
-// sends it a helper: the first a millisecond after it was armed (up to 8 ms where calls keep coming
-// and it has long found nothing to do), then twice as many as are there at each further look. That
-// is what lets the caller skip asking for calls which lately were cheap, and what makes a barrier
-// among the items of one call work whenever there are as many threads as items.
+// sends it a helper: the first a millisecond after it was armed (up to 4 ms where calls keep coming
+// and it has long found nothing to do) and has seen the call, then twice as many as are there at
+// each further look. That is what lets the caller skip asking for calls which lately were cheap,
+// and what makes a barrier among the items of one call work whenever there are as many threads as
+// items.
 //
 // It also does, off the callers' path, what takes its time once: registering for membarrier (16 ms
 // in a process with threads) and learning the unit of ticks().
 //
 // Zero idle: its timer is armed by the first call after a quiet time (one system call that wakes
-// nobody) and by itself for as long as calls keep coming. The timer's signal is directed to this
-// thread alone, where it is blocked and taken by sigwaitinfo(): no descriptor that a program could
-// close, no handler, no effect on any other thread.
+// nobody) and by itself for as long as it finds a call in progress. The timer's signal is directed
+// to this thread alone, where it is blocked and taken by sigwaitinfo(): no descriptor that a
+// program could close, no handler, no effect on any other thread.
 //
 //   W1  No call goes unwatched. A caller sets BUSY, then reads `armed`; the watcher clears `armed`,
 //       then looks at all doors once more. All four are sequentially consistent: if the caller saw
@@ -76,8 +77,6 @@ static bool look_at(struct pthreadpool *pool, bool *active)
     uint64_t door = atomic_load(&pool->door);
     uint64_t before = pool->watch_door;
     pool->watch_door = door & ~(DOOR_CALL - 1);
-    if (door_call(door) != door_call(before))
-        *active = true;
     if (!(door & DOOR_BUSY))
         return false;
     *active = true;
@@ -107,7 +106,7 @@ static bool look_at(struct pthreadpool *pool, bool *active)
             return false;
         }
         atomic_fetch_or_explicit(&pool->door, DOOR_OPEN, memory_order_release);
-        ptp_ask(pool, (uint32_t)want + 1, NULL); // one of those present is the watcher
+        ptp_ask(pool, (uint32_t)want, NULL);
     }
     ptp_leave(pool);
     return stands;
