@@ -255,18 +255,17 @@ static struct ss_runnable *stalled(struct look *look, struct ss_group *group)
 {
     struct ss_runnable *found = NULL;
     for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next) {
-        smolscale_queue *queue = runnable->queue;
-        if (!queue || runnable->hunger(runnable) == 0)
+        if (runnable->hunger(runnable) == 0)
             continue;
-        uint64_t taken = load_relaxed(&queue->taken);
-        if (taken != queue->seen_taken || queue->stalled_since == 0) {
-            queue->seen_taken = taken;
-            queue->stalled_since = look->now;
+        uint64_t taken = load_relaxed(&runnable->taken);
+        if (taken != runnable->seen_taken || runnable->stalled_since == 0) {
+            runnable->seen_taken = taken;
+            runnable->stalled_since = look->now;
         }
-        uint64_t deadline = queue->stalled_since + stall_ns(group);
+        uint64_t deadline = runnable->stalled_since + stall_ns(group);
         if (deadline <= look->now && !found) {
             found = runnable;
-            queue->stalled_since = look->now;
+            runnable->stalled_since = look->now;
         } else if (deadline < look->deadline) {
             look->deadline = deadline;
         }

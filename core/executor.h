@@ -42,6 +42,9 @@ struct ss_runnable {
     unsigned (*hunger)(struct ss_runnable *runnable);
     smolscale_queue
         *queue; // if it is a work queue: the queue, of which the injection queue has a reference
+    _Atomic uint64_t taken; // counts what of it was begun; who guards it writes
+    uint64_t seen_taken;    // the balancer's notes
+    uint64_t stalled_since; // ns; 0: not seen yet
 };
 
 // A set of workers and the runnables they serve. There is one shared group, and one for each queue
@@ -184,10 +187,7 @@ struct smolscale_queue {
     struct ss_lock own_lock;
 
     // ---- the executor's
-    _Atomic unsigned refs;  // owner, injection queue, serving workers, dedicated workers, visits
-    _Atomic uint64_t taken; // items that left the queue to be run; the lock
-    uint64_t seen_taken;    // the balancer's notes
-    uint64_t stalled_since; // ns; 0: not seen yet
+    _Atomic unsigned refs; // owner, injection queue, serving workers, dedicated workers, visits
     smolscale_queue *next, **prev_link; // all queues; ss.lock
 };
 

@@ -46,8 +46,6 @@
 #define LOOK_EVERY_MAX 64                   // polls
 #define SLICE_NS       (200 * SS_NS_PER_US) // then other runnables get their turn
 
-#define LANES_MAX 64
-
 // ---- bringing a lane to a worker
 
 static void serve(struct ss_runnable *runnable, struct ss_worker *worker);
@@ -58,20 +56,26 @@ static unsigned hunger(struct ss_runnable *runnable)
     return 1;
 }
 
-// Where tasks go that come from elsewhere than from a task.
 static struct ss_lane first_lane = {.runnable = {.run = serve, .hunger = hunger}};
 
-static struct {
-    struct ss_lane *lane[LANES_MAX]; // made when first used, never freed
-    _Atomic unsigned count;
-    _Atomic bool single;
-    _Atomic unsigned serving; // workers that serve one
-    _Atomic uint64_t served;  // how often one began to
-} lanes = {.lane = {&first_lane}, .count = 1};
+struct ss_lanes ss_lanes = {.lane = {&first_lane}, .count = 1, .entrance = &first_lane};
+
+struct ss_lane *ss_lane_add(void)
+{
+    unsigned count = load_relaxed(&ss_lanes.count);
+    struct ss_lane *lane = count < SS_LANES_MAX ? aligned_alloc(SS_CACHE_LINE, sizeof *lane) : NULL;
+    if (!lane)
+        return NULL;
+    memset(lane, 0, sizeof *lane);
+    lane->runnable = (struct ss_runnable){.run = serve, .hunger = hunger};
+    ss_lanes.lane[count] = lane;
+    store_release(&ss_lanes.count, count + 1);
+    return lane;
+}
 
 // Has just become LISTED by the caller, who has no lock. 0, or a negative errno value: no worker
 // can be had.
-static int list_lane(struct ss_lane *lane)
+int ss_lane_list(struct ss_lane *lane)
 {
     enum ss_cover cover;
     ss_lock(&ss.lock);
@@ -81,20 +85,38 @@ static int list_lane(struct ss_lane *lane)
     return ss_follow_up(&ss.shared, wake, cover);
 }
 
-static int submit_to(struct ss_lane *lane, struct smolscale_task *task)
+// Adds a chain of tasks, whose last is `last`. True: the lane was idle, and the caller must bring
+// it to a worker.
+static bool push_inbox(struct ss_lane *lane, struct smolscale_task *chain,
+                       struct smolscale_task *last)
 {
     struct smolscale_task *first = load_relaxed(&lane->inbox);
     do
-        task->next = first;
-    while (!atomic_compare_exchange_weak_explicit(&lane->inbox, &first, task, memory_order_seq_cst,
+        last->next = first;
+    while (!atomic_compare_exchange_weak_explicit(&lane->inbox, &first, chain, memory_order_seq_cst,
                                                   memory_order_relaxed));
     // Pairs with rest(): one of us sees the other.
     fence_after_rmw();
     unsigned idle = SS_LANE_IDLE;
-    if (load_relaxed(&lane->state) != SS_LANE_IDLE ||
-        !cas_strong_acq_rel(&lane->state, &idle, SS_LANE_LISTED))
-        return 0;
-    return list_lane(lane);
+    return load_relaxed(&lane->state) == SS_LANE_IDLE &&
+           cas_strong_acq_rel(&lane->state, &idle, SS_LANE_LISTED);
+}
+
+// Where tasks go that come from elsewhere than from a task: a lane that is served anyway, if there
+// is one, so that a low load keeps to few workers.
+static struct ss_lane *entrance(void)
+{
+    struct ss_lane *lane = load_relaxed(&ss_lanes.entrance);
+    if (load_relaxed(&lane->state) == SS_LANE_LISTED)
+        return lane;
+    for (unsigned i = 0, count = load_acquire(&ss_lanes.count); count > 1 && i < count; i++) {
+        struct ss_lane *other = ss_lanes.lane[i];
+        if (load_relaxed(&other->state) != SS_LANE_LISTED)
+            continue;
+        store_relaxed(&ss_lanes.entrance, other);
+        return other;
+    }
+    return lane;
 }
 
 int ss_submit(struct smolscale_task *task)
@@ -103,7 +125,8 @@ int ss_submit(struct smolscale_task *task)
         task->home->submit(task->home, task);
         return 0;
     }
-    return submit_to(&first_lane, task);
+    struct ss_lane *lane = entrance();
+    return push_inbox(lane, task, task) ? ss_lane_list(lane) : 0;
 }
 
 // ---- the server's side
@@ -304,7 +327,7 @@ void ss_lane_hand_over(void)
 {
     struct ss_lane *lane = ss_self ? detach(ss_self) : NULL;
     if (lane)
-        list_lane(lane); // even if it is empty: whoever serves it finds out
+        ss_lane_list(lane); // even if it is empty: whoever serves it finds out
 }
 
 void ss_lane_abandon(struct ss_worker *worker)
@@ -312,20 +335,33 @@ void ss_lane_abandon(struct ss_worker *worker)
     if (worker->task == NULL)
         return;
     struct ss_lane *lane = detach(worker);
-    fetch_sub_acq_rel(&lanes.serving, 1);
+    fetch_sub_acq_rel(&ss_lanes.serving, 1);
     ss_task_end(worker->task, -ECANCELED);
     worker->task = NULL;
     ss_resume(worker);
     if (lane)
-        list_lane(lane);
+        ss_lane_list(lane);
 }
 
-// In a section, on the balancer's order: half of the queue goes to another lane's inbox. Returns
-// that lane if it must be brought to a worker.
+// In a section, on the balancer's order: gives the front of the queue to another lane's inbox.
+// Returns that lane if it must be brought to a worker.
 static struct ss_lane *follow_order(struct ss_lane *lane)
 {
-    store_relaxed(&lane->order, NULL);
-    return NULL;
+    struct ss_lane *other = exchange_acquire(&lane->order, NULL);
+    if (!other)
+        return NULL;
+    struct smolscale_task *last = lane->head, *chain = NULL;
+    unsigned left = load_relaxed(&lane->order_count), given = 0;
+    for (; lane->head && given < left; given++) { // the inbox is read backwards
+        struct smolscale_task *task = lane->head;
+        lane->head = task->next;
+        task->next = chain;
+        chain = task;
+    }
+    if (!chain)
+        return NULL;
+    ss_lane_count(lane, -(int)given);
+    return push_inbox(other, chain, last) ? other : NULL;
 }
 
 // ---- the loop
@@ -371,7 +407,7 @@ static unsigned attend(struct ss_worker *worker, struct attention *a)
     }
     ss_section_leave(worker);
     if (other)
-        list_lane(other);
+        ss_lane_list(other);
     if (now - a->slice_start < SLICE_NS)
         return a->interval;
     a->slice_start = now;
@@ -381,12 +417,14 @@ static unsigned attend(struct ss_worker *worker, struct attention *a)
 
 static void begin_serving(struct ss_worker *worker, struct ss_lane *lane)
 {
+    store_relaxed(&lane->order, NULL); // it was given to another
+    store_relaxed(&lane->runnable.taken, load_relaxed(&lane->runnable.taken) + 1);
     ss_lock(&ss.lock);
     lane->worker = worker;
     store_release(&worker->lane, lane);
     ss_unlock(&ss.lock);
-    fetch_add_relaxed(&lanes.serving, 1);
-    fetch_add_relaxed(&lanes.served, 1);
+    fetch_add_relaxed(&ss_lanes.serving, 1);
+    fetch_add_relaxed(&ss_lanes.served, 1);
     ss_watch(); // it looks while lanes are served: ss_lanes_look()
     worker->blocked_last = false;
     store_relaxed(&worker->in_job, true);
@@ -396,7 +434,7 @@ static void end_serving(struct ss_worker *worker)
 {
     worker->task = NULL;
     store_relaxed(&worker->in_job, false);
-    fetch_sub_acq_rel(&lanes.serving, 1);
+    fetch_sub_acq_rel(&ss_lanes.serving, 1);
     ss_resume(worker);
     worker->blocking_depth = 0; // whatever its tasks have left open
 }
@@ -437,103 +475,21 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
     end_serving(worker);
 }
 
-// ---- the balancer's part
-
-#define LOOK_NS       (8 * SS_NS_PER_MS) // while lanes are served
-#define LOOK_AGAIN_NS (4 * SS_NS_PER_MS) // when a server has not got on
-#define STUCK_NS      (4 * SS_NS_PER_MS)
-#define QUIET_LOOKS   2 // without a lane served between them, before the balancer may sleep
-
-// Takes the lane from a server that is stuck in a poll. True: the lane is free.
-static bool retake(struct ss_lane *lane, uint64_t progress)
-{
-    ss_lock(&ss.lock);
-    struct ss_worker *worker = lane->worker;
-    bool stuck = worker && load_relaxed(&worker->progress) == progress;
-    if (stuck) {
-        store_relaxed(&worker->lane, NULL);
-        lane->worker = NULL;
-        lane->retaken_from = worker;
-        bool asleep = ss_os.thread_state(load_relaxed(&worker->tid)) == SS_THREAD_SLEEPING;
-        ss_set_standing(worker, asleep ? SS_BLOCKED : SS_HOG);
-    }
-    ss_unlock(&ss.lock);
-    if (!stuck)
-        return false;
-    fetch_add_relaxed(&ss.stats.takebacks, 1);
-    ss_heavy_fence(); // pairs with ss_section_enter()
-    return true;
-}
-
-// Whether the former server has left its section: then the lane is brought to another worker.
-static bool free_retaken(struct ss_lane *lane)
-{
-    if (load_acquire(&lane->retaken_from->in_section))
-        return false;
-    lane->retaken_from = NULL;
-    list_lane(lane);
-    return true;
-}
-
-static uint64_t look_at(struct ss_lane *lane, uint64_t now)
-{
-    if (lane->retaken_from)
-        return free_retaken(lane) ? LOOK_NS : LOOK_AGAIN_NS;
-    ss_lock(&ss.lock);
-    struct ss_worker *worker = lane->worker;
-    uint64_t progress = worker ? load_relaxed(&worker->progress) : 0;
-    ss_unlock(&ss.lock);
-    bool waiting = load_relaxed(&lane->length) > 0 || load_relaxed(&lane->inbox);
-    if (!worker || !waiting)
-        return LOOK_NS;
-    if (worker != lane->seen_worker || progress != lane->seen_progress) {
-        lane->seen_worker = worker;
-        lane->seen_progress = progress;
-        lane->seen_since = now;
-        return LOOK_AGAIN_NS;
-    }
-    if (now - lane->seen_since >= STUCK_NS && retake(lane, progress))
-        free_retaken(lane);
-    return LOOK_AGAIN_NS;
-}
-
-bool ss_lanes_served(void)
-{
-    return load_relaxed(&lanes.serving) > 0;
-}
-
-uint64_t ss_lanes_look(uint64_t now)
-{
-    static uint64_t seen_served;
-    static unsigned quiet;
-    uint64_t served = load_relaxed(&lanes.served), next = SS_FOREVER;
-    bool serving = ss_lanes_served();
-    quiet = serving || served != seen_served ? 0 : quiet + 1;
-    seen_served = served;
-    if (quiet > QUIET_LOOKS)
-        return SS_FOREVER;
-    for (unsigned i = 0; i < load_acquire(&lanes.count); i++) {
-        uint64_t wanted = look_at(lanes.lane[i], now);
-        next = wanted < next ? wanted : next;
-    }
-    return next;
-}
-
 void ss_lanes_after_fork(void)
 {
-    store_relaxed(&lanes.serving, 0);
-    for (unsigned i = 0; i < load_relaxed(&lanes.count); i++) {
-        memset(lanes.lane[i], 0, sizeof *lanes.lane[i]);
-        lanes.lane[i]->runnable = (struct ss_runnable){.run = serve, .hunger = hunger};
+    store_relaxed(&ss_lanes.serving, 0);
+    for (unsigned i = 0; i < load_relaxed(&ss_lanes.count); i++) {
+        memset(ss_lanes.lane[i], 0, sizeof *ss_lanes.lane[i]);
+        ss_lanes.lane[i]->runnable = (struct ss_runnable){.run = serve, .hunger = hunger};
     }
 }
 
 unsigned smolscale_running_threads(void)
 {
-    return load_relaxed(&lanes.serving);
+    return load_relaxed(&ss_lanes.serving);
 }
 
 void smolscale_permanently_single_threaded(void)
 {
-    store_relaxed(&lanes.single, true);
+    store_relaxed(&ss_lanes.single, true);
 }

@@ -37,6 +37,8 @@ static const struct option table[SS_OPTION_COUNT] = {
                            "runnable workers to aim at; 0: the CPUs this process may use"},
     [SS_OPTION_MAX_THREADS] = {"SMOLSCALE_MAX_THREADS", NUMBER, 16384, 1, 1 << 20, NULL,
                                "most shared workers at once, blocked ones included"},
+    [SS_OPTION_SINGLE] = {"SMOLSCALE_SINGLE", CHOICE, 0, 0, 1, "0|1",
+                          "1: all tasks run on one worker at a time"},
     [SS_OPTION_STATS] =
         {"SMOLSCALE_STATS", TEXT, 0, 0, 0, NULL,
          "file that gets the counters at exit, a line `name value` each; %p in it stands "

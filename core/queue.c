@@ -173,7 +173,7 @@ static unsigned take(smolscale_queue *queue, struct ss_worker *worker)
 {
     unsigned n = ss_items_pop(&queue->items, worker->batch, batch_size(queue));
     publish_pending(queue);
-    store_relaxed(&queue->taken, load_relaxed(&queue->taken) + n);
+    store_relaxed(&queue->runnable.taken, load_relaxed(&queue->runnable.taken) + n);
     queue->taken_at = worker->batch_start;
     queue->pushes_since_take = 0;
     store_relaxed(&worker->batch_end, n);

@@ -3,7 +3,8 @@
 // What the parts of the task runtime share. Who does what:
 //
 //   task.c      a task from spawn to release: join, cancel, wakers; threads that wait like tasks
-//   lane.c      run queues ("lanes"), the loop that polls, and how the balancer moves them
+//   lane.c      run queues ("lanes") and the loop that polls
+//   rebalance.c how the balancer takes lanes from stuck workers, and spreads tasks over lanes
 //   wait.h      how a task waits and is woken
 //   slab.c      memory of tasks
 //
@@ -122,16 +123,18 @@ struct ss_lane {
     // ---- everybody's
     _Alignas(SS_CACHE_LINE) _Atomic(struct smolscale_task *) inbox; // last in, first out
     _Atomic unsigned state;
-    _Atomic(struct ss_lane *)
-        order; // the balancer asks the server to give half of the queue to that lane
+    _Atomic(struct ss_lane *) order; // the balancer asks the server to give tasks to that lane
+    _Atomic unsigned order_count;    // as many
 
     // ---- ss.lock
     struct ss_worker *worker;       // who serves it
     struct ss_worker *retaken_from; // may still be in a section on it: nobody may serve it yet
 
-    // ---- the balancer's notes
+    // ---- the balancer's notes; see rebalance.c
     const struct ss_worker *seen_worker;
-    uint64_t seen_progress, seen_since;
+    uint64_t seen_progress, seen_since, seen_taken;
+    uint64_t stuck_cpu; // CPU time of a server that has begun nothing since, ns; 0: it has
+    bool busy;          // served without a break since the look before
 };
 
 // The queue of a lane is guarded by a lock that is biased to its server (see "Lanes" in lane.c).
@@ -216,13 +219,38 @@ void ss_lane_hand_over(void);
 // The worker's thread ends inside a poll.
 void ss_lane_abandon(struct ss_worker *worker);
 
-// The balancer's part; see lane.c. ns until the next look is wanted, SS_FOREVER: no lane is served.
+#define SS_LANES_MAX 256
+
+struct ss_lanes {
+    struct ss_lane
+        *lane[SS_LANES_MAX]; // the first is static, others made when first used; never freed
+    _Atomic unsigned count;
+    _Atomic(struct ss_lane *) entrance; // where tasks go that come from elsewhere; a hint
+    _Atomic bool single;                // no second one is ever used
+    _Atomic unsigned serving;           // workers that serve one
+    _Atomic uint64_t served;            // how often one began to
+};
+extern struct ss_lanes ss_lanes;
+
+// One more, idle; NULL: no memory. The balancer only.
+struct ss_lane *ss_lane_add(void);
+
+// Brings a lane to a worker that the caller has turned from IDLE to LISTED, or has taken from its
+// server. 0, or a negative errno value: no worker can be had.
+int ss_lane_list(struct ss_lane *lane);
+
+void ss_lanes_after_fork(void);
+
+// ---- rebalance.c, on the balancer
+
+// Looks at the lanes. ns until the next look is wanted, SS_FOREVER: no lane is served.
 uint64_t ss_lanes_look(uint64_t now);
 
 // Whether any lane is served: then the balancer does not park.
-bool ss_lanes_served(void);
-
-void ss_lanes_after_fork(void);
+static inline bool ss_lanes_served(void)
+{
+    return load_relaxed(&ss_lanes.serving) > 0;
+}
 
 // ---- task.c
 
