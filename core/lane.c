@@ -330,15 +330,30 @@ void ss_lane_hand_over(void)
         ss_lane_list(lane); // even if it is empty: whoever serves it finds out
 }
 
+static void end_serving(struct ss_worker *worker)
+{
+    worker->task = NULL;
+    fetch_sub_acq_rel(&ss_lanes.serving, 1);
+    // Under the lock, because the balancer decides under it that the worker is stuck in a poll, and
+    // says so: either it still finds it there, and what it says is seen here, or not.
+    ss_lock(&ss.lock);
+    store_relaxed(&worker->in_job, false);
+    unsigned standing = load_relaxed(&worker->standing);
+    if (standing != SS_RUNNING) {
+        worker->blocked_last = standing == SS_BLOCKED;
+        ss_set_standing(worker, SS_RUNNING);
+    }
+    ss_unlock(&ss.lock);
+    worker->blocking_depth = 0; // whatever its tasks have left open
+}
+
 void ss_lane_abandon(struct ss_worker *worker)
 {
     if (worker->task == NULL)
         return;
     struct ss_lane *lane = detach(worker);
-    fetch_sub_acq_rel(&ss_lanes.serving, 1);
     ss_task_end(worker->task, -ECANCELED);
-    worker->task = NULL;
-    ss_resume(worker);
+    end_serving(worker);
     if (lane)
         ss_lane_list(lane);
 }
@@ -428,15 +443,6 @@ static void begin_serving(struct ss_worker *worker, struct ss_lane *lane)
     ss_watch(); // it looks while lanes are served: ss_lanes_look()
     worker->blocked_last = false;
     store_relaxed(&worker->in_job, true);
-}
-
-static void end_serving(struct ss_worker *worker)
-{
-    worker->task = NULL;
-    store_relaxed(&worker->in_job, false);
-    fetch_sub_acq_rel(&ss_lanes.serving, 1);
-    ss_resume(worker);
-    worker->blocking_depth = 0; // whatever its tasks have left open
 }
 
 static void serve(struct ss_runnable *runnable, struct ss_worker *worker)

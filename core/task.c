@@ -251,7 +251,12 @@ bool smolscale_clear_cancel(smolscale_cx *cx)
 {
     unsigned before =
         atomic_fetch_and_explicit(&cx->task->ctl, ~SS_CTL_CANCELLED, memory_order_acq_rel);
-    return before & SS_CTL_CANCELLED;
+    if (!(before & SS_CTL_CANCELLED))
+        return false;
+    // Who has set it may be about to interrupt: not the next await, which knows nothing of it.
+    while (ss_ctl_pinned(load_acquire(&cx->task->ctl)))
+        ss_os.yield();
+    return true;
 }
 
 // ---- wakers
