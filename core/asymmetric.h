@@ -24,7 +24,8 @@ extern _Atomic bool ss_asymmetric;
 
 static inline void ss_light_fence(void)
 {
-    if (__builtin_expect(load_relaxed(&ss_asymmetric), 1))
+    // Acquire: who sees true must not have read before it what the fence is to order.
+    if (__builtin_expect(load_acquire(&ss_asymmetric), 1))
         atomic_signal_fence(memory_order_seq_cst);
     else
         atomic_thread_fence(memory_order_seq_cst);

@@ -352,14 +352,13 @@ static void answer_waiting(void)
 // Timers are fired by workers that serve lanes, or by the keeper; where there is neither, here.
 static bool nobody_keeps_time(void)
 {
-    return load_relaxed(&ss_timers_next) != SS_FOREVER && !load_relaxed(&ss.keeper) &&
-           !ss_lanes_served();
+    return !ss_time_is_kept() && !ss_lanes_served();
 }
 
 static uint64_t until_timer(uint64_t next)
 {
     uint64_t now = ss_os.now();
-    if (load_relaxed(&ss_timers_next) <= now && !load_relaxed(&ss.keeper))
+    if (load_relaxed(&ss_timers_next) <= now && !ss_time_is_kept())
         ss_timers_fire(now); // nobody does it, or whoever should is stuck
     if (!nobody_keeps_time())
         return next;

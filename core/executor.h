@@ -225,9 +225,9 @@ struct ss_executor {
     struct ss_worker *allocated;    // all that there ever were; only grows
     smolscale_queue *queues;        // all
     _Atomic(struct ss_worker *)
-        keeper;                // the parked worker that looks after timers; set under `lock`
-    uint64_t keeper_until;     // when it wakes by itself, ns
-    _Atomic uint32_t balancer; // enum ss_balancer_state; futex word
+        keeper;                    // the parked worker that looks after timers; set under `lock`
+    _Atomic uint64_t keeper_until; // when it wakes by itself, ns; set before `keeper`
+    _Atomic uint32_t balancer;     // enum ss_balancer_state; futex word
     _Atomic uint32_t
         spawn_answers;        // futex word: counts the requests for a worker that were answered
     uint64_t create_retry_at; // after a failure no attempt before this time, ns

@@ -256,8 +256,7 @@ static inline bool poll_once(struct smolscale_task *task, smolscale_cx *cx)
     ss_light_fence();
     unsigned ctl = load_acquire(&task->ctl);
     if (__builtin_expect((ctl & ~SS_CTL_FLAGS) != ss_ctl_base(), 0))
-        return ss_ctl_pinned(
-            ctl); // else a parent's task, woken in the child: it does not exist here
+        return ss_ctl_exists(ctl); // pinned; else a parent's task, woken in the child
     cx->task = task;
     cx->result = task->result;
     cx->budget = POLL_BUDGET;

@@ -137,7 +137,8 @@ void ss_task_end(struct smolscale_task *task, int result)
 
 bool smolscale_finished(const smolscale_task *task)
 {
-    return __atomic_load_n(&task->join.lock, __ATOMIC_ACQUIRE) == SS_JOIN_ENDED;
+    // Also while somebody holds the lock, who had come before to take a joiner off.
+    return __atomic_load_n(&task->join.lock, __ATOMIC_ACQUIRE) & SS_JOIN_ENDED;
 }
 
 void smolscale_release(smolscale_task *task)
@@ -363,6 +364,8 @@ int smolscale_thread_end(smolscale_thread *storage, int result)
         return -EINVAL; // only smolscale_block_on() polls again
     if (!ss_suspend(&thread->task, &thread->cx))
         sleep_until_woken(thread);
+    if (thread->task.deadline != 0)
+        ss_timer_disarm(&thread->task); // which would outlive it
     return thread->task.result;
 }
 

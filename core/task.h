@@ -47,6 +47,11 @@ static inline bool ss_ctl_pinned(unsigned ctl)
     return (ctl & ((1u << SS_CTL_GENERATION_SHIFT) - 1)) >= SS_CTL_PIN;
 }
 
+static inline bool ss_ctl_exists(unsigned ctl)
+{
+    return (ctl ^ ss_ctl_base()) >> SS_CTL_GENERATION_SHIFT == 0;
+}
+
 // smolscale_task.wakes: of a smolscale_waker
 enum { SS_WAKES_NONE, SS_WAKES_AWAITED, SS_WAKES_NOTIFIED };
 
@@ -288,6 +293,14 @@ uint64_t ss_timers_fire(uint64_t now);
 
 // When the next one is due: a hint.
 extern _Atomic uint64_t ss_timers_next;
+
+// A parked worker wakes by itself in time for it, or there is none. Exact for who holds ss.lock.
+static inline bool ss_time_is_kept(void)
+{
+    uint64_t next = load_relaxed(&ss_timers_next);
+    return next == SS_FOREVER ||
+           (load_acquire(&ss.keeper) && load_relaxed(&ss.keeper_until) <= next);
+}
 
 extern smolscale_waitlist ss_timers_list;
 

@@ -393,17 +393,17 @@ static void keep_time(struct ss_worker *worker)
 {
     uint64_t next = load_relaxed(&ss_timers_next);
     if (worker->group->owner || next == SS_FOREVER ||
-        (load_relaxed(&ss.keeper) && ss.keeper_until <= next))
+        (load_relaxed(&ss.keeper) && load_relaxed(&ss.keeper_until) <= next))
         return;
-    store_relaxed(&ss.keeper, worker);
-    ss.keeper_until = next;
+    store_relaxed(&ss.keeper_until, next);
+    store_release(&ss.keeper, worker);
 }
 
 // How long the futex may sleep; `until` is when an idle worker ends.
 static uint64_t sleep_time(const struct ss_worker *worker, uint64_t until)
 {
-    if (load_relaxed(&ss.keeper) == worker && ss.keeper_until < until)
-        until = ss.keeper_until;
+    if (load_relaxed(&ss.keeper) == worker && load_relaxed(&ss.keeper_until) < until)
+        until = load_relaxed(&ss.keeper_until);
     if (until == SS_FOREVER)
         return SS_FOREVER;
     uint64_t now = ss_os.now();
@@ -546,7 +546,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
     // Who serves a lane fires timers; who runs jobs, or ends, leaves it to the balancer if no other
     // keeps the time.
     bool keeps_time = runnable && !runnable->queue;
-    if (!keeps_time && load_relaxed(&ss_timers_next) != SS_FOREVER && !load_relaxed(&ss.keeper))
+    if (!keeps_time && !ss_time_is_kept())
         ss_watch();
     ss_follow_up(group, wake, cover);
     return runnable;
@@ -736,6 +736,8 @@ static void adopt(struct ss_group *group)
     ss_group_refresh(&ss.shared);
     ss_group_refresh(group);
     ss_unlock(&ss.lock);
+    if (!ss_time_is_kept())
+        ss_watch(); // the keeper may have been among them
 }
 
 int ss_group_fill(struct ss_group *group)

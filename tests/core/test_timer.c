@@ -1,0 +1,590 @@
+// SPDX-License-Identifier: ISC
+//
+// Timers: sleeping, deadlines of other awaits, intervals, and who wakes for them. The clock is the
+// fake one where a test says so; it stands until the test moves it.
+
+#include "support.h"
+
+#include <smolscale_async.h>
+
+#define MS SS_NS_PER_MS
+
+static atomic_uint ended;
+
+struct sleeper {
+    SMOLSCALE_FRAME;
+    uint64_t when;
+    int got;
+    uint64_t *woken_at; // NULL: not wanted
+};
+SMOLSCALE_ASYNC(sleeper, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->got, smolscale_sleep_until(cx, f->when));
+    if (f->woken_at)
+        *f->woken_at = smolscale_now();
+    atomic_fetch_add(&ended, 1);
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+static int join(smolscale_task *task)
+{
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, task));
+    smolscale_release(task);
+    return result;
+}
+
+static void all_idle(void)
+{
+    EVENTUALLY(smolscale_idle_workers() == stats_now().workers, ==, true);
+}
+
+// Moves the fake clock on in small steps until the task has ended; at most by `most`.
+static bool ends_within(smolscale_task *task, uint64_t most)
+{
+    for (uint64_t moved = 0; moved < most && !smolscale_finished(task); moved += 10 * MS) {
+        fake_clock_advance(10 * MS);
+        test_breathe();
+    }
+    return smolscale_finished(task);
+}
+
+START_TEST(a_sleep_of_a_thread_lasts_that_long)
+{
+    uint64_t begin = test_clock();
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_sleep(cx, 5 * MS)), 0);
+    ck_assert_uint_ge(test_clock() - begin, 5 * MS);
+}
+END_TEST
+
+START_TEST(a_sleep_of_a_task_lasts_that_long)
+{
+    uint64_t begin = test_clock(), woken_at = 0;
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, sleeper, .when = begin + 5 * MS, .woken_at = &woken_at),
+                     0);
+    ck_assert_int_eq(join(task), 0);
+    ck_assert_uint_ge(woken_at - begin, 5 * MS);
+}
+END_TEST
+
+START_TEST(sleepers_wake_when_their_time_comes_and_not_before)
+{
+    fake_clock_start();
+    static const uint64_t after[] = {50, 10, 30, 20, 40};
+    uint64_t base = smolscale_now();
+    smolscale_task *tasks[5];
+    for (unsigned i = 0; i < 5; i++)
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&tasks[i], sleeper, .when = base + after[i] * MS), 0);
+    for (unsigned step = 1; step <= 5; step++) {
+        fake_clock_advance(10 * MS);
+        EVENTUALLY(atomic_load(&ended), ==, step);
+        for (unsigned i = 0; i < 5; i++)
+            if (after[i] > step * 10)
+                ck_assert_msg(!smolscale_finished(tasks[i]), "task %u ended before its time", i);
+    }
+    for (unsigned i = 0; i < 5; i++)
+        ck_assert_int_eq(join(tasks[i]), 0);
+}
+END_TEST
+
+START_TEST(a_time_that_has_passed_is_not_waited_for)
+{
+    fake_clock_start();
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_sleep(cx, 0)), 0);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_sleep_until(cx, smolscale_now() - 1)), 0);
+}
+END_TEST
+
+START_TEST(ten_thousand_timers_each_fire_once_and_in_time)
+{
+    fake_clock_start();
+    enum { TIMERS = SCALED(10000), STEPS = 50 };
+    uint64_t base = smolscale_now(), state = 7;
+    static uint64_t when[TIMERS], woken_at[TIMERS];
+    static smolscale_task *tasks[TIMERS];
+    for (unsigned i = 0; i < TIMERS; i++) {
+        when[i] = base + 1 + test_random(&state) % (STEPS * MS);
+        ck_assert_int_eq(
+            SMOLSCALE_SPAWN(&tasks[i], sleeper, .when = when[i], .woken_at = &woken_at[i]), 0);
+    }
+    for (unsigned step = 1; step <= STEPS; step++) {
+        unsigned due = 0;
+        for (unsigned i = 0; i < TIMERS; i++)
+            due += when[i] <= base + step * MS;
+        fake_clock_advance(MS);
+        EVENTUALLY(atomic_load(&ended), >=, due);
+        ck_assert_uint_eq(atomic_load(&ended), due);
+    }
+    for (unsigned i = 0; i < TIMERS; i++) {
+        ck_assert_int_eq(join(tasks[i]), 0);
+        ck_assert_uint_ge(woken_at[i], when[i]);
+        ck_assert_uint_le(woken_at[i], when[i] + MS); // the clock's next step
+    }
+    ck_assert_uint_eq(atomic_load(&ended), TIMERS);
+}
+END_TEST
+
+// ---- deadlines
+
+struct receiver {
+    SMOLSCALE_FRAME;
+    smolscale_channel *channel;
+    uint64_t outer, inner; // ns; 0: none
+    int first, second;
+    long message;
+    struct receiver *callee;
+};
+SMOLSCALE_ASYNC(receiver, f)
+{
+    SMOLSCALE_BEGIN(f);
+    if (f->inner) {
+        SMOLSCALE_TIMEOUT(f->first, f->inner, smolscale_recv(cx, f->channel, &f->message));
+    } else {
+        SMOLSCALE_AWAIT(f->first, smolscale_recv(cx, f->channel, &f->message));
+    }
+    SMOLSCALE_RETURN(f->first);
+    SMOLSCALE_END;
+}
+
+struct outer_timeout {
+    SMOLSCALE_FRAME;
+    struct receiver callee;
+    uint64_t outer;
+    int got, afterwards;
+};
+SMOLSCALE_ASYNC(outer_timeout, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_CALL_TIMEOUT(f->got, f->outer, receiver, f->callee, .channel = f->callee.channel,
+                           .inner = f->callee.inner);
+    SMOLSCALE_AWAIT(f->afterwards, smolscale_sleep(cx, MS)); // has no deadline any more
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+static smolscale_channel *channel_of_longs(void)
+{
+    smolscale_channel *channel;
+    ck_assert_int_eq(smolscale_channel_new(&channel, sizeof(long), 4), 0);
+    return channel;
+}
+
+START_TEST(an_await_ends_when_its_time_is_up_and_not_before)
+{
+    fake_clock_start();
+    smolscale_channel *channel = channel_of_longs();
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, receiver, .channel = channel, .inner = 100 * MS), 0);
+    for (unsigned i = 0; i < 9; i++) {
+        fake_clock_advance(10 * MS);
+        test_breathe();
+        ck_assert(!smolscale_finished(task));
+    }
+    ck_assert(ends_within(task, 1000 * MS));
+    ck_assert_int_eq(join(task), -ETIMEDOUT);
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
+START_TEST(what_comes_in_time_ends_the_timeout)
+{
+    fake_clock_start();
+    smolscale_channel *channel = channel_of_longs();
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, receiver, .channel = channel, .inner = 100 * MS), 0);
+    fake_clock_advance(50 * MS);
+    ck_assert_int_eq(smolscale_try_send(channel, &(long){42}), 0);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_join(cx, task)), 0);
+    ck_assert_int_eq(((struct receiver *)smolscale_frame(task))->message, 42);
+    smolscale_release(task);
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
+// The sooner of two timeouts holds, and both are gone after.
+static void nested(uint64_t outer, uint64_t inner, uint64_t ends_before)
+{
+    smolscale_channel *channel = channel_of_longs();
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, outer_timeout, .callee.channel = channel,
+                                     .callee.inner = inner, .outer = outer),
+                     0);
+    ck_assert(ends_within(task, ends_before));
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_join(cx, task)), -ETIMEDOUT);
+    ck_assert_int_eq(((struct outer_timeout *)smolscale_frame(task))->afterwards, 0);
+    smolscale_release(task);
+    smolscale_channel_unref(channel);
+}
+
+START_TEST(the_sooner_of_nested_timeouts_holds)
+{
+    fake_clock_start();
+    nested(50 * MS, 50000 * MS, 1000 * MS);
+    nested(50000 * MS, 50 * MS, 1000 * MS);
+    nested(50 * MS, 0, 1000 * MS);
+}
+END_TEST
+
+// A sleep is cut by the deadline of the call it is in.
+struct long_sleep {
+    SMOLSCALE_FRAME;
+    struct sleeper callee;
+    int got;
+};
+SMOLSCALE_ASYNC(long_sleep, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_CALL_TIMEOUT(f->got, 20 * MS, sleeper, f->callee, .when = f->callee.when);
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+START_TEST(a_timeout_cuts_a_sleep)
+{
+    fake_clock_start();
+    smolscale_task *task;
+    uint64_t when = smolscale_now() + 3600 * SS_NS_PER_S;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, long_sleep, .callee.when = when), 0);
+    ck_assert(ends_within(task, 1000 * MS));
+    ck_assert_int_eq(join(task), -ETIMEDOUT);
+}
+END_TEST
+
+// Awaits by the hundred, each under a deadline that most do not reach, while messages come: a
+// timeout never hits an await after its own, and no message is lost.
+struct racer {
+    SMOLSCALE_FRAME;
+    smolscale_channel *channel, *never;
+    unsigned received, timed_out;
+    int got, spoiled;
+    long message;
+};
+SMOLSCALE_ASYNC(racer, f)
+{
+    SMOLSCALE_BEGIN(f);
+    for (;;) {
+        SMOLSCALE_TIMEOUT(f->got, 20 * SS_NS_PER_US, smolscale_recv(cx, f->channel, &f->message));
+        if (f->got == -EPIPE)
+            break;
+        ck_assert(f->got == 0 || f->got == -ETIMEDOUT);
+        f->received += f->got == 0;
+        f->timed_out += f->got == -ETIMEDOUT;
+        SMOLSCALE_AWAIT(f->spoiled, smolscale_sleep(cx, 1000));
+        ck_assert_int_eq(f->spoiled, 0);
+    }
+    SMOLSCALE_END;
+}
+
+static void *send_now_and_then(void *arg)
+{
+    uint64_t state = 1;
+    for (unsigned i = 0; i < SCALED(3000); i++) {
+        long message = (long)i;
+        ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_send(cx, (smolscale_channel *)arg, &message)),
+                         0);
+        for (uint64_t end = test_clock() + test_random(&state) % 40000; test_clock() < end;)
+            ;
+    }
+    return NULL;
+}
+
+START_TEST(timeouts_and_messages_race_and_neither_is_mistaken)
+{
+    smolscale_channel *channel = channel_of_longs();
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, racer, .channel = channel), 0);
+    pthread_join(thread_start(send_now_and_then, channel), NULL);
+    smolscale_close(channel);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_join(cx, task)), 0);
+    const struct racer *f = smolscale_frame(task);
+    ck_assert_uint_eq(f->received, SCALED(3000));
+    smolscale_release(task);
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
+START_TEST(a_thread_may_have_a_deadline)
+{
+    smolscale_channel *channel = channel_of_longs();
+    long message;
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_int_eq(SMOLSCALE_BLOCK((smolscale_deadline(cx, smolscale_now() + MS),
+                                          smolscale_recv(cx, channel, &message))),
+                         -ETIMEDOUT);
+    // In time: nothing of it is left behind.
+    ck_assert_int_eq(smolscale_try_send(channel, &(long){1}), 0);
+    ck_assert_int_eq(SMOLSCALE_BLOCK((smolscale_deadline(cx, smolscale_now() + MS),
+                                      smolscale_recv(cx, channel, &message))),
+                     0);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_sleep(cx, 5 * MS)), 0);
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
+// ---- cancelling
+
+START_TEST(a_cancelled_sleeper_leaves_no_timer_behind)
+{
+    fake_clock_start();
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, sleeper, .when = smolscale_now() + 3600 * SS_NS_PER_S),
+                     0);
+    all_idle();
+    ck_assert(smolscale_cancel(task));
+    ck_assert_int_eq(join(task), -ECANCELED);
+    // The balancer looks a few times more; then nothing wakes by itself.
+    for (unsigned i = 0; i < 1000 && fake_clock_timed_sleepers() > 0; i++) {
+        fake_clock_advance(20 * MS);
+        test_breathe();
+    }
+    ck_assert_uint_eq(fake_clock_timed_sleepers(), 0);
+}
+END_TEST
+
+// ---- intervals
+
+struct ticker {
+    SMOLSCALE_FRAME;
+    smolscale_interval interval;
+    smolscale_channel *ticks;
+    int n, got;
+    unsigned i;
+};
+SMOLSCALE_ASYNC(ticker, f)
+{
+    SMOLSCALE_BEGIN(f);
+    smolscale_interval_init(&f->interval, 10 * MS);
+    SMOLSCALE_AWAIT(f->got, smolscale_send(cx, f->ticks, &f->n)); // it has begun
+    for (f->i = 0; f->i < 4; f->i++) {
+        SMOLSCALE_AWAIT(f->n, smolscale_interval_wait(cx, &f->interval));
+        SMOLSCALE_AWAIT(f->got, smolscale_send(cx, f->ticks, &f->n));
+    }
+    SMOLSCALE_END;
+}
+
+START_TEST(an_interval_tells_how_many_periods_have_passed)
+{
+    fake_clock_start();
+    smolscale_channel *ticks;
+    ck_assert_int_eq(smolscale_channel_new(&ticks, sizeof(int), 0), 0);
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, ticker, .ticks = ticks), 0);
+    int n;
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_recv(cx, ticks, &n)), 0);
+    // It goes on to the next only when its last has been taken: 1, then 3 missed of which it is
+    // told, then in time again.
+    fake_clock_advance(10 * MS);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_recv(cx, ticks, &n)), 0);
+    ck_assert_int_eq(n, 1);
+    fake_clock_advance(10 * MS);
+    all_idle(); // it holds the tick
+    fake_clock_advance(35 * MS);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_recv(cx, ticks, &n)), 0);
+    ck_assert_int_eq(n, 1);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_recv(cx, ticks, &n)), 0);
+    ck_assert_int_eq(n, 3);
+    fake_clock_advance(5 * MS);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_recv(cx, ticks, &n)), 0);
+    ck_assert_int_eq(n, 1);
+    ck_assert_int_eq(join(task), 0);
+    smolscale_channel_unref(ticks);
+}
+END_TEST
+
+// ---- who wakes
+
+struct napper {
+    SMOLSCALE_FRAME;
+    unsigned times;
+    int got;
+};
+SMOLSCALE_ASYNC(napper, f)
+{
+    SMOLSCALE_BEGIN(f);
+    while (f->times-- > 0) {
+        SMOLSCALE_AWAIT(f->got, smolscale_sleep(cx, 2 * MS));
+        ck_assert_int_eq(f->got, 0);
+    }
+    SMOLSCALE_END;
+}
+
+START_TEST(a_sleeping_task_is_woken_by_the_one_worker_that_runs_it)
+{
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, napper, .times = 1), 0);
+    ck_assert_int_eq(join(task), 0);
+    all_idle();
+    uint64_t created = stats_now().workers_created;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, napper, .times = 50), 0);
+    uint64_t wakes = stats_now().wakes; // the spawn's among them
+    EVENTUALLY(smolscale_finished(task), ==, 1);
+    ck_assert_int_eq(join(task), 0);
+    ck_assert_uint_eq(stats_now().wakes, wakes);
+    ck_assert_uint_eq(stats_now().workers_created, created);
+}
+END_TEST
+
+static struct counter met, freed = COUNTER_INIT;
+
+static void meet(void *item, void *user_data)
+{
+    (void)item;
+    counter_add(&met, 1);
+    counter_wait(&met, *(unsigned long *)user_data);
+}
+
+// Two workers, both parked; one that keeps a time has parked first, so the other is woken first.
+static smolscale_task *far_keeper_parks_first(void)
+{
+    static unsigned long both = 2;
+    smolscale_queue *queue = queue_new(meet, &both, 2);
+    met = (struct counter)COUNTER_INIT;
+    ck_assert_int_eq(smolscale_queue_push_many(queue, item_of(0), 2, NULL), 0);
+    smolscale_queue_wait(queue);
+    smolscale_task *far;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&far, sleeper, .when = smolscale_now() + 3600 * SS_NS_PER_S),
+                     0);
+    all_idle();
+    both = 4;
+    ck_assert_int_eq(smolscale_queue_push_many(queue, item_of(0), 2, NULL), 0);
+    smolscale_queue_wait(queue);
+    all_idle();
+    smolscale_queue_free(queue);
+    return far;
+}
+
+struct blocker {
+    SMOLSCALE_FRAME;
+    int unused;
+};
+SMOLSCALE_ASYNC(blocker, f)
+{
+    SMOLSCALE_BEGIN(f);
+    counter_wait(&freed, 1);
+    SMOLSCALE_END;
+}
+
+struct near_sleeper {
+    SMOLSCALE_FRAME;
+    int got;
+};
+SMOLSCALE_ASYNC(near_sleeper, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_SPAWN(NULL, blocker, .unused = 0); // polled as soon as this one sleeps
+    SMOLSCALE_AWAIT(f->got, smolscale_sleep(cx, MS));
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+START_TEST(a_timer_fires_although_its_worker_is_blocked_and_the_keeper_sleeps_longer)
+{
+    setenv("SMOLSCALE_WORKERS", "2", 1);
+    smolscale_task *far = far_keeper_parks_first(), *near;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&near, near_sleeper, .got = 0), 0);
+    EVENTUALLY(smolscale_finished(near), ==, true); // and not in an hour
+    ck_assert_int_eq(join(near), 0);
+    counter_add(&freed, 1);
+    smolscale_cancel(far);
+    ck_assert_int_eq(join(far), -ECANCELED);
+}
+END_TEST
+
+static void wait_for_free(void *item, void *user_data)
+{
+    (void)item;
+    (void)user_data;
+    counter_wait(&freed, 1);
+}
+
+struct pushing_sleeper {
+    SMOLSCALE_FRAME;
+    smolscale_queue *queue;
+    int got;
+};
+SMOLSCALE_ASYNC(pushing_sleeper, f)
+{
+    SMOLSCALE_BEGIN(f);
+    push(f->queue, item_of(0)); // a job for the worker that runs dry
+    SMOLSCALE_AWAIT(f->got, smolscale_sleep(cx, MS));
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+START_TEST(a_timer_fires_although_its_worker_runs_a_job_and_the_keeper_sleeps_longer)
+{
+    setenv("SMOLSCALE_WORKERS", "2", 1);
+    smolscale_task *far = far_keeper_parks_first(), *near;
+    smolscale_queue *queue = queue_new(wait_for_free, NULL, 2);
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&near, pushing_sleeper, .queue = queue), 0);
+    EVENTUALLY(smolscale_finished(near), ==, true); // and not in an hour
+    ck_assert_int_eq(join(near), 0);
+    counter_add(&freed, 1);
+    smolscale_cancel(far);
+    ck_assert_int_eq(join(far), -ECANCELED);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+START_TEST(a_timer_fires_although_its_keeper_has_gone_to_a_dedicated_queue)
+{
+    fake_clock_start();
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, sleeper, .when = smolscale_now() + SS_NS_PER_S), 0);
+    all_idle();
+    for (unsigned i = 0; i < 20; i++) { // until the balancer has nothing to look at
+        fake_clock_advance(20 * MS);
+        test_breathe();
+    }
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = meet;
+    attr.max_active = 1;
+    attr.flags = SMOLSCALE_QUEUE_DEDICATED;
+    smolscale_queue *queue;
+    ck_assert_int_eq(smolscale_queue_new(&queue, &attr), 0);
+    EVENTUALLY(smolscale_idle_workers(), ==, stats_now().workers - 1); // it has taken the keeper
+    ck_assert_msg(ends_within(task, 60 * SS_NS_PER_S), "the timer was forgotten");
+    ck_assert_int_eq(join(task), 0);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+START_TEST(a_timer_fires_although_its_keeper_was_sent_away)
+{
+    fake_clock_start();
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, sleeper, .when = smolscale_now() + SS_NS_PER_S), 0);
+    all_idle();
+    EVENTUALLY(workers_after_retiring(), ==, 0);
+    ck_assert_msg(ends_within(task, 60 * SS_NS_PER_S), "the timer was forgotten");
+    ck_assert_int_eq(join(task), 0);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        a_sleep_of_a_thread_lasts_that_long,
+        a_sleep_of_a_task_lasts_that_long,
+        sleepers_wake_when_their_time_comes_and_not_before,
+        a_time_that_has_passed_is_not_waited_for,
+        ten_thousand_timers_each_fire_once_and_in_time,
+        an_await_ends_when_its_time_is_up_and_not_before,
+        what_comes_in_time_ends_the_timeout,
+        the_sooner_of_nested_timeouts_holds,
+        a_timeout_cuts_a_sleep,
+        timeouts_and_messages_race_and_neither_is_mistaken,
+        a_thread_may_have_a_deadline,
+        a_cancelled_sleeper_leaves_no_timer_behind,
+        an_interval_tells_how_many_periods_have_passed,
+        a_sleeping_task_is_woken_by_the_one_worker_that_runs_it,
+        a_timer_fires_although_its_worker_is_blocked_and_the_keeper_sleeps_longer,
+        a_timer_fires_although_its_worker_runs_a_job_and_the_keeper_sleeps_longer,
+        a_timer_fires_although_its_keeper_has_gone_to_a_dedicated_queue,
+        a_timer_fires_although_its_keeper_was_sent_away,
+        NULL,
+    };
+    return test_suite("timer", tests);
+}
