@@ -74,8 +74,8 @@ struct ss_group {
 // Memory for tasks that a worker has put aside, by size in cache lines; see slab.c.
 #define SS_SLAB_CLASSES 16
 struct ss_slab_cache {
-    struct ss_block *first;
-    unsigned count;
+    struct ss_block *first, *reserve;
+    unsigned count, reserve_count;
 };
 
 struct ss_worker {

@@ -273,17 +273,6 @@ bool ss_poll_once(struct smolscale_task *task, smolscale_cx *cx)
     return poll_once(task, cx);
 }
 
-bool ss_lane_append_own(struct ss_worker *worker, struct smolscale_task *task)
-{
-    struct ss_lane *lane = ss_section_enter(worker);
-    if (lane) {
-        ss_lane_append(lane, task);
-        ss_lane_count(lane, 1);
-    }
-    ss_section_leave(worker);
-    return lane != NULL;
-}
-
 // The lane is empty. True: it stays so, and is given up.
 static bool rest(struct ss_worker *worker)
 {

@@ -5,29 +5,16 @@
 // chunks that are wholly free, beyond some, to the system.
 //
 // A cache belongs to its worker's thread. Chunks and everything about them are guarded by one lock,
-// which is taken once for CACHE_BATCH blocks.
+// which is taken once for many blocks. A cache has two lists, so that one of them can be given back
+// as a whole while the other has what was freed last.
 
-#include "task.h"
+#include "slab.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK_SIZE  ((size_t)256 << 10) // also its alignment, by which a block finds its chunk
-#define CHUNKS_KEPT 64                  // wholly free ones: 16 MiB
-#define CACHE_BATCH 64
-#define CACHE_MAX   256 // blocks of one size; half of them go back when there are more
-
-// Sizes are multiples of the cache line up to SS_SLAB_CLASSES of them; class 0 is for what is
-// larger.
-static size_t block_size(unsigned class)
-{
-    return (size_t) class * SS_CACHE_LINE;
-}
-
-// A free block.
-struct ss_block {
-    struct ss_block *next;
-};
+#define CHUNKS_KEPT 64            // wholly free ones: 16 MiB
+#define LIST_MAX    SS_SLAB_CHUNK // bytes in a list of a cache
 
 struct chunk {
     struct chunk *next, **prev_link; // among those of its class that have free blocks
@@ -47,7 +34,7 @@ static struct {
 
 static struct chunk *chunk_of(struct ss_block *block)
 {
-    return (struct chunk *)((uintptr_t)block & ~(CHUNK_SIZE - 1));
+    return (struct chunk *)((uintptr_t)block & ~(SS_SLAB_CHUNK - 1));
 }
 
 static void link_chunk(struct chunk *chunk)
@@ -69,16 +56,16 @@ static void unlink_chunk(struct chunk *chunk)
 
 static struct chunk *new_chunk(unsigned class)
 {
-    struct chunk *chunk = aligned_alloc(CHUNK_SIZE, CHUNK_SIZE);
+    struct chunk *chunk = aligned_alloc(SS_SLAB_CHUNK, SS_SLAB_CHUNK);
     if (!chunk)
         return NULL;
-    *chunk =
-        (struct chunk){.class = class,
-                       .generation = ss.generation,
-                       .capacity = (unsigned)((CHUNK_SIZE - CHUNK_HEADER) / block_size(class))};
-    char *block = (char *)chunk + CHUNK_HEADER + chunk->capacity * block_size(class);
+    *chunk = (struct chunk){
+        .class = class,
+        .generation = ss.generation,
+        .capacity = (unsigned)((SS_SLAB_CHUNK - CHUNK_HEADER) / ss_slab_block_size(class))};
+    char *block = (char *)chunk + CHUNK_HEADER + chunk->capacity * ss_slab_block_size(class);
     for (unsigned i = 0; i < chunk->capacity; i++) { // the first block ends up first
-        block -= block_size(class);
+        block -= ss_slab_block_size(class);
         struct ss_block *free = (struct ss_block *)block;
         free->next = chunk->free;
         chunk->free = free;
@@ -88,27 +75,45 @@ static struct chunk *new_chunk(unsigned class)
     return chunk;
 }
 
-// Up to `count` blocks, linked; `*got` tells how many.
-static struct ss_block *take(unsigned class, unsigned count, unsigned *got)
+// All that is free in one chunk, as it is linked: to walk along the list would be one cache miss
+// after another. `*count` tells how many blocks these are.
+static struct ss_block *take(unsigned class, unsigned *count)
 {
-    struct ss_block *list = NULL, **tail = &list;
     ss_lock(&slab.lock);
-    for (*got = 0; *got < count; ++*got) {
-        struct chunk *chunk = slab.partial[class];
-        if (!chunk && *got > 0)
-            break; // no new chunk for what nobody has asked for
-        if (!chunk && !(chunk = new_chunk(class)))
-            break;
+    struct chunk *chunk = slab.partial[class];
+    if (!chunk)
+        chunk = new_chunk(class);
+    struct ss_block *list = NULL;
+    *count = 0;
+    if (chunk) {
+        slab.wholly_free -= chunk->used == 0;
+        *count = chunk->capacity - chunk->used;
+        chunk->used = chunk->capacity;
+        list = chunk->free;
+        chunk->free = NULL;
+        unlink_chunk(chunk);
+    }
+    ss_unlock(&slab.lock);
+    return list;
+}
+
+// One block, for threads that have no cache.
+static struct ss_block *take_one(unsigned class)
+{
+    ss_lock(&slab.lock);
+    struct chunk *chunk = slab.partial[class];
+    if (!chunk)
+        chunk = new_chunk(class);
+    struct ss_block *block = NULL;
+    if (chunk) {
         slab.wholly_free -= chunk->used++ == 0;
-        *tail = chunk->free;
-        tail = &chunk->free->next;
-        chunk->free = *tail;
+        block = chunk->free;
+        chunk->free = block->next;
         if (!chunk->free)
             unlink_chunk(chunk);
     }
-    *tail = NULL;
     ss_unlock(&slab.lock);
-    return list;
+    return block;
 }
 
 static void give_back(struct ss_block *list)
@@ -143,85 +148,61 @@ static void give_back(struct ss_block *list)
     }
 }
 
-static struct ss_block *get_slow(unsigned class)
+struct smolscale_task *ss_slab_get_slow(unsigned class)
 {
-    struct ss_worker *worker = ss_self;
-    unsigned got;
-    struct ss_block *list = take(class, worker ? CACHE_BATCH : 1, &got);
-    if (worker && list) {
-        worker->cache[class].first = list->next;
-        worker->cache[class].count = got - 1;
-    }
-    return list;
-}
-
-static size_t size_for(size_t frame_size)
-{
-    return (SS_TASK_SIZE + frame_size + SS_CACHE_LINE - 1) & ~(size_t)(SS_CACHE_LINE - 1);
-}
-
-struct smolscale_task *ss_slab_get(size_t frame_size)
-{
-    struct smolscale_task *task;
-    if (frame_size > block_size(SS_SLAB_CLASSES) - SS_TASK_SIZE) {
-        task =
-            frame_size < SIZE_MAX / 2 ? aligned_alloc(SS_CACHE_LINE, size_for(frame_size)) : NULL;
-        if (task)
-            task->size_class = 0;
-        return task;
-    }
-    unsigned class = (unsigned)(size_for(frame_size) / SS_CACHE_LINE);
-    struct ss_slab_cache *cache = ss_self ? &ss_self->cache[class] : NULL;
-    struct ss_block *block;
-    if (__builtin_expect(cache && cache->first, 1)) {
-        block = cache->first;
+    if (!ss_self)
+        return (struct smolscale_task *)take_one(class);
+    struct ss_slab_cache *cache = &ss_self->cache[class];
+    unsigned count = cache->reserve_count;
+    struct ss_block *block = cache->reserve;
+    if (!block)
+        block = take(class, &count);
+    cache->reserve = NULL;
+    if (block) {
         cache->first = block->next;
-        cache->count--;
-        __builtin_prefetch(cache->first);
-    } else {
-        block = get_slow(class);
+        cache->count = count - 1;
     }
-    task = (struct smolscale_task *)block;
-    if (task)
-        task->size_class = (uint8_t) class;
-    return task;
+    return (struct smolscale_task *)block;
 }
 
-static void trim(struct ss_slab_cache *cache, unsigned kept)
+struct smolscale_task *ss_slab_get_large(size_t frame_size)
 {
-    struct ss_block **link = &cache->first;
-    for (unsigned i = 0; i < kept; i++)
-        link = &(*link)->next;
-    struct ss_block *rest = *link;
-    *link = NULL;
-    cache->count = kept;
-    give_back(rest);
+    return frame_size < SIZE_MAX / 2 ? aligned_alloc(SS_CACHE_LINE, ss_slab_size(frame_size))
+                                     : NULL;
 }
 
-void ss_slab_put(struct smolscale_task *task)
+void ss_slab_put_slow(struct smolscale_task *task, unsigned class)
 {
-    if (task->size_class == 0) {
+    if (class == 0) {
         free(task);
         return;
     }
-    struct ss_worker *worker = ss_self;
-    struct ss_slab_cache *cache = worker ? &worker->cache[task->size_class] : NULL;
-    struct ss_block *block = (struct ss_block *)task; // from here on
-    block->next = cache ? cache->first : NULL;
-    if (!cache) {
+    struct ss_block *block = (struct ss_block *)task;
+    if (!ss_self) {
+        block->next = NULL;
         give_back(block);
         return;
     }
+    struct ss_slab_cache *cache = &ss_self->cache[class];
+    if (cache->reserve)
+        give_back(cache->reserve);
+    cache->reserve = cache->first;
+    cache->reserve_count = cache->count;
+    block->next = NULL;
     cache->first = block;
-    if (++cache->count > CACHE_MAX)
-        trim(cache, CACHE_MAX / 2);
+    cache->count = 1;
 }
 
 void ss_slab_flush(struct ss_worker *worker)
 {
-    for (unsigned class = 1; class <= SS_SLAB_CLASSES; class ++)
-        if (worker->cache[class].count)
-            trim(&worker->cache[class], 0);
+    for (unsigned class = 1; class <= SS_SLAB_CLASSES; class ++) {
+        struct ss_slab_cache *cache = &worker->cache[class];
+        if (cache->first)
+            give_back(cache->first);
+        if (cache->reserve)
+            give_back(cache->reserve);
+        *cache = (struct ss_slab_cache){0};
+    }
 }
 
 // Other threads may have been anywhere: all chunks are left alone, and so is what the worker's

@@ -8,7 +8,7 @@
 // never touches the task again), the owner releases it there. A waker counts in `refs`, as do those
 // two together.
 
-#include "task.h"
+#include "slab.h"
 
 #include "wait.h"
 
@@ -41,7 +41,8 @@ void ss_list_lock_slow(smolscale_waitlist *list)
 
 // Field by field: gcc would clear the whole by a string instruction that costs as much as all the
 // rest (bench/tasks, "spawn").
-void ss_task_init(struct smolscale_task *task, smolscale_poll_fn *poll, struct ss_home *home)
+static inline void init_task(struct smolscale_task *task, smolscale_poll_fn *poll,
+                             struct ss_home *home)
 {
     task->join = (smolscale_waitlist){.count = 1};
     task->wait_prev = NULL;
@@ -57,18 +58,24 @@ void ss_task_init(struct smolscale_task *task, smolscale_poll_fn *poll, struct s
     store_relaxed(&task->ctl, ss_ctl_base());
 }
 
-struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, size_t size,
-                                   struct ss_home *home)
+static inline struct smolscale_task *new_task(smolscale_poll_fn *poll, const void *frame,
+                                              size_t size, struct ss_home *home)
 {
     struct smolscale_task *task = ss_slab_get(size);
-    if (!task)
+    if (__builtin_expect(!task, 0))
         return NULL;
-    ss_task_init(task, poll, home);
+    init_task(task, poll, home);
     if (frame)
         memcpy(ss_frame(task), frame, size);
     else
         memset(ss_frame(task), 0, size);
     return task;
+}
+
+struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, size_t size,
+                                   struct ss_home *home)
+{
+    return new_task(poll, frame, size, home);
 }
 
 // The executor's first task: the traits of who spawns it are those of the workers.
@@ -87,10 +94,10 @@ int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *f
     struct ss_worker *worker = ss_self;
     if (!worker)
         first_use();
-    struct smolscale_task *task = ss_task_new(poll, frame, size, NULL);
+    struct smolscale_task *task = new_task(poll, frame, size, NULL);
     if (out)
         *out = task;
-    if (!task)
+    if (__builtin_expect(!task, 0))
         return -ENOMEM;
     if (!out)
         task->join.lock = SS_JOIN_RELEASED;
@@ -155,16 +162,20 @@ void smolscale_release(smolscale_task *task)
     unref(task);
 }
 
-static int joined_result(smolscale_cx *cx, smolscale_task *task)
+// Two that join an ended task at the same moment may both get its result: that is no harm, and it
+// saves a read-modify-write.
+static int joined_result(smolscale_task *task)
 {
-    bool before = atomic_exchange_explicit(&task->joined, true, memory_order_relaxed);
-    return ss_ready(cx, before ? -EALREADY : task->result);
+    if (load_relaxed(&task->joined))
+        return -EALREADY;
+    store_relaxed(&task->joined, true);
+    return task->result;
 }
 
 int smolscale_join(smolscale_cx *cx, smolscale_task *task)
 {
     if (smolscale_finished(task))
-        return load_relaxed(&task->joined) ? -EALREADY : joined_result(cx, task);
+        return ss_ready(cx, joined_result(task));
     int interrupted = ss_interrupted(cx);
     if (interrupted)
         return interrupted;
@@ -173,7 +184,7 @@ int smolscale_join(smolscale_cx *cx, smolscale_task *task)
     ss_list_lock(&task->join);
     if (flags_of(&task->join) & SS_JOIN_ENDED) {
         ss_list_unlock_with(&task->join, SS_JOIN_ENDED);
-        return joined_result(cx, task);
+        return ss_ready(cx, joined_result(task));
     }
     if (task->join.first) {
         ss_list_unlock(&task->join);
@@ -350,7 +361,7 @@ static void sleep_until_woken(struct thread *thread)
 smolscale_cx *smolscale_thread_begin(smolscale_thread *storage)
 {
     struct thread *thread = init_thread(storage);
-    ss_task_init(&thread->task, NULL, &thread->home);
+    init_task(&thread->task, NULL, &thread->home);
     thread->cx = (smolscale_cx){.task = &thread->task, .budget = UINT32_MAX};
     return &thread->cx;
 }

@@ -207,7 +207,16 @@ static inline void ss_schedule_list(struct smolscale_task *list)
 }
 
 // Puts a new task at the end of the queue that the calling worker serves; false: it serves none.
-bool ss_lane_append_own(struct ss_worker *worker, struct smolscale_task *task);
+static inline bool ss_lane_append_own(struct ss_worker *worker, struct smolscale_task *task)
+{
+    struct ss_lane *lane = ss_section_enter(worker);
+    if (lane) {
+        ss_lane_append(lane, task);
+        ss_lane_count(lane, 1);
+    }
+    ss_section_leave(worker);
+    return lane != NULL;
+}
 
 // Polls a task once, on whatever thread, and suspends it. True: it wants to run again after others.
 bool ss_poll_once(struct smolscale_task *task, smolscale_cx *cx);
@@ -259,9 +268,6 @@ static inline bool ss_lanes_served(void)
 
 // ---- task.c
 
-// Initialises everything but the frame, and the memory's size class.
-void ss_task_init(struct smolscale_task *task, smolscale_poll_fn *poll, struct ss_home *home);
-
 // A new task, not scheduled; NULL: no memory.
 struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, size_t size,
                                    struct ss_home *home);
@@ -306,11 +312,7 @@ extern smolscale_waitlist ss_timers_list;
 
 void ss_timers_after_fork(void);
 
-// ---- slab.c
-
-// Memory for a task with a frame of that size, aligned to 64 bytes; NULL: none.
-struct smolscale_task *ss_slab_get(size_t frame_size);
-void ss_slab_put(struct smolscale_task *task);
+// ---- slab.c; see also slab.h
 
 // What the calling worker has put aside goes back to all.
 void ss_slab_flush(struct ss_worker *worker);
