@@ -350,21 +350,32 @@ static void answer_waiting(void)
 // ---- the thread ----
 
 // Timers are fired by workers that serve lanes, or by the keeper; where there is neither, here.
-static bool nobody_keeps_time(void)
-{
-    return !ss_time_is_kept() && !ss_lanes_served();
-}
-
-static uint64_t until_timer(uint64_t next)
+static void fire_timers(void)
 {
     uint64_t now = ss_os.now();
     if (load_relaxed(&ss_timers_next) <= now && !ss_time_is_kept())
         ss_timers_fire(now); // nobody does it, or whoever should is stuck
-    if (!nobody_keeps_time())
-        return next;
-    uint64_t due = load_relaxed(&ss_timers_next);
-    uint64_t left = due > now + TICK_MIN ? due - now : TICK_MIN;
-    return left < next ? left : next;
+}
+
+// SS_FOREVER: others do, or there is none.
+static uint64_t until_timer(void)
+{
+    if (ss_time_is_kept() || ss_lanes_served())
+        return SS_FOREVER;
+    uint64_t due = load_relaxed(&ss_timers_next), now = ss_os.now();
+    return due > now + TICK_MIN ? due - now : TICK_MIN;
+}
+
+// A descriptor's event that nobody would see before the next tick.
+static void poll_if_uncovered(void)
+{
+    if (load_relaxed(&ss_reactor_waits) == 0)
+        return;
+    ss_lock(&ss.lock);
+    bool covered = ss_reactor_covered();
+    ss_unlock(&ss.lock);
+    if (!covered)
+        ss_reactor_poll();
 }
 
 // What work queues want, beside what lanes want.
@@ -397,32 +408,50 @@ static uint64_t tick(uint64_t interval)
     examine(&look);
     uint64_t lanes = ss_lanes_look(look.now); // what it lists may ask for a worker
     add_workers(&look);
-    return until_timer(until_next_tick(&look, interval, lanes));
+    fire_timers();
+    poll_if_uncovered();
+    return until_next_tick(&look, interval, lanes);
 }
 
 static bool anything_to_watch(void)
 {
     ss_lock(&ss.lock);
-    bool any = any_backlog() || ss.shared.spawn_requested || ss.first_requested ||
-               ss_lanes_served() || nobody_keeps_time();
+    bool any = any_backlog() || !ss_reactor_covered() || ss.shared.spawn_requested ||
+               ss.first_requested || ss_lanes_served();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
         any = ss_unclaimed(worker) > 0;
     ss_unlock(&ss.lock);
     return any;
 }
 
-// Going to sleep. Announce (an exchange, a full fence), then look; pairs with ss_watch(): publish,
-// fence, then look for the announcement. One of the two sees the other.
+// Going to sleep, on the futex or in the reactor's seat. Announce (an exchange, a full fence), then
+// look; pairs with ss_watch(): publish, fence, then look for the announcement. One of the two sees
+// the other.
+static void sleep_until_needed(uint32_t how)
+{
+    exchange_seq_cst(&ss.balancer, how);
+    atomic_thread_fence(memory_order_seq_cst);
+    bool up = anything_to_watch();
+    // Whoever else ends the sleep changes the word first, so any return of the wait is fine.
+    while (!up && load_acquire(&ss.balancer) == how) {
+        if (how == SS_BALANCER_PARKED) {
+            up = !ss_os.futex_wait(&ss.balancer, how, until_timer());
+        } else if (ss_reactor_sleep(-1, until_timer(), &up)) {
+            ss_reactor_poll();
+            up = true;
+        }
+    }
+    uint32_t asleep = how;
+    if (up)
+        cas_strong_acq_rel(&ss.balancer, &asleep, SS_BALANCER_AWAKE);
+}
+
 static void park(void)
 {
-    exchange_seq_cst(&ss.balancer, SS_BALANCER_PARKED);
-    atomic_thread_fence(memory_order_seq_cst);
-    uint32_t parked = SS_BALANCER_PARKED;
-    if (anything_to_watch() && cas_strong_acq_rel(&ss.balancer, &parked, SS_BALANCER_AWAKE))
-        return;
-    // Whoever ends the sleep changes the word first, so any return of the wait is fine.
-    while (load_acquire(&ss.balancer) == SS_BALANCER_PARKED)
-        ss_os.futex_wait(&ss.balancer, SS_BALANCER_PARKED, SS_FOREVER);
+    bool seated = ss_reactor_sit();
+    sleep_until_needed(seated ? SS_BALANCER_SEATED : SS_BALANCER_PARKED);
+    if (seated)
+        ss_reactor_leave();
 }
 
 static void *balancer_main(void *arg)
@@ -442,7 +471,8 @@ static void *balancer_main(void *arg)
             park();
             interval = TICK_MIN;
         } else {
-            ss_os.futex_wait(&ss.balancer, SS_BALANCER_AWAKE, interval);
+            uint64_t timer = until_timer();
+            ss_os.futex_wait(&ss.balancer, SS_BALANCER_AWAKE, timer < interval ? timer : interval);
         }
         // A kick from here on is answered by the tick that follows.
         uint32_t kicked = SS_BALANCER_KICKED;
@@ -465,12 +495,25 @@ int ss_start_balancer(void)
     return err;
 }
 
+static void wake(uint32_t how)
+{
+    if (how == SS_BALANCER_SEATED)
+        ss_reactor_wake();
+    else
+        ss_os.futex_wake(&ss.balancer, 1);
+}
+
 void ss_watch_slow(void)
 {
-    uint32_t parked = SS_BALANCER_PARKED;
-    if (cas_strong_acq_rel(&ss.balancer, &parked, SS_BALANCER_AWAKE))
-        ss_os.futex_wake(&ss.balancer, 1);
-    else if (parked == SS_BALANCER_NONE)
+    uint32_t asleep = load_relaxed(&ss.balancer);
+    while (asleep == SS_BALANCER_PARKED || asleep == SS_BALANCER_SEATED) {
+        uint32_t how = asleep;
+        if (cas_strong_acq_rel(&ss.balancer, &asleep, SS_BALANCER_AWAKE)) {
+            wake(how);
+            return;
+        }
+    }
+    if (asleep == SS_BALANCER_NONE)
         ss_start_balancer();
 }
 
@@ -479,8 +522,9 @@ void ss_kick_balancer(void)
     ss_start_balancer();
     if (load_relaxed(&ss.balancer) == SS_BALANCER_NONE)
         return;
-    if (exchange_acq_rel(&ss.balancer, SS_BALANCER_KICKED) != SS_BALANCER_KICKED)
-        ss_os.futex_wake(&ss.balancer, 1);
+    uint32_t how = exchange_acq_rel(&ss.balancer, SS_BALANCER_KICKED);
+    if (how != SS_BALANCER_KICKED)
+        wake(how);
 }
 
 int ss_request_worker(void)

@@ -119,6 +119,7 @@ static void in_forked_child(void)
     ss_asymmetric_after_fork();
     ss_lanes_after_fork();
     ss_timers_after_fork();
+    ss_reactor_after_fork();
     ss_slab_after_fork();
     for (smolscale_queue *queue = ss.queues; queue; queue = queue->next)
         ss_queue_reset_after_fork(queue);

@@ -130,7 +130,12 @@ struct ss_worker {
     uint64_t seen_cpu_at;
 };
 
-enum ss_park { SS_PARK_AWAKE, SS_PARK_PARKED, SS_PARK_NAPPING };
+enum ss_park {
+    SS_PARK_AWAKE,
+    SS_PARK_PARKED,
+    SS_PARK_SEATED, // parked in the reactor's seat (reactor.c): woken by ss_reactor_wake()
+    SS_PARK_NAPPING,
+};
 
 // What the balancer found a worker to do.
 enum ss_standing {
@@ -194,6 +199,7 @@ struct smolscale_queue {
 enum ss_balancer_state {
     SS_BALANCER_NONE,   // no such thread (yet, or it could not be created)
     SS_BALANCER_PARKED, // asleep until somebody needs it
+    SS_BALANCER_SEATED, // the same, or until a descriptor has an event (reactor.c)
     SS_BALANCER_AWAKE,  // looks, or sleeps until its next look
     SS_BALANCER_KICKED, // is to look now
 };

@@ -45,6 +45,7 @@
 #define LOOK_EVERY_NS  (10 * SS_NS_PER_US)
 #define LOOK_EVERY_MAX 64                   // polls
 #define SLICE_NS       (200 * SS_NS_PER_US) // then other runnables get their turn
+#define POLL_EVERY_NS  (50 * SS_NS_PER_US)  // descriptors, while any is waited for
 
 // ---- bringing a lane to a worker
 
@@ -232,7 +233,7 @@ bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx)
     if (__builtin_expect(load_relaxed(&task->ctl) & SS_CTL_DEADLINE, 0) && !timer_list)
         ss_timer_arm(task);
     // Pairs with the heavy fence in ss_interrupt().
-    store_relaxed(&task->parked, list);
+    store_release(&task->parked, list); // its content, too
     ss_light_fence();
     unsigned ctl = load_relaxed(&task->ctl);
     bool stays = !(ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT));
@@ -371,14 +372,14 @@ static struct ss_lane *follow_order(struct ss_lane *lane)
 
 // What a server attends to every 10 µs or so, beside polling.
 struct attention {
-    uint64_t slice_start, looked_at;
+    uint64_t slice_start, looked_at, polled_at;
     unsigned interval; // polls
 };
 
 // The number of polls until it is due again; 0: the worker is wanted elsewhere.
 static unsigned begin_attention(struct attention *a)
 {
-    a->slice_start = a->looked_at = ss_os.now();
+    a->slice_start = a->looked_at = a->polled_at = ss_os.now();
     a->interval = 1;
     return a->interval;
 }
@@ -401,6 +402,10 @@ static unsigned attend(struct ss_worker *worker, struct attention *a)
     adapt(a, now);
     if (now >= load_relaxed(&ss_timers_next))
         ss_timers_fire(now);
+    if (load_relaxed(&ss_reactor_waits) && now - a->polled_at >= POLL_EVERY_NS) {
+        a->polled_at = now;
+        ss_reactor_poll();
+    }
     struct ss_lane *lane = ss_section_enter(worker), *other = NULL;
     if (lane) {
         if (load_relaxed(&lane->inbox))
@@ -449,6 +454,8 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
             if (again && !load_relaxed(&worker->lane))
                 ss_submit(again);
             again = NULL;
+            if (load_relaxed(&ss_reactor_waits) && ss_reactor_poll())
+                continue;
             if (rest(worker))
                 break;
             continue;
@@ -467,6 +474,14 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         }
     }
     end_serving(worker);
+}
+
+bool ss_lanes_attended(void)
+{
+    for (unsigned i = 0; i < load_acquire(&ss_lanes.count); i++)
+        if (ss_lanes.lane[i]->worker)
+            return true;
+    return false;
 }
 
 void ss_lanes_after_fork(void)

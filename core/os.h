@@ -7,6 +7,7 @@
 #ifndef SS_OS_H
 #define SS_OS_H
 
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -43,6 +44,10 @@ struct ss_os {
 
     // The same for a short sleep that should end on time: with the least timer slack.
     void (*nap)(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
+
+    // Sleeps until one of `count` descriptors has an event, at most `timeout` ns. As poll(2), with
+    // -1 where a signal came.
+    int (*poll)(struct pollfd *fds, unsigned count, uint64_t timeout);
 
     // Lets other threads have the CPU.
     void (*yield)(void);

@@ -51,6 +51,16 @@ static void nap(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
     prctl(PR_SET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL);
 }
 
+static int poll_fds(struct pollfd *fds, unsigned count, uint64_t timeout)
+{
+    int saved_errno = errno;
+    struct timespec ts = {.tv_sec = (time_t)(timeout / SS_NS_PER_S),
+                          .tv_nsec = (long)(timeout % SS_NS_PER_S)};
+    int result = ppoll(fds, count, timeout == SS_FOREVER ? NULL : &ts, NULL);
+    errno = saved_errno;
+    return result;
+}
+
 static void yield(void)
 {
     sched_yield();
@@ -341,6 +351,7 @@ struct ss_os ss_os = {
     .now = now,
     .futex_wait = futex_wait,
     .nap = nap,
+    .poll = poll_fds,
     .yield = yield,
     .futex_wake = futex_wake,
     .thread_create = thread_create,

@@ -100,7 +100,8 @@ static uint64_t look_at(struct ss_lane *lane, uint64_t now)
     uint64_t progress = worker ? load_relaxed(&worker->progress) : 0;
     ss_unlock(&ss.lock);
     uint64_t taken = load_relaxed(&lane->runnable.taken);
-    bool waiting = load_relaxed(&lane->length) > 0 || load_relaxed(&lane->inbox);
+    bool waiting = load_relaxed(&lane->length) > 0 || load_relaxed(&lane->inbox) ||
+                   load_relaxed(&ss_reactor_waits) > 0; // it would see their events
     lane->busy = worker && worker == lane->seen_worker && taken == lane->seen_taken;
     bool moved = !lane->busy || progress != lane->seen_progress;
     if (lane->busy)

@@ -459,15 +459,18 @@ SMOLSCALE_API uint64_t smolscale_deadline(smolscale_cx *cx, uint64_t when);
 // ---- sockets and pipes
 
 // Awaits that `fd` can be read or written (events: SMOLSCALE_READABLE, SMOLSCALE_WRITABLE or both);
-// gives those that hold, and SMOLSCALE_HANGUP. Each direction of an fd is awaited by one task at a
-// time (-EBUSY). Errors as epoll_ctl: -EPERM for files that are always ready.
+// gives those that hold, and SMOLSCALE_HANGUP: the other side is gone, or an error is to be had, or
+// (for readers) it sends no more. Each direction of an fd is awaited by one task at a time
+// (-EBUSY). Errors as epoll_ctl: -EPERM for files that are always ready.
 #define SMOLSCALE_READABLE 1
 #define SMOLSCALE_WRITABLE 2
 #define SMOLSCALE_HANGUP   4
 SMOLSCALE_API int smolscale_ready(smolscale_cx *cx, int fd, int events);
 
 // read(), write(), accept4() and connect() on a non-blocking descriptor, awaited. read() gives at
-// most INT_MAX bytes at once; write() writes all of it, or gives the error.
+// most INT_MAX bytes at once, 0 at the end. write() writes all of it and gives its size (INT_MAX if
+// that is more), or the error: then some may be written; no SIGPIPE comes from a socket. What was
+// not given is not read: after a cancelled read() or accept() it is there for the next.
 SMOLSCALE_API int smolscale_read(smolscale_cx *cx, int fd, void *buffer, size_t size);
 SMOLSCALE_API int smolscale_write(smolscale_cx *cx, int fd, const void *buffer, size_t size);
 struct sockaddr;
@@ -477,7 +480,9 @@ SMOLSCALE_API int smolscale_connect(smolscale_cx *cx, int fd, const struct socka
                                     unsigned length);
 
 // To be called before close(fd) where an awaitable above was used on it: forgets it. Tasks that
-// wait for it get -EBADF.
+// wait for it get -EBADF, and none may begin to until the number is used again. Without it they
+// would wait for good, and so might those that wait for the next descriptor of that number (where
+// that comes from smolscale_accept() or goes to smolscale_connect(), they do not).
 SMOLSCALE_API void smolscale_forget(int fd);
 
 // ---- supervision
@@ -522,7 +527,9 @@ SMOLSCALE_API void smolscale_nursery_free(smolscale_nursery *nursery);
 // ---- a run queue of one's own, for tasks that must stay on one thread or run inside another event
 // loop
 //
-// One thread at a time runs it; spawning onto it and waking its tasks is free to all threads.
+// One thread at a time runs it; spawning onto it and waking its tasks is free to all threads. What
+// its tasks wait for comes while the thread is in tick(), run() or another loop, also if there is
+// no worker. In a child of fork() it can only be freed.
 
 typedef struct smolscale_local smolscale_local;
 SMOLSCALE_API int smolscale_local_new(smolscale_local **out); // -ENOMEM, -EMFILE
@@ -540,7 +547,7 @@ SMOLSCALE_API int smolscale_local_run(smolscale_local *local, smolscale_poll_fn 
 SMOLSCALE_API int smolscale_local_fd(smolscale_local *local);
 
 // Tasks that have not ended are dropped where they stand: their handles stay valid, and join gives
-// -ECANCELED.
+// -ECANCELED. By the thread that runs it, outside of its tasks. NULL is ignored.
 SMOLSCALE_API void smolscale_local_free(smolscale_local *local);
 
 // ---- modes

@@ -304,11 +304,13 @@ struct thread_frame {
     void *frame;
 };
 
+enum { WOKEN = 1, SEATED };
+
 struct thread {
     struct smolscale_task task; // of SMOLSCALE_BLOCK
     smolscale_cx cx;
     struct ss_home home;
-    _Atomic uint32_t woken; // futex word
+    _Atomic uint32_t woken; // futex word: 0, WOKEN, or SEATED while it sleeps in the reactor's seat
 };
 _Static_assert(sizeof(struct thread) <= sizeof(smolscale_thread), "room for a thread's task");
 
@@ -317,10 +319,13 @@ static void wake_thread(struct ss_home *home, struct smolscale_task *task)
     (void)task;
     struct thread *thread = (struct thread *)((char *)home - offsetof(struct thread, home));
     _Atomic uint32_t *word = &thread->woken;
-    store_release(word, 1);
+    uint32_t slept = exchange_acq_rel(word, WOKEN);
     // From here on the thread may have gone, and its stack be used otherwise: a wake for nothing
     // there does no harm.
-    ss_os.futex_wake(word, 1);
+    if (slept == SEATED)
+        ss_reactor_wake();
+    else
+        ss_os.futex_wake(word, 1);
 }
 
 static int poll_for_thread(smolscale_cx *cx, void *arg)
@@ -333,13 +338,25 @@ static struct thread *init_thread(smolscale_thread *storage)
 {
     first_use();
     struct thread *thread = (struct thread *)storage->storage;
-    thread->home.submit = wake_thread;
+    thread->home = (struct ss_home){wake_thread, NULL};
     store_relaxed(&thread->woken, 0);
     return thread;
 }
 
-// Any return of the wait is fine: only who wakes sets the word. It also looks after timers, since
-// its own may be among them.
+// In the reactor's seat, in which the thread is already.
+static void sleep_seated(struct thread *thread, uint64_t timeout)
+{
+    uint32_t none = 0, seated = SEATED;
+    if (cas_strong_acq_rel(&thread->woken, &none, SEATED)) {
+        if (ss_reactor_sleep(-1, timeout, NULL))
+            ss_reactor_poll();
+        cas_strong_acq_rel(&thread->woken, &seated, 0);
+    }
+    ss_reactor_leave();
+}
+
+// Any return of the wait is fine: only who wakes sets the word. It also looks after timers and
+// descriptors, since what it waits for may be among them.
 static void sleep_until_woken(struct thread *thread)
 {
     if (!load_acquire(&thread->woken)) {
@@ -348,10 +365,13 @@ static void sleep_until_woken(struct thread *thread)
         while (!load_acquire(&thread->woken)) {
             uint64_t next = load_relaxed(&ss_timers_next),
                      now = next == SS_FOREVER ? 0 : ss_os.now();
+            uint64_t timeout = next == SS_FOREVER ? next : next - now;
             if (next != SS_FOREVER && next <= now)
                 ss_timers_fire(now);
+            else if (ss_reactor_sit())
+                sleep_seated(thread, timeout);
             else
-                ss_os.futex_wait(&thread->woken, 0, next == SS_FOREVER ? next : next - now);
+                ss_os.futex_wait(&thread->woken, 0, timeout);
         }
         smolscale_blocking_end();
     }
@@ -369,15 +389,25 @@ smolscale_cx *smolscale_thread_begin(smolscale_thread *storage)
 int smolscale_thread_end(smolscale_thread *storage, int result)
 {
     struct thread *thread = (struct thread *)storage->storage;
-    if (result != SMOLSCALE_PENDING)
-        return result;
-    if (thread->cx.suspend == SS_SUSPEND_WAKER)
-        return -EINVAL; // only smolscale_block_on() polls again
-    if (!ss_suspend(&thread->task, &thread->cx))
-        sleep_until_woken(thread);
-    if (thread->task.deadline != 0)
-        ss_timer_disarm(&thread->task); // which would outlive it
-    return thread->task.result;
+    struct smolscale_task *task = &thread->task;
+    while (result == SMOLSCALE_PENDING) {
+        if (thread->cx.suspend == SS_SUSPEND_WAKER)
+            return -EINVAL; // only smolscale_block_on() polls again
+        if (!ss_suspend(task, &thread->cx))
+            sleep_until_woken(thread);
+        if (!task->poll) {
+            result = task->result;
+            break;
+        }
+        // A descriptor is ready, and what it is wanted for remains to be done (reactor.c).
+        thread->cx.result = task->result;
+        thread->cx.suspend = SS_SUSPEND_WAKER;
+        result = task->poll(&thread->cx, NULL);
+    }
+    if (task->deadline != 0)
+        ss_timer_disarm(task); // which would outlive it
+    ss_reactor_cover(); // it may have left the seat
+    return result;
 }
 
 // The task lies in memory of its own, because wakers of it may outlive the call.
@@ -397,5 +427,6 @@ int smolscale_block_on(smolscale_poll_fn *poll, void *frame)
     }
     int result = task->result;
     unref(task);
+    ss_reactor_cover(); // it may have left the seat
     return result;
 }

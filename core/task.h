@@ -6,6 +6,8 @@
 //   lane.c      run queues ("lanes") and the loop that polls
 //   rebalance.c how the balancer takes lanes from stuck workers, and spreads tasks over lanes
 //   wait.h      how a task waits and is woken
+//   reactor.c   descriptors
+//   local.c     run queues that are a thread's own
 //   slab.c      memory of tasks
 //
 // A *lane* is a run queue of tasks. A worker that finds one in the injection queue *serves* it, and
@@ -64,6 +66,7 @@ enum { SS_WAKES_NONE, SS_WAKES_AWAITED, SS_WAKES_NOTIFIED };
 // Where a task must run, if not on any worker.
 struct ss_home {
     void (*submit)(struct ss_home *home, struct smolscale_task *task);
+    unsigned *waits; // counts the awaits of descriptors that its tasks are in; NULL: nobody asks
 };
 
 // Who is told of a task's end, by the runner, after it was published. Has the task's handle.
@@ -253,6 +256,9 @@ struct ss_lane *ss_lane_add(void);
 // server. 0, or a negative errno value: no worker can be had.
 int ss_lane_list(struct ss_lane *lane);
 
+// Whether any has a worker that looks after it, and is not known to be stuck. ss.lock held.
+bool ss_lanes_attended(void);
+
 void ss_lanes_after_fork(void);
 
 // ---- rebalance.c, on the balancer
@@ -311,6 +317,39 @@ static inline bool ss_time_is_kept(void)
 extern smolscale_waitlist ss_timers_list;
 
 void ss_timers_after_fork(void);
+
+// ---- reactor.c
+
+// Awaits of descriptors that wait: while there are any, somebody looks for events.
+extern _Atomic unsigned ss_reactor_waits;
+
+// Schedules the tasks whose descriptors have events. Whether there were any.
+bool ss_reactor_poll(void);
+
+// Whether somebody would notice an event, or nobody waits for one. ss.lock held.
+bool ss_reactor_covered(void);
+
+// Takes the seat, where one thread at a time sleeps until an event comes, if nobody covers. Who
+// takes it leaves it, and then sees to it that somebody covers.
+bool ss_reactor_sit_locked(void); // ss.lock held
+bool ss_reactor_sit(void);
+
+// In the seat: sleeps until there are events (true), until ss_reactor_wake(), until `fd` can be
+// read (-1: none), for `timeout` ns at most, or for less. The caller looks in a loop.
+bool ss_reactor_sleep(int fd, uint64_t timeout, bool *time_up);
+void ss_reactor_leave_locked(void); // ss.lock held
+void ss_reactor_leave(void);
+
+// Wakes who sleeps in the seat, or costs the next to do so a look. The caller has changed the
+// sleeper's own word before.
+void ss_reactor_wake(void);
+
+// If nobody covers, the balancer does. No lock held.
+void ss_reactor_cover(void);
+
+// The task ends where it stands, and waits for nothing any more.
+void ss_reactor_drop(struct smolscale_task *task);
+void ss_reactor_after_fork(void);
 
 // ---- slab.c; see also slab.h
 

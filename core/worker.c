@@ -134,9 +134,18 @@ static void remove_idle(struct ss_worker *worker)
 // A woken worker that has not arrived after this long waits for its CPU, perhaps behind its waker.
 #define ARRIVAL_NS (100 * SS_NS_PER_US)
 
-struct ss_worker *ss_summon(struct ss_group *group)
+// Who looks for events of descriptors is left there if there is another.
+static struct ss_worker *first_idle(struct ss_group *group)
 {
     struct ss_worker *worker = group->idle;
+    return worker && worker->idle_next && load_relaxed(&worker->park) == SS_PARK_SEATED
+               ? worker->idle_next
+               : worker;
+}
+
+struct ss_worker *ss_summon(struct ss_group *group)
+{
+    struct ss_worker *worker = first_idle(group);
     if (!worker)
         return NULL;
     remove_idle(worker);
@@ -239,10 +248,13 @@ static void place(struct ss_worker *worker)
 void ss_unpark(struct ss_worker *worker)
 {
     place(worker);
-    store_release(&worker->park, SS_PARK_AWAKE);
+    uint32_t slept = exchange_acq_rel(&worker->park, SS_PARK_AWAKE);
     // From here on it may have ended: its structure stays, and whoever uses it next survives a wake
     // for nothing.
-    ss_os.futex_wake(&worker->park, 1);
+    if (slept == SS_PARK_SEATED)
+        ss_reactor_wake();
+    else
+        ss_os.futex_wake(&worker->park, 1);
 }
 
 void ss_unpark_list(struct ss_worker *list)
@@ -410,9 +422,9 @@ static uint64_t sleep_time(const struct ss_worker *worker, uint64_t until)
     return until > now ? until - now : 0;
 }
 
-// The keeper's time has come. It is on its way to whatever the timers bring, so nobody else is
-// woken for that. ss.lock held on entry and exit.
-static void fire_timers(struct ss_worker *worker)
+// The keeper's time has come, or descriptors have events. It is on its way to whatever they bring,
+// so nobody else is woken for that. ss.lock held on entry and exit.
+static void fire(struct ss_worker *worker, bool events)
 {
     struct ss_group *group = worker->group;
     remove_idle(worker);
@@ -422,28 +434,41 @@ static void fire_timers(struct ss_worker *worker)
     ss_group_refresh(group);
     ss_unlock(&ss.lock);
     ss_timers_fire(ss_os.now());
+    if (events)
+        ss_reactor_poll();
     ss_lock(&ss.lock);
 }
 
+// Sleeps in the seat or on the futex. True: there are events of descriptors, or the time is up.
+static bool sleep_parked(struct ss_worker *worker, bool seated, uint64_t timeout, bool *events)
+{
+    if (!seated)
+        return !ss_os.futex_wait(&worker->park, SS_PARK_PARKED, timeout);
+    bool time_up;
+    *events = ss_reactor_sleep(-1, timeout, &time_up);
+    return *events || time_up;
+}
+
 // ss.lock held on entry and exit. Returns when somebody has woken the worker, it keeps the time and
-// that has come, or it has set worker->exit.
-static void park(struct ss_worker *worker)
+// that has come, descriptors have events, or it has set worker->exit.
+static void sleep_until_woken(struct ss_worker *worker, bool seated)
 {
     uint64_t timeout = idle_time(worker->group);
     uint64_t until = timeout == SS_FOREVER ? SS_FOREVER : ss_os.now() + timeout;
     add_idle(worker, timeout == SS_FOREVER);
     keep_time(worker);
-    store_relaxed(&worker->park, SS_PARK_PARKED);
+    store_relaxed(&worker->park, seated ? SS_PARK_SEATED : SS_PARK_PARKED);
     ss_group_refresh(worker->group);
     uint64_t sleep = sleep_time(worker, until);
     ss_unlock(&ss.lock);
-    // Every return of the wait is safe: only who took the worker off the idle list changes PARKED.
-    while (load_acquire(&worker->park) == SS_PARK_PARKED) {
-        if (ss_os.futex_wait(&worker->park, SS_PARK_PARKED, sleep))
+    // Every return of the wait is safe: only who took the worker off the idle list makes it AWAKE.
+    while (load_acquire(&worker->park) != SS_PARK_AWAKE) {
+        bool events = false;
+        if (!sleep_parked(worker, seated, sleep, &events))
             continue;
         ss_lock(&ss.lock);
-        if (worker->idle && load_relaxed(&ss.keeper) == worker) {
-            fire_timers(worker);
+        if (worker->idle && (events || load_relaxed(&ss.keeper) == worker)) {
+            fire(worker, events);
             store_relaxed(&worker->park, SS_PARK_AWAKE);
             return;
         }
@@ -455,6 +480,8 @@ static void park(struct ss_worker *worker)
         // Adopted by a dedicated group, woken, or it kept a time that another keeps now.
         sleep = worker->idle && !worker->group->owner ? sleep_time(worker, until) : SS_FOREVER;
         ss_unlock(&ss.lock);
+        if (events) // and its waker is about to say so
+            ss_reactor_poll();
     }
     if (worker->placed) {
         worker->placed = false;
@@ -463,6 +490,15 @@ static void park(struct ss_worker *worker)
             judge_homing(worker->homed_at);
     }
     ss_lock(&ss.lock);
+}
+
+// ss.lock held on entry and exit.
+static void park(struct ss_worker *worker)
+{
+    bool seated = !worker->group->owner && ss_reactor_sit_locked();
+    sleep_until_woken(worker, seated);
+    if (seated)
+        ss_reactor_leave_locked();
 }
 
 // A dedicated worker that its group no longer wants. ss.lock held; returns the queue to unref, or
@@ -548,6 +584,8 @@ static struct ss_runnable *next(struct ss_worker *worker)
     bool keeps_time = runnable && !runnable->queue;
     if (!keeps_time && !ss_time_is_kept())
         ss_watch();
+    if (!keeps_time)
+        ss_reactor_cover();
     ss_follow_up(group, wake, cover);
     return runnable;
 }
@@ -711,7 +749,7 @@ int ss_create_worker(struct ss_group *group, bool own_traits)
     unlink_worker(worker);
     worker->next = ss.free_workers;
     ss.free_workers = worker;
-    bool hungry = ss_group_hunger(group) > 0;
+    bool hungry = ss_group_hunger(group) > 0 || !ss_reactor_covered();
     ss_unlock(&ss.lock);
     if (group->owner)
         fetch_sub_acq_rel(&group->owner->refs, 1);
@@ -724,8 +762,9 @@ int ss_create_worker(struct ss_group *group, bool own_traits)
 static void adopt(struct ss_group *group)
 {
     ss_lock(&ss.lock);
-    while (group->workers < group->wanted && ss.shared.idle) {
-        struct ss_worker *worker = ss.shared.idle;
+    struct ss_worker *worker;
+    while (group->workers < group->wanted && (worker = first_idle(&ss.shared)) &&
+           load_relaxed(&worker->park) != SS_PARK_SEATED) {
         remove_idle(worker);
         ss.shared.workers--;
         worker->group = group;
