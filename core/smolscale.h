@@ -247,7 +247,7 @@ typedef struct smolscale_cx {
 // Runs the task on until it must wait (SMOLSCALE_PENDING) or ends (any other value: its result).
 typedef int smolscale_poll_fn(smolscale_cx *cx, void *frame);
 
-// Starts a task that runs `poll` on a copy of the `size` bytes at `frame` (aligned to 64 bytes,
+// Starts a task that runs `poll` on a copy of the `size` bytes at `frame` (aligned to 32 bytes,
 // zero where frame is NULL). `*out`, if out is not NULL, is its handle; otherwise it is detached.
 // From a task it is queued where that runs, signalling nobody; from elsewhere a worker is woken if
 // none looks. Returns 0, -ENOMEM (no task then), or -EAGAIN: no worker exists and none can be
@@ -316,11 +316,12 @@ typedef struct smolscale_thread {
 // Turns any awaitable into a blocking call: `int n = SMOLSCALE_BLOCK(smolscale_recv(cx, channel,
 // &message));`. In a job or a poll another worker takes the thread's place meanwhile. Interrupted
 // by nothing.
-#define SMOLSCALE_BLOCK(call)                                          \
-    __extension__({                                                    \
-        smolscale_thread smolscale_thread_;                            \
-        smolscale_cx *cx = smolscale_thread_begin(&smolscale_thread_); \
-        smolscale_thread_end(&smolscale_thread_, (call));              \
+#define SMOLSCALE_BLOCK(call)                                                           \
+    __extension__({                                                                     \
+        smolscale_thread smolscale_thread_;                                             \
+        _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wshadow\"")   \
+            smolscale_cx *cx = smolscale_thread_begin(&smolscale_thread_);              \
+        _Pragma("GCC diagnostic pop") smolscale_thread_end(&smolscale_thread_, (call)); \
     })
 SMOLSCALE_API smolscale_cx *smolscale_thread_begin(smolscale_thread *thread);
 SMOLSCALE_API int smolscale_thread_end(smolscale_thread *thread, int result);

@@ -68,13 +68,15 @@ struct smolscale_frame {
         smolscale_f_->at = smolscale_at_;  \
     } while (0)
 
-#define SMOLSCALE_BEGIN(f)                                                  \
-    {                                                                       \
-        struct smolscale_frame *const smolscale_f_ = &(f)->smolscale_frame; \
-        if (__builtin_expect(smolscale_f_->at != NULL, 1))                  \
-            goto * smolscale_f_->at;                                        \
-        (void)cx;                                                           \
-        do {                                                                \
+#define SMOLSCALE_BEGIN(f)                                                                     \
+    {                                                                                          \
+        struct smolscale_frame *const smolscale_f_ = &(f)->smolscale_frame;                    \
+        if (__builtin_expect(smolscale_f_->at != NULL, 1))                                     \
+            goto * smolscale_f_->at;                                                           \
+        (void)cx;                                                                              \
+        (void)&&smolscale_begin_; /* Clang wants a label where there is a goto, await or no */ \
+    smolscale_begin_:                                                                          \
+        do {                                                                                   \
         } while (0)
 
 #define SMOLSCALE_END        \

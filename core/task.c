@@ -251,7 +251,7 @@ bool smolscale_cancel(smolscale_task *task)
     fetch_add_acq_rel(&task->ctl, SS_CTL_PIN);
     unsigned before = atomic_fetch_or_explicit(&task->ctl, SS_CTL_CANCELLED, memory_order_seq_cst);
     ss_interrupt(task, -ECANCELED);
-    return !(before & SS_CTL_CANCELLED) && !smolscale_finished(task);
+    return !(before & SS_CTL_CANCELLED);
 }
 
 int smolscale_interrupted(smolscale_cx *cx)
