@@ -515,6 +515,14 @@ static void raise_value(struct watched *w)
     smolscale_waker_drop(waker);
 }
 
+static unsigned polls_of(struct watched *w)
+{
+    pthread_mutex_lock(&w->lock);
+    unsigned polls = w->polls;
+    pthread_mutex_unlock(&w->lock);
+    return polls;
+}
+
 static void *raise_often(void *arg)
 {
     for (unsigned i = 0; i < SCALED(50000); i++)
@@ -556,7 +564,7 @@ START_TEST(a_wake_has_a_suspended_task_polled)
     smolscale_task *task;
     ck_assert_int_eq(SMOLSCALE_SPAWN(&task, watcher, .what = &w, .wanted = 20), 0);
     for (unsigned i = 0; i < 20; i++) {
-        EVENTUALLY(w.polls, ==, 2 * i + 1);
+        EVENTUALLY(polls_of(&w), ==, 2 * i + 1);
         EVENTUALLY(smolscale_running_threads(), ==, 0);
         raise_value(&w);
     }
