@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: ISC
+//
+// Tasks and fork(): the child finds none of the parent's tasks, whatever they were doing, and can
+// use tasks of its own; the parent notices nothing.
+
+#include "support.h"
+
+#include <smolscale_async.h>
+
+#include <sys/wait.h>
+
+#define MS SS_NS_PER_MS
+
+// Exit codes of children, so that a failure says where.
+enum { CHILD_OK = 42 };
+#define CHILD_CHECK(condition)                                                             \
+    do {                                                                                   \
+        if (!(condition)) {                                                                \
+            fprintf(stderr, "in the child, line %d: expected %s\n", __LINE__, #condition); \
+            _exit(1);                                                                      \
+        }                                                                                  \
+    } while (0)
+
+static void ck_child_ok(pid_t pid)
+{
+    ck_assert_int_gt(pid, 0);
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == CHILD_OK,
+                  "expected exit %d, got %s %d", CHILD_OK, WIFSIGNALED(status) ? "signal" : "exit",
+                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+// fork() whose child a hang does not outlive.
+static pid_t fork_child(void)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        alarm(TEST_PATIENCE);
+    return pid;
+}
+
+// ---- what the child does: a little of everything
+
+struct echo {
+    SMOLSCALE_FRAME;
+    smolscale_channel *in, *out;
+    int message, got;
+};
+SMOLSCALE_ASYNC(echo, f)
+{
+    SMOLSCALE_BEGIN(f);
+    for (;;) {
+        SMOLSCALE_TRY(smolscale_recv(cx, f->in, &f->message));
+        SMOLSCALE_TRY(smolscale_sleep(cx, 1000));
+        SMOLSCALE_TRY(smolscale_send(cx, f->out, &f->message));
+    }
+    SMOLSCALE_END;
+}
+
+static bool use_tasks(void)
+{
+    smolscale_channel *in, *out;
+    smolscale_task *task;
+    bool ok = smolscale_channel_new(&in, sizeof(int), 2) == 0 &&
+              smolscale_channel_new(&out, sizeof(int), 0) == 0 &&
+              SMOLSCALE_SPAWN(&task, echo, .in = in, .out = out) == 0;
+    for (int i = 0; ok && i < 10; i++) {
+        int got;
+        ok = SMOLSCALE_BLOCK(smolscale_send(cx, in, &i)) == 0 &&
+             SMOLSCALE_BLOCK(smolscale_recv(cx, out, &got)) == 0 && got == i;
+    }
+    smolscale_close(in);
+    ok = ok && SMOLSCALE_BLOCK(smolscale_join(cx, task)) == -EPIPE;
+    smolscale_release(task);
+    smolscale_channel_unref(in);
+    smolscale_channel_unref(out);
+    return ok;
+}
+
+// ---- the parent's tasks
+
+static atomic_uint steps; // of the parent's tasks
+static atomic_bool stop;
+
+struct stepper {
+    SMOLSCALE_FRAME;
+    int kind, got;
+    smolscale_channel *channel;
+};
+enum { YIELDS, SLEEPS, SENDS, WAITS, KINDS };
+SMOLSCALE_ASYNC(stepper, f)
+{
+    SMOLSCALE_BEGIN(f);
+    while (!atomic_load(&stop)) {
+        atomic_fetch_add(&steps, 1);
+        switch (f->kind) {
+        case YIELDS:
+            SMOLSCALE_YIELD();
+            break;
+        case SLEEPS:
+            SMOLSCALE_AWAIT(f->got, smolscale_sleep(cx, 20000));
+            break;
+        case SENDS:
+            SMOLSCALE_AWAIT(f->got, smolscale_send(cx, f->channel, NULL));
+            SMOLSCALE_AWAIT(f->got, smolscale_recv(cx, f->channel, NULL));
+            break;
+        case WAITS:
+            SMOLSCALE_TIMEOUT(f->got, 50000, smolscale_recv(cx, f->channel, NULL));
+            break;
+        }
+    }
+    SMOLSCALE_END;
+}
+
+enum { TASKS = 12 };
+static smolscale_channel *bounded;
+static smolscale_task *tasks[TASKS];
+
+static void start_tasks(unsigned kinds)
+{
+    ck_assert_int_eq(smolscale_channel_new(&bounded, 0, 1), 0);
+    unsigned started = 0;
+    for (int i = 0; i < TASKS; i++)
+        if (kinds & (1u << (i % KINDS))) {
+            ck_assert_int_eq(
+                SMOLSCALE_SPAWN(&tasks[i], stepper, .kind = i % KINDS, .channel = bounded), 0);
+            started++;
+        }
+    EVENTUALLY(atomic_load(&steps), >=, started);
+}
+
+static void end_tasks(void)
+{
+    unsigned before = atomic_load(&steps);
+    EVENTUALLY(atomic_load(&steps), >, before); // they go on
+    atomic_store(&stop, true);
+    smolscale_close(bounded);
+    for (int i = 0; i < TASKS; i++)
+        if (tasks[i]) {
+            ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_join(cx, tasks[i])), 0);
+            smolscale_release(tasks[i]);
+        }
+    smolscale_channel_unref(bounded);
+}
+
+static void fork_often(unsigned kinds)
+{
+    start_tasks(kinds);
+    for (unsigned i = 0; i < SCALED(100); i++) {
+        pid_t pid = fork_child();
+        if (pid == 0) {
+            unsigned before = atomic_load(&steps);
+            CHILD_CHECK(use_tasks());
+            CHILD_CHECK(atomic_load(&steps) == before); // none of the parent's has run
+            _exit(CHILD_OK);
+        }
+        ck_child_ok(pid);
+    }
+    end_tasks();
+}
+
+START_TEST(a_child_forked_before_the_first_task_can_use_tasks)
+{
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        CHILD_CHECK(use_tasks());
+        _exit(CHILD_OK);
+    }
+    ck_child_ok(pid);
+    ck_assert(use_tasks());
+}
+END_TEST
+
+START_TEST(a_child_finds_none_of_the_tasks_that_run)
+{
+    fork_often(1u << YIELDS | 1u << SENDS);
+}
+END_TEST
+
+START_TEST(a_child_finds_none_of_the_tasks_that_sleep_or_have_a_deadline)
+{
+    fork_often(1u << SLEEPS | 1u << WAITS);
+}
+END_TEST
+
+START_TEST(a_child_finds_none_of_the_tasks_of_any_kind)
+{
+    fork_often(1u << YIELDS | 1u << SLEEPS | 1u << SENDS | 1u << WAITS);
+}
+END_TEST
+
+START_TEST(a_grandchild_can_use_tasks)
+{
+    ck_assert(use_tasks());
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        CHILD_CHECK(use_tasks());
+        pid_t grandchild = fork_child();
+        if (grandchild == 0) {
+            CHILD_CHECK(use_tasks());
+            _exit(CHILD_OK);
+        }
+        int status;
+        CHILD_CHECK(waitpid(grandchild, &status, 0) == grandchild);
+        CHILD_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == CHILD_OK);
+        _exit(CHILD_OK);
+    }
+    ck_child_ok(pid);
+    ck_assert(use_tasks());
+}
+END_TEST
+
+// What waits at the parent's channel is not there in the child, though its list may say so.
+struct receiver {
+    SMOLSCALE_FRAME;
+    smolscale_channel *channel;
+    int message, got;
+};
+SMOLSCALE_ASYNC(receiver, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_TRY(smolscale_recv(cx, f->channel, &f->message));
+    atomic_fetch_add(&steps, 1);
+    SMOLSCALE_RETURN(f->message);
+    SMOLSCALE_END;
+}
+
+START_TEST(a_child_that_wakes_a_task_of_the_parent_has_it_not_run)
+{
+    smolscale_channel *channel;
+    ck_assert_int_eq(smolscale_channel_new(&channel, sizeof(int), 4), 0);
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, receiver, .channel = channel), 0);
+    ck_assert(use_tasks()); // it came later, so the receiver waits by now
+    EVENTUALLY(smolscale_running_threads(), ==, 0);
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        CHILD_CHECK(smolscale_try_send(channel, &(int){1}) == 0); // wakes it, or not
+        CHILD_CHECK(use_tasks());
+        CHILD_CHECK(atomic_load(&steps) == 0);
+        _exit(CHILD_OK);
+    }
+    ck_child_ok(pid);
+    ck_assert(!smolscale_finished(task));
+    ck_assert_int_eq(smolscale_try_send(channel, &(int){7}), 0);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_join(cx, task)), 7);
+    smolscale_release(task);
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
+// ---- fork() in a poll
+
+struct exiting {
+    SMOLSCALE_FRAME;
+    int unused;
+};
+SMOLSCALE_ASYNC(exiting, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_YIELD();
+    CHILD_CHECK(use_tasks());
+    _exit(CHILD_OK);
+    SMOLSCALE_END;
+}
+
+struct forking {
+    SMOLSCALE_FRAME;
+    enum { USES_TASKS, ENDS, AWAITS, YIELDS_THEN } then;
+    pid_t *pid;
+    int got;
+};
+SMOLSCALE_ASYNC(forking, f)
+{
+    SMOLSCALE_BEGIN(f);
+    *f->pid = fork_child();
+    if (*f->pid == 0) {
+        if (f->then == USES_TASKS) {
+            CHILD_CHECK(use_tasks());
+            _exit(CHILD_OK);
+        }
+        // Its worker goes on as the child's only one, and runs what the child spawns; not this
+        // task.
+        CHILD_CHECK(SMOLSCALE_SPAWN(NULL, exiting, .unused = 0) == 0);
+    }
+    if (f->then == AWAITS)
+        SMOLSCALE_AWAIT(f->got, smolscale_sleep(cx, MS));
+    if (f->then == YIELDS_THEN)
+        SMOLSCALE_YIELD();
+    CHILD_CHECK(*f->pid != 0 || f->then == ENDS);
+    SMOLSCALE_RETURN(5);
+    SMOLSCALE_END;
+}
+
+static void fork_in_poll(int then)
+{
+    start_tasks(1u << YIELDS | 1u << SLEEPS);
+    for (unsigned i = 0; i < SCALED(40); i++) {
+        pid_t pid = -1;
+        smolscale_task *task;
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&task, forking, .then = then, .pid = &pid), 0);
+        ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_join(cx, task)), 5);
+        smolscale_release(task);
+        ck_child_ok(pid);
+    }
+    end_tasks();
+}
+
+START_TEST(a_poll_may_fork_and_the_child_use_tasks)
+{
+    fork_in_poll(USES_TASKS);
+}
+END_TEST
+START_TEST(a_poll_may_fork_and_end_in_the_child)
+{
+    fork_in_poll(ENDS);
+}
+END_TEST
+START_TEST(a_poll_may_fork_and_await_in_the_child)
+{
+    fork_in_poll(AWAITS);
+}
+END_TEST
+START_TEST(a_poll_may_fork_and_yield_in_the_child)
+{
+    fork_in_poll(YIELDS_THEN);
+}
+END_TEST
+
+int main(void)
+{
+    return test_suite("task-fork",
+                      (const TTest *[]){
+                          a_child_forked_before_the_first_task_can_use_tasks,
+                          a_child_finds_none_of_the_tasks_that_run,
+                          a_child_finds_none_of_the_tasks_that_sleep_or_have_a_deadline,
+                          a_child_finds_none_of_the_tasks_of_any_kind,
+                          a_grandchild_can_use_tasks,
+                          a_child_that_wakes_a_task_of_the_parent_has_it_not_run,
+                          a_poll_may_fork_and_the_child_use_tasks,
+                          a_poll_may_fork_and_end_in_the_child,
+                          a_poll_may_fork_and_await_in_the_child,
+                          a_poll_may_fork_and_yield_in_the_child,
+                          NULL,
+                      });
+}
