@@ -56,6 +56,8 @@ struct smolscale_frame {
     static int name##_body_(smolscale_cx *cx, struct name *f);             \
     __attribute__((unused)) static int name(smolscale_cx *cx, void *frame) \
     {                                                                      \
+        _Static_assert(offsetof(struct name, smolscale_frame) == 0,        \
+                       "SMOLSCALE_FRAME must come first in the frame");    \
         return name##_body_(cx, (struct name *)frame);                     \
     }                                                                      \
     static __attribute__((noinline)) int name##_body_(smolscale_cx *cx, struct name *f)
@@ -182,8 +184,6 @@ static inline void smolscale_begin_timeout(smolscale_cx *cx, struct smolscale_fr
 #define SMOLSCALE_SPAWN(out, name, ...)                                           \
     __extension__({                                                               \
         struct name smolscale_first_ = {__VA_ARGS__};                             \
-        _Static_assert(offsetof(struct name, smolscale_frame) == 0,               \
-                       "SMOLSCALE_FRAME must come first in the frame");           \
         smolscale_spawn((out), name, &smolscale_first_, sizeof smolscale_first_); \
     })
 
