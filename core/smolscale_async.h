@@ -31,7 +31,9 @@
 //     SMOLSCALE_RETURN(value)         ends the function; `value` is its result (not
 //     SMOLSCALE_PENDING).
 //
-// Spawned by SMOLSCALE_SPAWN(&handle, NAME, .member = value, ...), polled on a thread by
+// Spawned by SMOLSCALE_SPAWN(&handle, NAME, .member = value, ...), into a nursery by
+// SMOLSCALE_NURSERY_SPAWN(nursery, NAME, ...), as an immortal by
+// SMOLSCALE_IMMORTAL(&immortal, respawn, delay, NAME, ...); polled on a thread by
 // SMOLSCALE_BLOCK_ON(NAME, .member = value, ...).
 //
 // Wrong use fails to compile: another frame type, a frame without SMOLSCALE_FRAME, an await outside
@@ -185,6 +187,23 @@ static inline void smolscale_begin_timeout(smolscale_cx *cx, struct smolscale_fr
     __extension__({                                                               \
         struct name smolscale_first_ = {__VA_ARGS__};                             \
         smolscale_spawn((out), name, &smolscale_first_, sizeof smolscale_first_); \
+    })
+
+#define SMOLSCALE_NURSERY_SPAWN(nursery, name, ...)                                           \
+    __extension__({                                                                           \
+        struct name smolscale_first_ = {__VA_ARGS__};                                         \
+        _Static_assert(offsetof(struct name, smolscale_frame) == 0,                           \
+                       "SMOLSCALE_FRAME must come first in the frame");                       \
+        smolscale_nursery_spawn((nursery), name, &smolscale_first_, sizeof smolscale_first_); \
+    })
+
+#define SMOLSCALE_IMMORTAL(out, respawn, delay, name, ...)                                         \
+    __extension__({                                                                                \
+        struct name smolscale_first_ = {__VA_ARGS__};                                              \
+        _Static_assert(offsetof(struct name, smolscale_frame) == 0,                                \
+                       "SMOLSCALE_FRAME must come first in the frame");                            \
+        smolscale_immortal_new((out), name, &smolscale_first_, sizeof smolscale_first_, (respawn), \
+                               (delay));                                                           \
     })
 
 #define SMOLSCALE_BLOCK_ON(name, ...)                 \
