@@ -213,6 +213,8 @@ bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx)
 {
     if (cx->suspend == SS_SUSPEND_YIELD)
         return true;
+    if (__builtin_expect(cx->suspend == SS_SUSPEND_UNBLOCK, 0))
+        return ss_unblock_start(task, cx->where);
     if (cx->suspend == SS_SUSPEND_WAKER) {
         if (load_relaxed(&task->ctl) & SS_CTL_DEADLINE)
             ss_timer_arm(task);

@@ -332,8 +332,9 @@ SMOLSCALE_API int smolscale_thread_end(smolscale_thread *thread, int result);
 SMOLSCALE_API int smolscale_block_on(smolscale_poll_fn *poll, void *frame);
 
 // Calls `run(arg)` on a thread where it may block, and awaits its end; its result. `run` must not
-// return SMOLSCALE_PENDING. A task that is cancelled meanwhile gives -ECANCELED only after `run`
-// has returned.
+// return SMOLSCALE_PENDING. Once begun it is always called and awaited to its end: a task that is
+// cancelled meanwhile, or whose time is up, gives -ECANCELED or -ETIMEDOUT only after `run` has
+// returned. -ECANCELED also when `run` ends its thread. -ENOMEM: not called.
 SMOLSCALE_API int smolscale_unblock(smolscale_cx *cx, int (*run)(void *arg), void *arg);
 
 // ---- channels: from many senders to many receivers, first in, first out
@@ -365,17 +366,24 @@ SMOLSCALE_API int smolscale_try_recv(smolscale_channel *channel, void *message);
 // Messages in it: a hint.
 SMOLSCALE_API size_t smolscale_channel_count(smolscale_channel *channel);
 
+// A list of those who wait, and its lock. Private; part of what follows.
+typedef struct smolscale_waitlist {
+    unsigned lock;
+    unsigned count;
+    void *first;
+} smolscale_waitlist;
+
 // ---- one value, once
 
 // Embedded where both sides reach it, initialised by SMOLSCALE_ONESHOT_INIT (all zero). Holds a
 // pointer-sized value. Private.
 typedef struct smolscale_oneshot {
-    void *word;
+    smolscale_waitlist waiters;
     void *value;
 } smolscale_oneshot;
 #define SMOLSCALE_ONESHOT_INIT \
     {                          \
-        NULL, NULL             \
+        {0, 0, NULL}, NULL     \
     }
 
 // Gives the value; from anywhere. 0; -EALREADY: given or closed before. After it the sender does
@@ -385,7 +393,9 @@ SMOLSCALE_API int smolscale_oneshot_send(smolscale_oneshot *oneshot, void *value
 // The sender goes without a value: the receiver gets -EPIPE. No effect after a value.
 SMOLSCALE_API void smolscale_oneshot_close(smolscale_oneshot *oneshot);
 
-// Awaits the value. One receiver, once. 0; -EPIPE; -EBUSY (another receives).
+// Awaits the value. One receiver, once. 0; -EPIPE; -EBUSY (another receives); -EALREADY (received
+// before). A value that is there is given in a cancelled task, too. May be freed as soon as it is
+// received.
 SMOLSCALE_API int smolscale_oneshot_recv(smolscale_cx *cx, smolscale_oneshot *oneshot,
                                          void **value);
 
@@ -394,12 +404,6 @@ SMOLSCALE_API int smolscale_oneshot_recv(smolscale_cx *cx, smolscale_oneshot *on
 // Embedded in the caller's storage; *_init() may be called again once nobody waits; nothing is to
 // be freed. First come, first served. Private fields.
 
-typedef struct smolscale_waitlist {
-    unsigned lock;
-    unsigned count;
-    void *first;
-} smolscale_waitlist;
-
 typedef struct smolscale_semaphore {
     smolscale_waitlist waiters; // count: permits
 } smolscale_semaphore;
@@ -407,6 +411,9 @@ SMOLSCALE_API void smolscale_semaphore_init(smolscale_semaphore *semaphore, unsi
 SMOLSCALE_API int smolscale_semaphore_acquire(smolscale_cx *cx,
                                               smolscale_semaphore *semaphore); // 0
 SMOLSCALE_API bool smolscale_semaphore_try_acquire(smolscale_semaphore *semaphore);
+
+// Permits go to those who wait, in their order, and what is left stays for later, up to
+// SMOLSCALE_UNLIMITED.
 SMOLSCALE_API void smolscale_semaphore_release(smolscale_semaphore *semaphore, unsigned permits);
 
 // Owned by whoever locked it, not by a thread: any may unlock. Unlocking one that is free: -EPERM.
@@ -427,7 +434,8 @@ SMOLSCALE_API void smolscale_waitgroup_add(smolscale_waitgroup *group, unsigned 
 SMOLSCALE_API int smolscale_waitgroup_done(smolscale_waitgroup *group);
 SMOLSCALE_API int smolscale_waitgroup_wait(smolscale_cx *cx, smolscale_waitgroup *group); // 0
 
-// `parties` wait for one another, again and again. Gives 1 to the last to come, 0 to the others.
+// `parties` (0 counts as 1) wait for one another, again and again. Gives 1 to the last to come, 0
+// to the others. Who is interrupted has not come.
 typedef struct smolscale_barrier {
     smolscale_waitlist waiters;
     unsigned parties;
@@ -488,9 +496,12 @@ SMOLSCALE_API void smolscale_forget(int fd);
 
 // ---- supervision
 
-// A task that is spawned again when it ends, with its first frame: at once, after `delay` ns, or
-// after a random time up to twice that (jitter: on average `delay`). Stopping cancels it and waits
-// for nothing; NULL is ignored.
+// A task that begins anew when it ends, with its first frame: at once, after `delay` ns, or after a
+// random time up to twice that (jitter: on average `delay`). What it gives does not matter. "At
+// once" lets other tasks run before; and a function that has ended a hundred times without having
+// waited for anything is given a ms of rest, so that it leaves the CPU to the others.
+// new() gives 0, -ENOMEM, -EINVAL, or -EAGAIN as smolscale_spawn() does. free() cancels it, it does
+// not begin again, and nothing is waited for; also from within. NULL is ignored.
 typedef struct smolscale_immortal smolscale_immortal;
 enum smolscale_respawn {
     SMOLSCALE_RESPAWN_AT_ONCE,
@@ -503,18 +514,21 @@ SMOLSCALE_API int smolscale_immortal_new(smolscale_immortal **out, smolscale_pol
 SMOLSCALE_API uint64_t smolscale_immortal_restarts(const smolscale_immortal *immortal);
 SMOLSCALE_API void smolscale_immortal_free(smolscale_immortal *immortal);
 
-// Holds tasks, forgets those that have ended, and cancels the others when it is freed. attach()
-// takes the handle over.
+// Holds tasks, forgets those that have ended, and cancels the others when it is freed (awaiting
+// nothing). attach() takes the handle over if it gives 0; -ENOMEM, -EINVAL (NULL). All but free()
+// may be called from any thread at any time.
 typedef struct smolscale_reaper smolscale_reaper;
 SMOLSCALE_API int smolscale_reaper_new(smolscale_reaper **out);
 SMOLSCALE_API int smolscale_reaper_attach(smolscale_reaper *reaper, smolscale_task *task);
 SMOLSCALE_API size_t smolscale_reaper_count(smolscale_reaper *reaper); // tasks that have not ended
 SMOLSCALE_API void smolscale_reaper_free(smolscale_reaper *reaper);
 
-// A nursery: tasks that belong together. next() awaits the end of any of them and gives its handle
-// (to be released), or -ENOENT when none is left. cancel() cancels all. free() cancels what is left
-// and awaits nothing: join them before, by smolscale_nursery_wait(), which gives the first negative
-// result of all or 0.
+// A nursery: tasks that belong together. Its tasks may spawn into it, too. spawn() returns as
+// smolscale_spawn() does. One at a time awaits it (-EBUSY): next() awaits the end of any task and
+// gives its handle (to be released), in the order in which they end, or -ENOENT when none is left;
+// wait() awaits the end of all and gives the first negative result, in that order, of those that
+// next() has not given, or 0. Then the nursery is as new. cancel() cancels all. free() cancels what
+// is left and awaits nothing: the frames of tasks that still run must not need what goes with it.
 typedef struct smolscale_nursery smolscale_nursery;
 SMOLSCALE_API int smolscale_nursery_new(smolscale_nursery **out);
 SMOLSCALE_API int smolscale_nursery_spawn(smolscale_nursery *nursery, smolscale_poll_fn *poll,

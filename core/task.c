@@ -79,7 +79,7 @@ struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, s
 }
 
 // The executor's first task: the traits of who spawns it are those of the workers.
-static void first_use(void)
+void ss_first_use(void)
 {
     static _Atomic bool done;
     ss_start();
@@ -89,11 +89,23 @@ static void first_use(void)
     }
 }
 
+static inline int start(struct ss_worker *worker, struct smolscale_task *task)
+{
+    if (worker && ss_lane_append_own(worker, task))
+        return 0;
+    return ss_submit(task);
+}
+
+int ss_task_start(struct smolscale_task *task)
+{
+    return start(ss_self, task);
+}
+
 int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *frame, size_t size)
 {
     struct ss_worker *worker = ss_self;
     if (!worker)
-        first_use();
+        ss_first_use();
     struct smolscale_task *task = new_task(poll, frame, size, NULL);
     if (out)
         *out = task;
@@ -101,9 +113,7 @@ int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *f
         return -ENOMEM;
     if (!out)
         task->join.lock = SS_JOIN_RELEASED;
-    if (worker && ss_lane_append_own(worker, task))
-        return 0;
-    return ss_submit(task);
+    return start(worker, task);
 }
 
 // ---- end, join, release
@@ -117,19 +127,14 @@ static void unref(struct smolscale_task *task)
         ss_slab_put(task);
 }
 
-static unsigned flags_of(const smolscale_waitlist *list)
-{
-    return __atomic_load_n(&list->lock, __ATOMIC_RELAXED) & ~SS_LIST_HELD;
-}
-
 void ss_task_end(struct smolscale_task *task, int result)
 {
     if (__builtin_expect(load_relaxed(&task->ctl) & SS_CTL_DEADLINE, 0))
         ss_timer_disarm(task);
-    struct ss_owner *owner = task->owner;
     ss_list_lock(&task->join);
+    struct ss_owner *owner = task->owner;
     task->result = result;
-    bool released = flags_of(&task->join) & SS_JOIN_RELEASED;
+    bool released = ss_list_flags(&task->join) & SS_JOIN_RELEASED;
     struct smolscale_task *joiner = ss_list_pop(&task->join);
     if (joiner)
         store_relaxed(&task->joined, true);
@@ -154,7 +159,7 @@ void smolscale_release(smolscale_task *task)
         return;
     if (!smolscale_finished(task)) {
         ss_list_lock(&task->join);
-        unsigned flags = flags_of(&task->join);
+        unsigned flags = ss_list_flags(&task->join);
         ss_list_unlock_with(&task->join, flags & SS_JOIN_ENDED ? flags : SS_JOIN_RELEASED);
         if (!(flags & SS_JOIN_ENDED))
             return;
@@ -182,7 +187,7 @@ int smolscale_join(smolscale_cx *cx, smolscale_task *task)
     if (task == cx->task)
         return -EDEADLK;
     ss_list_lock(&task->join);
-    if (flags_of(&task->join) & SS_JOIN_ENDED) {
+    if (ss_list_flags(&task->join) & SS_JOIN_ENDED) {
         ss_list_unlock_with(&task->join, SS_JOIN_ENDED);
         return ss_ready(cx, joined_result(task));
     }
@@ -230,7 +235,7 @@ void ss_interrupt(struct smolscale_task *task, int result)
     } else if (parked) {
         smolscale_waitlist *list = parked;
         ss_list_lock(list);
-        unsigned flags = flags_of(list);
+        unsigned flags = ss_list_flags(list);
         if (task->wait_prev) {
             ss_list_remove(list, task);
             task->result = result;
@@ -336,7 +341,7 @@ static int poll_for_thread(smolscale_cx *cx, void *arg)
 
 static struct thread *init_thread(smolscale_thread *storage)
 {
-    first_use();
+    ss_first_use();
     struct thread *thread = (struct thread *)storage->storage;
     thread->home = (struct ss_home){wake_thread, NULL};
     store_relaxed(&thread->woken, 0);

@@ -24,9 +24,10 @@
 
 // Why a poll returned SMOLSCALE_PENDING; smolscale_cx.suspend.
 enum ss_suspend {
-    SS_SUSPEND_WAKER, // it waits for a smolscale_waker
-    SS_SUSPEND_YIELD, // it lets others run first (the number stands in smolscale.h, too)
-    SS_SUSPEND_LIST,  // it is on the waitlist `where`, whose lock is held
+    SS_SUSPEND_WAKER,   // it waits for a smolscale_waker
+    SS_SUSPEND_YIELD,   // it lets others run first (the number stands in smolscale.h, too)
+    SS_SUSPEND_LIST,    // it is on the waitlist `where`, whose lock is held
+    SS_SUSPEND_UNBLOCK, // it is to be handed to the work queue `where`
 };
 
 // smolscale_task.ctl: flags, the number of interrupters at work (see wait.h), and the executor's
@@ -69,7 +70,8 @@ struct ss_home {
     unsigned *waits; // counts the awaits of descriptors that its tasks are in; NULL: nobody asks
 };
 
-// Who is told of a task's end, by the runner, after it was published. Has the task's handle.
+// Who is told of a task's end, by the runner, after it was published. Has the task's handle, and
+// keeps it until it is told. Set before the task starts, or under the lock of `join`.
 struct ss_owner {
     void (*ended)(struct ss_owner *owner, struct smolscale_task *task);
 };
@@ -278,12 +280,23 @@ static inline bool ss_lanes_served(void)
 struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, size_t size,
                                    struct ss_home *home);
 
+// Gives a new task of ss_task_new() to whoever shall poll it, as smolscale_spawn() does. Between
+// the two calls it is the caller's. ss_first_use() comes before both.
+int ss_task_start(struct smolscale_task *task);
+void ss_first_use(void);
+
 // The runner's: the task has returned `result`.
 void ss_task_end(struct smolscale_task *task, int result);
 
 // Has the await that the task is in give `result`. The caller has set a flag and a pin in ctl, and
 // this gives the pin back.
 void ss_interrupt(struct smolscale_task *task, int result);
+
+// ---- unblock.c
+
+// The runner's: pushes the suspended task to the queue. True: it is not suspended, and is to run
+// again.
+bool ss_unblock_start(struct smolscale_task *task, void *queue);
 
 // ---- timer.c
 

@@ -55,6 +55,12 @@ static inline void ss_list_lock(smolscale_waitlist *list)
         ss_list_lock_slow(list);
 }
 
+// The other bits of the word; the lock held. Atomic because others try for the lock meanwhile.
+static inline unsigned ss_list_flags(const smolscale_waitlist *list)
+{
+    return __atomic_load_n(&list->lock, __ATOMIC_RELAXED) & ~SS_LIST_HELD;
+}
+
 // A plain store: `flags` are the other bits of the word.
 static inline void ss_list_unlock_with(smolscale_waitlist *list, unsigned flags)
 {
