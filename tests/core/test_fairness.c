@@ -403,6 +403,53 @@ START_TEST(a_task_whose_awaits_are_always_ready_lets_others_run)
 }
 END_TEST
 
+// ---- one at a time, when that is asked for
+
+static atomic_uint inside, most_inside;
+struct exclusive {
+    SMOLSCALE_FRAME;
+    unsigned i;
+};
+SMOLSCALE_ASYNC(exclusive, f)
+{
+    SMOLSCALE_BEGIN(f);
+    for (; f->i < SCALED(2000); f->i++) {
+        unsigned now = atomic_fetch_add(&inside, 1) + 1;
+        if (now > atomic_load(&most_inside))
+            atomic_store(&most_inside, now);
+        for (unsigned wait = 0; wait < 200; wait++)
+            atomic_signal_fence(memory_order_seq_cst);
+        atomic_fetch_sub(&inside, 1);
+        SMOLSCALE_YIELD();
+    }
+    SMOLSCALE_END;
+}
+
+static void run_exclusive(void)
+{
+    enum { TASKS = 50 };
+    smolscale_task *tasks[TASKS];
+    for (unsigned i = 0; i < TASKS; i++)
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&tasks[i], exclusive, .i = 0), 0);
+    for (unsigned i = 0; i < TASKS; i++)
+        ck_assert_int_eq(join_and_release(tasks[i]), 0);
+    ck_assert_uint_eq(atomic_load(&most_inside), 1);
+}
+
+START_TEST(permanently_single_threaded_tasks_run_one_at_a_time)
+{
+    smolscale_permanently_single_threaded();
+    run_exclusive();
+}
+END_TEST
+
+START_TEST(with_the_option_single_tasks_run_one_at_a_time)
+{
+    setenv("SMOLSCALE_SINGLE", "1", 1);
+    run_exclusive();
+}
+END_TEST
+
 // ---- beside jobs
 
 static void count_polls(void *item, void *user_data)
@@ -461,6 +508,8 @@ int main(void)
                           tasks_that_block_until_all_have_come_all_come,
                           a_task_that_blocks_in_the_kernel_holds_up_nobody_else,
                           a_task_whose_awaits_are_always_ready_lets_others_run,
+                          permanently_single_threaded_tasks_run_one_at_a_time,
+                          with_the_option_single_tasks_run_one_at_a_time,
                           jobs_run_while_tasks_yield_without_end,
                           tasks_run_while_jobs_push_jobs_without_end,
                           NULL,

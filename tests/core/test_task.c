@@ -440,6 +440,63 @@ START_TEST(a_cancellation_can_be_dealt_with)
 }
 END_TEST
 
+// Cancelled again and again, each time where it waits or is about to: none is lost, and none comes
+// twice.
+struct patient {
+    SMOLSCALE_FRAME;
+    smolscale_channel *empty;
+    atomic_uint *dealt_with, *polls;
+    unsigned times, i;
+    int kind, got;
+};
+SMOLSCALE_ASYNC(patient, f)
+{
+    SMOLSCALE_BEGIN(f);
+    for (f->i = 0; f->i < f->times; f->i++) {
+        if (f->kind == IN_RECV)
+            SMOLSCALE_AWAIT(f->got, smolscale_recv(cx, f->empty, NULL));
+        else if (f->kind == IN_SLEEP)
+            SMOLSCALE_AWAIT(f->got, smolscale_sleep(cx, 3600 * SS_NS_PER_S));
+        else
+            SMOLSCALE_POLL(f->got, never(cx, f->polls));
+        ck_assert_int_eq(f->got, -ECANCELED);
+        ck_assert(smolscale_clear_cancel(cx));
+        atomic_fetch_add(f->dealt_with, 1);
+    }
+    SMOLSCALE_END;
+}
+
+START_TEST(each_of_many_cancellations_is_dealt_with_once)
+{
+    enum { TIMES = SCALED(20000) };
+    smolscale_channel *empty = channel_of(0, 0);
+    static const int kinds[] = {IN_RECV, IN_SLEEP, IN_WAKER};
+    uint64_t state = 11;
+    for (unsigned k = 0; k < 3; k++) {
+        atomic_uint dealt_with = 0, never_polls = 0;
+        smolscale_task *task;
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&task, patient, .empty = empty, .dealt_with = &dealt_with,
+                                         .polls = &never_polls, .times = TIMES, .kind = kinds[k]),
+                         0);
+        for (unsigned i = 0; i < TIMES; i++) {
+            for (unsigned wait = test_random(&state) % 300; wait > 0; wait--)
+                atomic_signal_fence(memory_order_seq_cst);
+            ck_assert(smolscale_cancel(task));
+            uint64_t end = test_clock() + TEST_PATIENCE * SS_NS_PER_S;
+            for (unsigned looks = 0; atomic_load(&dealt_with) == i; looks++)
+                if (looks % 1000 == 999) {
+                    ck_assert_msg(test_clock() < end, "cancellation %u of kind %d was lost", i,
+                                  kinds[k]);
+                    sched_yield();
+                }
+            ck_assert_uint_eq(atomic_load(&dealt_with), i + 1);
+        }
+        ck_assert_int_eq(join_and_release(task), 0);
+    }
+    smolscale_channel_unref(empty);
+}
+END_TEST
+
 struct stubborn {
     SMOLSCALE_FRAME;
     atomic_bool *begun, *cancelled;
@@ -950,6 +1007,7 @@ int main(void)
                                   a_task_is_cancelled_at_any_moment,
                                   a_task_that_has_ended_cannot_be_cancelled,
                                   a_cancellation_can_be_dealt_with,
+                                  each_of_many_cancellations_is_dealt_with_once,
                                   a_task_that_runs_sees_that_it_was_cancelled,
                                   no_wake_is_lost_in_a_storm,
                                   block_on_is_woken_by_wakers_too,

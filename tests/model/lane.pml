@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * A lane: its queue between server and balancer, and its inbox between server and submitter (core/lane.c: next_task(),
- * rest(), serve(), submit_to(), retake(), free_retaken(); ss_section_enter() and ss_section_leave() in core/task.h). Worker 0
+ * rest(), serve(), push_inbox(); core/rebalance.c: retake(), free_retaken(); core/task.h: ss_section_enter()). Worker 0
  * serves the lane with one task in its queue, which makes another ready. A third comes from outside. The balancer takes the
  * lane away at any moment, once; either worker may get it. Only the compiler is kept from reordering where
  * the code has a light fence.
