@@ -942,6 +942,36 @@ START_TEST(a_block_on_a_yield_returns)
 }
 END_TEST
 
+// ---- a thread that ends in a poll
+
+struct leaving {
+    SMOLSCALE_FRAME;
+    bool later;
+};
+SMOLSCALE_ASYNC(leaving, f)
+{
+    SMOLSCALE_BEGIN(f);
+    if (f->later)
+        SMOLSCALE_YIELD();
+    pthread_exit(NULL);
+    SMOLSCALE_END;
+}
+
+START_TEST(a_thread_that_ends_in_a_poll_ends_that_task_alone)
+{
+    smolscale_channel *gate = channel_of(0, 0);
+    for (unsigned i = 0; i < 20; i++) {
+        smolscale_task *task, *other;
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&other, give, .value = 8, .gate = gate), 0);
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&task, leaving, .later = i % 2), 0);
+        ck_assert_int_eq(join_and_release(task), -ECANCELED);
+        open_gate(gate);
+        ck_assert_int_eq(join_and_release(other), 8);
+    }
+    smolscale_channel_unref(gate);
+}
+END_TEST
+
 // ---- 100 000 at once
 
 struct parked_task {
@@ -1022,6 +1052,7 @@ int main(void)
                                   tasks_run_before_main,
                                   blocking_waits_nest_in_threads_tasks_and_jobs,
                                   a_block_on_a_yield_returns,
+                                  a_thread_that_ends_in_a_poll_ends_that_task_alone,
                                   a_hundred_thousand_parked_tasks_cost_no_time,
                                   NULL,
                               });
