@@ -36,11 +36,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "smolscale.h"
 
@@ -49,6 +51,7 @@
 
 // libuv 1.50 gives its workers a name; 1.52 reads the size into a buffer of 16 bytes and ignores
 // what does not fit.
+#define VERSION_ASYNC_BUSY    0x012d00u
 #define VERSION_NAMED_WORKERS 0x013200u
 #define VERSION_SHORT_SIZE    0x013400u
 #define SIZE_BUFFER           16
@@ -56,6 +59,7 @@
 // `wq` is two pointers in every version: void *wq[2] up to 1.45, struct uv__queue from then on.
 typedef void *ss_word __attribute__((may_alias));
 typedef uint64_t ss_ticket __attribute__((may_alias));
+typedef intptr_t ss_count __attribute__((may_alias));
 #define WQ(w) ((ss_word *)&(w)->wq)
 
 _Static_assert(sizeof(((struct uv__work *)0)->wq) == 2 * sizeof(void *), "two words");
@@ -75,11 +79,13 @@ _Static_assert(sizeof(((struct uv__work *)0)->wq) == 2 * sizeof(void *), "two wo
 // does not show the handle to uv_walk().
 #define FINISHED(loop)   (&(loop)->wq_async.data)
 #define GENERATION(loop) (*(ss_word *)&(loop)->wq_async.u.reserved[3])
+#define SENDERS(loop)    ((ss_count *)&(loop)->wq_async.u.reserved[2])
 
 static pthread_once_t configured = PTHREAD_ONCE_INIT;
 static smolscale_queue *queues[SS_UV_KINDS]; // by kind; a queue may stand for several kinds
 static void *generation; // counts the forks between the first process and this one
 static bool exiting;     // exit() has been called
+static bool early_libuv; // before 1.45
 
 // At the bottom of a list of finished work: see ss_uv_notify().
 #define FOREIGN ((void *)1)
@@ -99,6 +105,52 @@ static struct {
 // Submission and completion
 // ---------------------------------------------------------------------------------------------
 
+// As libuv's uv__async_send().
+static void write_event(uv_loop_t *loop)
+{
+    static const uint64_t one = 1;
+    int saved_errno = errno;
+    ssize_t written;
+
+    do {
+        if (loop->async_wfd == -1)
+            written = write(loop->async_io_watcher.fd, &one, sizeof(one)); // an eventfd
+        else
+            written = write(loop->async_wfd, "", 1); // a pipe
+    } while (written < 0 && errno == EINTR);
+    errno = saved_errno;
+}
+
+// uv_async_send for wq_async. Before 1.45 libuv's own marks the handle as busy, writes to the event
+// descriptor and then marks it as done; a loop that the write wakes on the writer's CPU spins for
+// 28 µs until it gives that CPU back. So there the handle is marked as done first, and it is counted
+// who may still be writing; only who is about to let go of the loop waits for them
+// (ss_uv_settle()).
+static void wake_loop(uv_loop_t *loop)
+{
+    int idle = 0;
+
+    if (!early_libuv) {
+        ss_uv_async_send(&loop->wq_async);
+        return;
+    }
+    // Counted before the mark that lets the loop run (release; libuv's compare and swap acquires).
+    __atomic_fetch_add(SENDERS(loop), 1, __ATOMIC_RELAXED);
+    if (__atomic_compare_exchange_n(&loop->wq_async.pending, &idle, 2, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_RELAXED))
+        write_event(loop);
+    __atomic_fetch_sub(SENDERS(loop), 1, __ATOMIC_RELEASE);
+}
+
+void ss_uv_settle(uv_loop_t *loop)
+{
+    // While requests are active the loop cannot be closed.
+    if (!early_libuv || loop->active_reqs.count > 0)
+        return;
+    while (__atomic_load_n(SENDERS(loop), __ATOMIC_ACQUIRE) != 0)
+        sched_yield();
+}
+
 static void finish(struct uv__work *w)
 {
     uv_loop_t *loop = w->loop;
@@ -111,7 +163,7 @@ static void finish(struct uv__work *w)
     // From here on w belongs to the loop, and may be gone. The loop itself is still there if old is
     // NULL.
     if (old == NULL)
-        ss_uv_async_send(&loop->wq_async);
+        wake_loop(loop);
 }
 
 static void run_slow(void);
@@ -144,9 +196,10 @@ static void configure(void);
 static void resend_after_fork(uv_loop_t *loop)
 {
     GENERATION(loop) = generation;
+    *SENDERS(loop) = 0; // they are not here
     if (__atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) != NULL) {
         loop->wq_async.pending = 0;
-        ss_uv_async_send(&loop->wq_async);
+        wake_loop(loop);
     }
 }
 
@@ -177,7 +230,7 @@ void ss_uv_notify(uv_loop_t *loop)
 
     if (__atomic_compare_exchange_n(FINISHED(loop), &head, FOREIGN, false, __ATOMIC_ACQ_REL,
                                     __ATOMIC_RELAXED))
-        ss_uv_async_send(&loop->wq_async);
+        wake_loop(loop);
 }
 
 struct uv__work *ss_uv_take(uv_loop_t *loop)
@@ -448,6 +501,7 @@ static void configure(void)
     unsigned size = pool_size();
     unsigned half = (size + 1) / 2;
 
+    early_libuv = ss_uv_version() < VERSION_ASYNC_BUSY;
     // With a queue of its own, that queue limits slow I/O, which leaves out what is blocked.
     slow.limit = smolscale_elastic() ? UINT_MAX : half;
     if (!created) {

@@ -39,6 +39,10 @@ struct uv__work *ss_uv_next(const struct uv__work *w);
 // finished: a second call says 0.
 int ss_uv_conclude(struct uv__work *w);
 
+// Called at the end of the callback of loop->wq_async: if the program may now close the loop, waits
+// until no thread is inside of a send to it.
+void ss_uv_settle(uv_loop_t *loop);
+
 // Wakes the loop for work that is finished but that ss_uv_take() will not return. From any thread.
 void ss_uv_notify(uv_loop_t *loop);
 
