@@ -91,7 +91,7 @@ static void survey_worker(struct look *look, struct ss_worker *worker)
     if (worker->idle || worker->summoned || load_relaxed(&worker->tid) == 0 ||
         load_relaxed(&worker->park) == SS_PARK_NAPPING)
         return;
-    look->unclaimed |= ss_unclaimed(worker) > 0;
+    look->unclaimed |= ss_unclaimed(worker) > 0 || ss_owes(worker);
     uint64_t progress = load_relaxed(&worker->progress);
     if (progress != worker->seen_progress) {
         worker->seen_progress = progress;
@@ -140,14 +140,22 @@ static void set_standing(struct ss_worker *worker, enum ss_standing standing)
     if (there)
         ss_set_standing(worker, standing);
     ss_unlock(&ss.lock);
-    if (there && !resumed && ss_recall_batch(queue, worker))
-        fetch_add_relaxed(&ss.stats.takebacks, 1);
+    void *owed[SS_OWED_MAX];
+    unsigned notices = 0;
+    if (there && !resumed) {
+        notices = ss_take_notices(worker, owed);
+        if (ss_recall_batch(queue, worker))
+            fetch_add_relaxed(&ss.stats.takebacks, 1);
+    }
     ss_queue_list(queue);
     ss_unlock(queue->lock);
+    while (notices > 0)
+        queue->notify(owed[--notices]);
     ss_queue_unref(queue);
 }
 
-// Puts back what a worker holds that has not moved since the last tick, blocked or not.
+// Puts back what a worker holds that has not moved since the last tick, blocked or not, and gives
+// the notices that it owes.
 static void take_back(struct ss_worker *worker)
 {
     set_standing(worker, (enum ss_standing)load_relaxed(&worker->standing));
@@ -185,7 +193,7 @@ static void examine(struct look *look)
         look->blocked += is == SS_BLOCKED && was != SS_BLOCKED;
         if (is != was && still)
             set_standing(worker, is);
-        else if (still && ss_unclaimed(worker) > 0)
+        else if (still && (ss_unclaimed(worker) > 0 || ss_owes(worker)))
             take_back(worker);
     }
 }
@@ -419,7 +427,7 @@ static bool anything_to_watch(void)
     bool any = any_backlog() || !ss_reactor_covered() || ss.shared.spawn_requested ||
                ss.first_requested || ss_lanes_served();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
-        any = ss_unclaimed(worker) > 0;
+        any = ss_unclaimed(worker) > 0 || ss_owes(worker);
     ss_unlock(&ss.lock);
     return any;
 }

@@ -30,6 +30,9 @@
 #define SS_BATCH_MAX 64u
 #define SS_BATCH_NS  10000u
 
+// Consumers that a worker may owe a notice at a time.
+#define SS_OWED_MAX 4u
+
 struct ss_worker;
 struct ss_lane;
 struct smolscale_task;
@@ -86,6 +89,9 @@ struct ss_worker {
     _Atomic bool
         in_job; // runs user code; the owner writes. Asleep elsewhere it waits for a lock of ours
     void *batch[SS_BATCH_MAX];
+    _Atomic(void *) owed[SS_OWED_MAX]; // notices that are due soon; see "Notices" in queue.c
+    unsigned owed_count;               // the owner only
+    uint64_t owed_since;               // ns; the owner only
     struct ss_worker *batcher_next, *batcher_prev; // among workers with batches; the queue's lock
 
     // ---- what it serves, and its sleep
@@ -183,6 +189,7 @@ struct smolscale_queue {
     // ---- constant, or set once
     smolscale_run_fn *run;
     void *user_data;
+    void (*notify)(void *whom);
     void (*closed_fn)(void *user_data);
     void *closed_data;
     unsigned flags;
@@ -385,6 +392,13 @@ void ss_queue_count_blocked(smolscale_queue *queue, int change);
 
 // Jobs of its batch that the worker has not started: a hint unless the queue's lock is held.
 unsigned ss_unclaimed(struct ss_worker *worker);
+
+// Does it owe somebody a notice? A hint.
+bool ss_owes(struct ss_worker *worker);
+
+// Takes out whom it owes a notice, for the caller to call queue->notify with each. The owner, or
+// with the lock held of the queue that it serves. Their number.
+unsigned ss_take_notices(struct ss_worker *worker, void *whom[SS_OWED_MAX]);
 
 // A worker that was found blocked or long computing has finished that job.
 void ss_resume(struct ss_worker *worker);

@@ -29,6 +29,18 @@
 // passed over. Pushers that wait for their jobs, many at a time, are better served by a worker that
 // *lingers*: it yields for LINGER_NS before it leaves, so that one that shares its CPU can push all
 // it has (bench/libuv, "work-64"). What holds for naps holds for that.
+//
+// Notices. Who waits for results of tiny jobs is told once for many (smolscale_notify_soon): a
+// wake-up costs as much as hundreds of them, and the one who is woken on the worker's CPU would
+// take that CPU after each. A worker keeps whom it owes a notice in owed[], and gives them out when
+// it has nothing more at hand, or OWED_NS later. Whoever takes an entry out (exchange for NULL)
+// makes the call: the owner, or, under the queue's lock, the balancer when the worker stands still.
+// So that a notice never waits for a job that blocks, the balancer is awake while a job runs and
+// one is owed: the worker sees to that before the job (SS_WATCH), and the balancer does not park
+// while jobs are unclaimed or notices owed. It looks at these in this order: the entry is written
+// before the next job is claimed (release), hence seen by who sees the claim (acquire). Told last,
+// before the worker gives up its place: what comes of it may arrive meanwhile (bench/libuv,
+// "work-64").
 
 #include "executor.h"
 
@@ -47,6 +59,7 @@
 #define NAP_MIN_JOBS      64u // or when a worker has served as many without leaving it
 #define TRIAL_PENALTY_MAX 1024u
 #define LINGER_NS         5000u
+#define OWED_NS           20000u
 
 #define MEAN_SHIFT 8 // queue->mean is in ns << MEAN_SHIFT
 
@@ -109,7 +122,8 @@ static void learn(smolscale_queue *queue, uint64_t elapsed, unsigned jobs)
 
 unsigned ss_unclaimed(struct ss_worker *worker)
 {
-    uint32_t next = load_relaxed(&worker->batch_next), end = load_relaxed(&worker->batch_end);
+    // Acquires: who sees that a job is claimed also sees the notices owed by those before it.
+    uint32_t next = load_acquire(&worker->batch_next), end = load_relaxed(&worker->batch_end);
     return next < end ? end - next : 0;
 }
 
@@ -162,8 +176,11 @@ static unsigned batch_size(const smolscale_queue *queue)
     if (queue->mean == 0 || queue->items.compare)
         return 1;
     uint64_t by_time = ((uint64_t)SS_BATCH_NS << MEAN_SHIFT) / queue->mean;
-    // Leave the others their part of what there is.
+    // Leave the others their part of what there is, if there is so much that others are woken for
+    // it.
     unsigned sharers = queue->max_active < ss.cpus ? queue->max_active : ss.cpus;
+    if (queue->active < sharers && expected_ns(queue) <= (uint64_t)SS_WAKE_COST_NS * queue->active)
+        sharers = queue->active;
     uint64_t by_share = load_relaxed(&queue->pending) / (sharers ? sharers : 1);
     uint64_t size = by_time < by_share ? by_time : by_share;
     return size < 1 ? 1 : size > SS_BATCH_MAX ? SS_BATCH_MAX : (unsigned)size;
@@ -181,6 +198,48 @@ static unsigned take(smolscale_queue *queue, struct ss_worker *worker)
     if (n > 1)
         add_batcher(queue, worker);
     return n;
+}
+
+// ---- notices ----
+
+bool smolscale_notify_soon(void *whom)
+{
+    struct ss_worker *worker = ss_self;
+    smolscale_queue *queue = worker ? load_relaxed(&worker->job_queue) : NULL;
+    if (!queue || !queue->notify || worker->owed_count == SS_OWED_MAX)
+        return false;
+    if (worker->owed_count == 0)
+        worker->owed_since = worker->batch_start;
+    store_release(&worker->owed[worker->owed_count++], whom);
+    return true;
+}
+
+bool ss_owes(struct ss_worker *worker)
+{
+    for (unsigned i = 0; i < SS_OWED_MAX; i++)
+        if (load_relaxed(&worker->owed[i]))
+            return true;
+    return false;
+}
+
+unsigned ss_take_notices(struct ss_worker *worker, void *whom[SS_OWED_MAX])
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < SS_OWED_MAX; i++)
+        if (load_relaxed(&worker->owed[i]) &&
+            (whom[count] = exchange_acq_rel(&worker->owed[i], NULL)))
+            count++;
+    return count;
+}
+
+// The worker itself, without a lock.
+static void give_notice(smolscale_queue *queue, struct ss_worker *worker)
+{
+    void *whom[SS_OWED_MAX];
+    unsigned count = ss_take_notices(worker, whom);
+    worker->owed_count = 0;
+    for (unsigned i = 0; i < count; i++)
+        queue->notify(whom[i]);
 }
 
 // ---- calling workers ----
@@ -420,7 +479,7 @@ static unsigned run_batch(smolscale_queue *queue, struct ss_worker *worker)
         jobs++;
         if (end == 1)
             break;
-        i = fetch_add_relaxed(&worker->batch_next, 1);
+        i = fetch_add_release(&worker->batch_next, 1);
     } while (i < end);
     return jobs;
 }
@@ -478,6 +537,8 @@ static void nap(smolscale_queue *queue, struct ss_worker *worker)
     queue->pushed_at = 0;
     store_relaxed(&worker->park, SS_PARK_NAPPING);
     ss_unlock(queue->lock);
+    if (worker->owed_count > 0)
+        give_notice(queue, worker);
     fetch_add_relaxed(&ss.stats.naps, 1);
     ss_os.nap(&worker->park, SS_PARK_NAPPING, NAP_NS);
     ss_lock(queue->lock);
@@ -503,14 +564,28 @@ static void linger(smolscale_queue *queue, struct ss_worker *worker)
     note_trial(&queue->linger, load_relaxed(&queue->pending) > 0);
 }
 
-// After a batch, with the lock held: does the worker stay with the queue?
-static bool stays(smolscale_queue *queue, struct ss_worker *worker)
+// Each queue gets its turn.
+static bool must_leave(const smolscale_queue *queue, const struct ss_worker *worker)
 {
     struct ss_group *group = queue->group;
     bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0);
     bool surplus = load_relaxed(&group->surplus) && !worker->blocked_last;
-    if (others_wait || surplus || above_limit(queue))
-        return false; // each queue gets its turn
+    return others_wait || surplus || above_limit(queue);
+}
+
+// After a batch, with the lock held: does the worker stay with the queue?
+static bool stays(smolscale_queue *queue, struct ss_worker *worker)
+{
+    bool leaves = must_leave(queue, worker);
+    if (worker->owed_count > 0 && (leaves || load_relaxed(&queue->pending) == 0)) {
+        ss_unlock(queue->lock);
+        give_notice(queue, worker);
+        ss_lock(queue->lock);
+        worker->batch_start = ss_os.now();
+        leaves = must_leave(queue, worker);
+    }
+    if (leaves)
+        return false;
     if (expected_ns(queue) < NAP_LEFT_NS && nap_pays(queue))
         nap(queue, worker);
     else if (load_relaxed(&queue->pending) == 0 && naps(queue) && worth_trying(&queue->linger))
@@ -564,7 +639,10 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         enum ss_cover cover;
         struct ss_worker *wake = call_worker(queue, &cover);
         ss_unlock(queue->lock);
-        ss_follow_up(queue->group, wake, n > 1 && cover == SS_COVERED ? SS_WATCH : cover);
+        if (worker->owed_count > 0 && worker->batch_start - worker->owed_since >= OWED_NS)
+            give_notice(queue, worker);
+        bool leaves_others = n > 1 || worker->owed_count > 0; // should its job block
+        ss_follow_up(queue->group, wake, leaves_others && cover == SS_COVERED ? SS_WATCH : cover);
         worker->batch_progress = load_relaxed(&worker->progress);
         store_relaxed(&worker->in_job, true);
         if (wake)
@@ -598,6 +676,7 @@ void ss_queue_abandon(struct ss_worker *worker)
     smolscale_queue *queue = load_relaxed(&worker->job_queue);
     if (!queue)
         return;
+    give_notice(queue, worker);
     ss_lock(queue->lock);
     fetch_add_relaxed(&ss.stats.jobs, load_relaxed(&worker->progress) - worker->batch_progress);
     ss_recall_batch(queue, worker);
@@ -660,6 +739,7 @@ int smolscale_queue_new(smolscale_queue **out, const struct smolscale_queue_attr
         .max_active = attr->max_active,
         .run = attr->run,
         .user_data = attr->user_data,
+        .notify = attr->notify,
         .flags = attr->flags,
         .refs = 1,
     };
@@ -958,6 +1038,8 @@ void smolscale_blocking_begin(void)
     if (!worker || worker->blocking_depth++ > 0 || !load_relaxed(&worker->job_queue))
         return;
     smolscale_queue *queue = load_relaxed(&worker->job_queue);
+    if (worker->owed_count > 0)
+        give_notice(queue, worker);
     ss_lock(queue->lock);
     ss_recall_batch(queue, worker);
     ss_lock(&ss.lock);

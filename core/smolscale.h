@@ -100,14 +100,15 @@ struct smolscale_queue_attr {
                                    // used, copied); NULL: whatever it has
     smolscale_compare_fn *compare; // NULL: first in, first out
     void *compare_data;
-    smolscale_queue *parent; // if set: jobs of this queue also count against the parent's
-                             // max_active. The parent must outlive this queue.
+    smolscale_queue *parent;    // if set: jobs of this queue also count against the parent's
+                                // max_active. The parent must outlive this queue.
+    void (*notify)(void *whom); // called for smolscale_notify_soon(), by any thread of the executor
 };
 
 #define SMOLSCALE_QUEUE_ATTR_INIT                                                                  \
     {                                                                                              \
         sizeof(struct smolscale_queue_attr), NULL, NULL, SMOLSCALE_UNLIMITED, 0, NULL, NULL, NULL, \
-            NULL                                                                                   \
+            NULL, NULL                                                                             \
     }
 
 // Creates a queue, owned by the caller. Errors: -EINVAL (no run function, unlimited dedicated
@@ -582,6 +583,13 @@ SMOLSCALE_API unsigned smolscale_running_threads(void);
 // nest. No effect outside a worker.
 SMOLSCALE_API void smolscale_blocking_begin(void);
 SMOLSCALE_API void smolscale_blocking_end(void);
+
+// The last thing a job does: has `notify(whom)` of its queue called once, soon: when no more jobs
+// are at hand, about 20 µs later, or when the balancer finds that the job after it takes long. So
+// the consumer of many tiny results is told of them once. `notify` sees what the job has written;
+// it may come just after the queue has become idle. False: it will not come (this is no job of a
+// queue with `notify`, or several others are to be told already); the caller does it himself.
+SMOLSCALE_API bool smolscale_notify_soon(void *whom);
 
 // True in a thread that belongs to the executor.
 SMOLSCALE_API bool smolscale_in_worker(void);

@@ -896,6 +896,9 @@ void ss_worker_adopt_after_fork(struct ss_worker *worker)
     worker->idle = worker->summoned = worker->exit = false;
     worker->own_traits = false;
     worker->blocking_depth = 0;
+    worker->owed_count = 0;
+    for (unsigned i = 0; i < SS_OWED_MAX; i++)
+        store_relaxed(&worker->owed[i], NULL); // the parent's business
     worker->generation = ss.generation;
     worker->group = &ss.shared;
     worker->next = NULL;

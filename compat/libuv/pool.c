@@ -123,8 +123,8 @@ static void write_event(uv_loop_t *loop)
 
 // uv_async_send for wq_async. Before 1.45 libuv's own marks the handle as busy, writes to the event
 // descriptor and then marks it as done; a loop that the write wakes on the writer's CPU spins for
-// 28 µs until it gives that CPU back. So there the handle is marked as done first, and it is counted
-// who may still be writing; only who is about to let go of the loop waits for them
+// 28 µs until it gives that CPU back. So there the handle is marked as done first, and it is
+// counted who may still be writing; only who is about to let go of the loop waits for them
 // (ss_uv_settle()).
 static void wake_loop(uv_loop_t *loop)
 {
@@ -162,8 +162,13 @@ static void finish(struct uv__work *w)
     } while (!__atomic_compare_exchange_n(head, &old, w, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     // From here on w belongs to the loop, and may be gone. The loop itself is still there if old is
     // NULL.
-    if (old == NULL)
+    if (old == NULL && !smolscale_notify_soon(loop))
         wake_loop(loop);
+}
+
+static void notify(void *loop)
+{
+    wake_loop(loop);
 }
 
 static void run_slow(void);
@@ -456,6 +461,7 @@ static smolscale_queue *new_queue(unsigned max_active, const char *name)
     attr.max_active = max_active;
     attr.flags = smolscale_elastic() ? SMOLSCALE_QUEUE_ELASTIC : 0;
     attr.thread_name = name;
+    attr.notify = notify;
     (void)smolscale_queue_new(&queue, &attr); // NULL when it fails: jobs then run at submission
     return queue;
 }
