@@ -3,7 +3,8 @@
 %% The benchmarks in Erlang: processes in the place of tasks, and their mailboxes in the place of
 %% channels. A mailbox has no bound and one reader; where a benchmark needs several readers of one
 %% channel, the messages go to each in turn. There is no driver outside: every process is inside. Part
-%% load is left out, since no thread outside the machine can send to a process.
+%% load and idle are left out: no thread outside the machine can send to a process, and a process that
+%% looks at what the machine uses wakes half of it.
 
 -module(peer_erlang).
 -export([main/0]).
@@ -39,8 +40,7 @@ benchmark("context_switch_busy") ->
     Contenders = contend(?TASKS, 0),
     Iterations = revolutions(?TASKS div 10, 10),
     figure("turns", stop_contending(Contenders) / Iterations, "count");
-benchmark("jitter") -> jitter();
-benchmark("idle") -> idle().
+benchmark("jitter") -> jitter().
 
 %% A process says itself that it ends, which is less work than a monitor.
 spawn_and_join(Count) ->
@@ -175,42 +175,6 @@ sleeps(End, Late) ->
         true -> sleeps(End, All);
         false -> All
     end.
-
-idle() ->
-    [
-        begin
-            spawn_and_join(?LIGHT_TASKS),
-            timer:sleep(1)
-        end
-     || _ <- lists:seq(1, 20)
-    ],
-    timer:sleep(2000),
-    {CpuA, SwitchesA} = used(),
-    {CpuB, SwitchesB} = used(),
-    timer:sleep(10000),
-    {CpuC, SwitchesC} = used(),
-    %% The looking itself is taken off.
-    figure("cpu", max(0, (CpuC - CpuB) - (CpuB - CpuA)) / ?US, "us"),
-    figure("switches", max(0, (SwitchesC - SwitchesB) - (SwitchesB - SwitchesA)), "count").
-
-%% CPU time (ns) and context switches of all threads so far.
-used() ->
-    {ok, Threads} = file:list_dir("/proc/self/task"),
-    lists:foldl(
-        fun(Thread, {Cpu, Switches}) ->
-            Folder = "/proc/self/task/" ++ Thread,
-            {ok, Schedstat} = file:read_file(Folder ++ "/schedstat"),
-            [Ns | _] = string:lexemes(Schedstat, " \n"),
-            {ok, Status} = file:read_file(Folder ++ "/status"),
-            {match, Counts} = re:run(
-                Status, "ctxt_switches:\\s+(\\d+)", [global, {capture, all_but_first, binary}]
-            ),
-            Sum = lists:sum([binary_to_integer(Count) || [Count] <- Counts]),
-            {Cpu + binary_to_integer(Ns), Switches + Sum}
-        end,
-        {0, 0},
-        Threads
-    ).
 
 %% ---- measuring, as bench/measure.h and bench/tasks/series.h do it ----
 
