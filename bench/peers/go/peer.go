@@ -334,14 +334,14 @@ func partLoad() {
 	figure("work", workload, "%")
 }
 
-// ns that the work of one token takes by itself, right now.
+// ns of CPU time that the work of one token takes by itself, right now.
 func pureWork(work int) float64 {
 	const tokens = 2000
-	start := now()
+	start := clock(clockThread)
 	for i := 0; i < tokens*hops; i++ {
 		spinWork(work)
 	}
-	return float64(now()-start) / tokens
+	return float64(clock(clockThread)-start) / tokens
 }
 
 // ---- measuring, as bench/measure.h and bench/tasks/series.h do it ----

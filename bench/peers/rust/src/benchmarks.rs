@@ -356,12 +356,12 @@ fn part_load(rate: u64) {
     figure("work", work, "%");
 }
 
-/// ns that the work of one token takes by itself, right now.
+/// ns of CPU time that the work of one token takes by itself, right now.
 fn pure_work(work: u64) -> f64 {
     const TOKENS: u64 = 2_000;
-    let start = now_ns();
+    let (_, start) = cpu_ns();
     for _ in 0..TOKENS * HOPS as u64 {
         spin_work(work);
     }
-    (now_ns() - start) as f64 / TOKENS as f64
+    (cpu_ns().1 - start) as f64 / TOKENS as f64
 }
