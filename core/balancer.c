@@ -33,6 +33,7 @@
 #define QUIET_TICKS    2                  // without work to watch, before it parks
 
 #define BLOCKED_LOOK_EVERY 8 // ticks
+#define CROWD              8 // workers found still at once that are looked at as one
 #define GROWTH_FACTOR      4
 #define GROWTH_MEMORY      4 // ticks for which workers that were added and blocked allow for more
 
@@ -161,35 +162,68 @@ static void take_back(struct ss_worker *worker)
     set_standing(worker, (enum ss_standing)load_relaxed(&worker->standing));
 }
 
-static enum ss_standing judge(struct look *look, struct ss_worker *worker)
+static bool is_still(const struct look *look, const struct ss_worker *worker)
 {
-    pid_t tid = load_relaxed(&worker->tid);
-    uint64_t cpu = ss_os.thread_cpu_time(tid), before = worker->seen_cpu, at = worker->seen_cpu_at;
+    return worker->seen_since < look->now; // in the same job as at the last tick
+}
+
+// Whether the worker's clock has stood still since the last look: asleep, or waiting for a CPU.
+static bool clock_stands(struct look *look, struct ss_worker *worker)
+{
+    uint64_t cpu = ss_os.thread_cpu_time(load_relaxed(&worker->tid));
+    uint64_t before = worker->seen_cpu, at = worker->seen_cpu_at;
     worker->seen_cpu = cpu;
     worker->seen_cpu_at = look->now;
-    bool still = worker->seen_since < look->now; // the same job as at the last tick
     if (cpu == UINT64_MAX || before == UINT64_MAX || at == 0) {
         look->suspicious |= cpu != UINT64_MAX;
-        return SS_RUNNING;
+        return false;
     }
     if (cpu - before < (look->now - at) / 2)
         look->suspicious = true;
-    if (still && cpu == before && ss_os.thread_state(tid) == SS_THREAD_SLEEPING)
+    return is_still(look, worker) && cpu == before;
+}
+
+// Those whose clock stands are asked one by one. A crowd of them, as when many jobs block, needs
+// but one look: where the machine has no more runnable threads than CPUs, none of them waits for
+// one (bench/glib, "sleeping-unlimited": a look costs a third of what creating a thread does).
+static bool all_asleep(void)
+{
+    unsigned runnable = ss_os.runnable_threads();
+    return runnable > 0 && runnable <= ss.cpus;
+}
+
+static enum ss_standing judge(const struct look *look, struct ss_worker *worker, bool stands,
+                              bool presumed)
+{
+    if (stands &&
+        (presumed || ss_os.thread_state(load_relaxed(&worker->tid)) == SS_THREAD_SLEEPING))
         return SS_BLOCKED;
-    return still && look->now - worker->seen_since >= HOG_NS ? SS_HOG : SS_RUNNING;
+    bool hog = is_still(look, worker) && look->now - worker->seen_since >= HOG_NS;
+    return hog ? SS_HOG : SS_RUNNING;
 }
 
 static void examine(struct look *look)
 {
-    unsigned ticks = (unsigned)load_relaxed(&ss.stats.ticks);
+    enum { NOT_LOOKED, MOVES, STANDS };
+    static char clocks[sizeof suspects / sizeof *suspects];
+    unsigned ticks = (unsigned)load_relaxed(&ss.stats.ticks), standing = 0;
     for (unsigned i = 0; i < suspect_count; i++) {
         struct ss_worker *worker = suspects[i];
-        bool still = worker->seen_since < look->now;
-        enum ss_standing was = (enum ss_standing)load_relaxed(&worker->standing), is = was;
+        clocks[i] = NOT_LOOKED;
+        if (!look->backlog && !look->growing)
+            continue;
         // Those known to be blocked are many when there are many, and change seldom.
-        if ((look->backlog || look->growing) &&
-            (was != SS_BLOCKED || (i + ticks) % BLOCKED_LOOK_EVERY == 0))
-            is = judge(look, worker);
+        if (load_relaxed(&worker->standing) != SS_BLOCKED || (i + ticks) % BLOCKED_LOOK_EVERY == 0)
+            clocks[i] = clock_stands(look, worker) ? STANDS : MOVES;
+        standing += clocks[i] == STANDS;
+    }
+    bool presumed = standing >= CROWD && all_asleep();
+    for (unsigned i = 0; i < suspect_count; i++) {
+        struct ss_worker *worker = suspects[i];
+        bool still = is_still(look, worker);
+        enum ss_standing was = (enum ss_standing)load_relaxed(&worker->standing), is = was;
+        if (clocks[i] != NOT_LOOKED)
+            is = judge(look, worker, clocks[i] == STANDS, presumed);
         look->blocked += is == SS_BLOCKED && was != SS_BLOCKED;
         if (is != was && still)
             set_standing(worker, is);

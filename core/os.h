@@ -65,6 +65,10 @@ struct ss_os {
     // What the kernel says of a thread of this process.
     enum ss_thread_state (*thread_state)(pid_t tid);
 
+    // How many threads of the machine run or wait for a CPU, the caller included; 0 when it cannot
+    // be told.
+    unsigned (*runnable_threads)(void);
+
     // CPUs this process may use: the affinity mask and the cgroup quota, rounded up; at least 1.
     unsigned (*cpu_count)(void);
 

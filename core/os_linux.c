@@ -149,6 +149,22 @@ static enum ss_thread_state thread_state(pid_t tid)
     return n > 0 ? ss_parse_thread_state(stat) : SS_THREAD_UNKNOWN;
 }
 
+unsigned ss_parse_runnable(const char *loadavg)
+{
+    unsigned runnable, all; // "0.52 0.58 0.59 2/211 4242"
+    int fields = sscanf(loadavg, "%*s %*s %*s %u/%u", &runnable, &all);
+    return fields == 2 ? runnable : 0;
+}
+
+static unsigned runnable_threads(void)
+{
+    int saved_errno = errno;
+    char text[128];
+    ssize_t n = read_file("/proc/loadavg", text, sizeof text);
+    errno = saved_errno;
+    return n > 0 ? ss_parse_runnable(text) : 0;
+}
+
 unsigned ss_parse_cpu_max(const char *text)
 {
     unsigned long long quota, period;
@@ -357,6 +373,7 @@ struct ss_os ss_os = {
     .thread_create = thread_create,
     .thread_cpu_time = thread_cpu_time,
     .thread_state = thread_state,
+    .runnable_threads = runnable_threads,
     .cpu_count = cpu_count,
     .cpu = sched_getcpu,
     .sleeps = sleeps,

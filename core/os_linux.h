@@ -10,6 +10,9 @@
 // The state field of a /proc/PID/task/TID/stat line.
 enum ss_thread_state ss_parse_thread_state(const char *stat);
 
+// Of the text of /proc/loadavg, the threads that run or wait for a CPU; 0 when it is not there.
+unsigned ss_parse_runnable(const char *loadavg);
+
 // "QUOTA PERIOD" as in cgroup v2's cpu.max, in CPUs rounded up; UINT_MAX when there is no limit.
 unsigned ss_parse_cpu_max(const char *text);
 

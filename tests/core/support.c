@@ -337,8 +337,14 @@ static enum ss_thread_state no_state(pid_t tid)
     return SS_THREAD_UNKNOWN;
 }
 
+static unsigned no_count(void)
+{
+    return 0;
+}
+
 void no_proc_start(void)
 {
+    ss_os.runnable_threads = no_count;
     ss_os.thread_cpu_time = no_cpu_time;
     ss_os.thread_state = no_state;
 }

@@ -703,6 +703,9 @@ START_TEST(the_state_of_a_thread_is_read_behind_any_name)
     ck_assert_int_eq(ss_parse_thread_state(""), SS_THREAD_UNKNOWN);
     ck_assert_int_eq(ss_parse_thread_state("1 (x"), SS_THREAD_UNKNOWN);
     ck_assert_int_eq(ss_parse_thread_state("1 (x)"), SS_THREAD_UNKNOWN);
+    ck_assert_uint_eq(ss_parse_runnable("0.52 0.58 0.59 2/211 4242\n"), 2);
+    ck_assert_uint_eq(ss_parse_runnable("0.52 0.58 0.59"), 0);
+    ck_assert_uint_eq(ss_parse_runnable(""), 0);
 }
 END_TEST
 
