@@ -268,10 +268,11 @@ SMOLSCALE_ASYNC(exiting, f)
 
 struct forking {
     SMOLSCALE_FRAME;
-    enum { USES_TASKS, ENDS, AWAITS, YIELDS_THEN } then;
+    int then;
     pid_t *pid;
     int got;
 };
+enum { USES_TASKS, ENDS, AWAITS, YIELDS_THEN };
 SMOLSCALE_ASYNC(forking, f)
 {
     SMOLSCALE_BEGIN(f);
