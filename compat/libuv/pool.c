@@ -13,14 +13,15 @@
 // and turns the order round. Only the push that finds the list empty wakes the loop: many
 // completions, one wake-up. With the exchange
 //
-//   S: every change of the head from NULL to work is followed by one uv_async_send of the thread
-//   that made it, T: the loop takes the list only in the callback that such a send causes.
+// S: every change of the head from NULL to work is followed by one uv_async_send,
+// T: the loop takes the list only in the callback that such a send causes.
 //
 // Hence between two takes there is exactly one send, and it comes after the first push: no
-// completion is lost. And the pusher is the only one that may be inside uv_async_send for this
-// handle, and nobody can take its work before it has marked the handle. Libuv itself does not let a
-// loop be closed while a thread is still inside uv_async_send of one of its handles. So the loop
-// outlives the send, and no lock is needed.
+// completion is lost. Only who owes that send may be inside of it (the pusher, or whoever gives its
+// notice for it: smolscale_notify_soon()), and nobody can take the work before the handle is
+// marked. No loop is closed while a thread is still inside a send to it: libuv sees to that in
+// uv_loop_close(), and before 1.45 ss_uv_settle() does. So the loop outlives the send, and no lock
+// is needed.
 //
 // A preloaded libuv may have workers of its own, which finish their work in libuv's way:
 // ss_uv_notify() puts their sends under the same rule, by FOREIGN, which stands in the list for
@@ -144,14 +145,17 @@ static void wake_loop(uv_loop_t *loop)
 
 void ss_uv_settle(uv_loop_t *loop)
 {
-    // While requests are active the loop cannot be closed.
-    if (!early_libuv || loop->active_reqs.count > 0)
+    // While requests are active the loop cannot be closed. In a child process the senders counted
+    // are the parent's, until something is submitted.
+    if (!early_libuv || loop->active_reqs.count > 0 || GENERATION(loop) != generation)
         return;
     while (__atomic_load_n(SENDERS(loop), __ATOMIC_ACQUIRE) != 0)
         sched_yield();
 }
 
-static void finish(struct uv__work *w)
+// `soon`: the caller is the worker that ran it, and does nothing more: the loop may be told of it
+// together with what the worker finishes next.
+static void finish(struct uv__work *w, bool soon)
 {
     uv_loop_t *loop = w->loop;
     void **head = FINISHED(loop);
@@ -162,7 +166,7 @@ static void finish(struct uv__work *w)
     } while (!__atomic_compare_exchange_n(head, &old, w, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     // From here on w belongs to the loop, and may be gone. The loop itself is still there if old is
     // NULL.
-    if (old == NULL && !smolscale_notify_soon(loop))
+    if (old == NULL && !(soon && smolscale_notify_soon(loop)))
         wake_loop(loop);
 }
 
@@ -183,7 +187,7 @@ static void run(void *item, void *unused)
         return;
     }
     w->work(w);
-    finish(w);
+    finish(w, true);
 }
 
 // Marks cancelled work in place of its work function; never called.
@@ -223,10 +227,12 @@ void ss_uv_submit(struct uv__work *w, enum ss_uv_kind kind)
     pthread_once(&configured, configure);
     if (__builtin_expect(GENERATION(w->loop) != generation, 0))
         resend_after_fork(w->loop);
-    if (kind == SS_UV_SLOW_IO)
+    if (kind == SS_UV_SLOW_IO) {
         submit_slow(w);
-    else if (!push(kind, w, TICKET(w)))
-        run(w, NULL); // libuv's submission cannot fail
+    } else if (!push(kind, w, TICKET(w))) {
+        w->work(w); // libuv's submission cannot fail
+        finish(w, false);
+    }
 }
 
 void ss_uv_notify(uv_loop_t *loop)
@@ -317,7 +323,7 @@ static void run_slow(void)
         }
 
         w->work(w);
-        finish(w);
+        finish(w, false);
 
         pthread_mutex_lock(&slow.lock);
         slow.running--;
@@ -430,7 +436,7 @@ int ss_uv_cancel(struct uv__work *w, enum ss_uv_kind kind)
                                 : smolscale_queue_cancel(queues[kind], w, TICKET_VALUE(w))))
         return UV_EBUSY;
     w->work = cancelled;
-    finish(w);
+    finish(w, false);
     return 0;
 }
 
@@ -533,13 +539,12 @@ static void configure(void)
 // more when it returns; and since that also happens at exit, a job that never ends keeps the
 // process from ending. Here:
 //
-//   * exit() has been called: queued jobs still run, as long as they do finish. When none has for
-//   100 ms, the process
-//     ends.
-//   * uv_library_shutdown() called by the program, which may free next what jobs use: as long as
-//   jobs finish or the
-//     process computes, it waits. Jobs that have slept in the kernel for a second are stuck; it
-//     returns all the same.
+// - When exit() has been called, queued jobs still run, as long as they do finish. When none has
+// for 100 ms, the process ends.
+//
+// - When the program calls uv_library_shutdown(), it may free next what jobs use: as long as jobs
+// finish or the process computes, it waits. Jobs that have slept in the kernel for a second are
+// stuck; it returns all the same.
 #define EXIT_PATIENCE_NS     UINT64_C(100000000)
 #define SHUTDOWN_PATIENCE_NS UINT64_C(1000000000)
 #define COMPUTING_NS         UINT64_C(50000000)

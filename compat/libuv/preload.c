@@ -11,15 +11,15 @@
 // run as they are, with all they do to request, path and buffers, up to the request's place in the
 // queue of a pool that has no threads; there we take it out and submit it to ours:
 //
-//   1. libuv starts its pool by uv_once(), uv_mutex_init(), uv_thread_create(), all public and
-//   called through its
-//      procedure linkage table, so they are ours to answer: we note the mutex and the threads'
-//      function, and start no thread (a thread created by libuv's own code inside of uv_once() is a
-//      pool thread).
-//   2. Each submission begins with that uv_once(); seeing it inside of a call of uv_fs_stat() tells
-//   that the request
-//      was queued, rather than refused or given to io_uring.
-//   3. When uv_fs_stat() is back, we unlink the request under libuv's mutex.
+// First, libuv starts its pool by uv_once(), uv_mutex_init(), uv_thread_create(), all public and
+// called through its procedure linkage table, so they are ours to answer: we note the mutex and the
+// threads' function, and start no thread (a thread created by libuv's own code inside of uv_once()
+// is a pool thread).
+//
+// Second, each submission begins with that uv_once(); seeing it inside of a call of uv_fs_stat()
+// tells that the request was queued, rather than refused or given to io_uring.
+//
+// Third, when uv_fs_stat() is back, we unlink the request under libuv's mutex.
 //
 // What finishes goes back by libuv's own uv__work_done(), found as the callback of loop->wq_async,
 // in whose place we put ours: it moves our finished requests into loop->wq and calls it. So libuv's

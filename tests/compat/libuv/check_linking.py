@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""What the two libraries are to a linker: check_linking.py PRELOAD ARCHIVE CORE_ARCHIVE MAP COMPILER...
+"""What the two libraries are to a linker: check_linking.py PRELOAD ARCHIVE CORE_ARCHIVE MAP PC COMPILER...
 
 The preload library exports what its version script names, all of which libuv exports too, and needs
 libsmolscale and libc alone. The archive defines the five symbols of libuv's threadpool object in one
-object, and the documented link line takes it even for a program that names none of them."""
+object, and the documented link line, which the pkg-config file PC gives, takes it even for a program
+that names none of them."""
 
+import os
 import re
 import subprocess
 import sys
@@ -53,7 +55,15 @@ def defined(path):
             if line.split()[-2] in "TWDBi"}
 
 
-def main(preload, archive, core, script, *compiler):
+def link_line(folder, archive, core, pc):
+    """What pkg-config says, as if the archives were installed in a folder."""
+    for path in (archive, core):
+        os.symlink(os.path.abspath(path), os.path.join(folder, os.path.basename(path)))
+    return output("env", f"PKG_CONFIG_PATH={os.path.dirname(pc)}", "pkg-config",
+                  f"--define-variable=libdir={folder}", "--libs", "smolscale-uv").split()
+
+
+def main(preload, archive, core, script, pc, *compiler):
     with open(script) as file:
         named = set(re.findall(r"^\s+(uv_\w+);$", file.read(), re.M))
     exported = defined(preload)
@@ -80,9 +90,8 @@ def main(preload, archive, core, script, *compiler):
         source, program = folder + "/program.c", folder + "/program"
         with open(source, "w") as file:
             file.write(PROGRAM)
-        static = output(*compiler, "-print-file-name=libuv_a.a").strip()
-        subprocess.run([*compiler, source, "-o", program, "-Wl,-u,uv__work_submit", archive, core,
-                        static, "-lpthread", "-ldl", "-lrt"], check=True)
+        subprocess.run([*compiler, source, "-o", program, *link_line(folder, archive, core, pc)],
+                       check=True)
         if subprocess.run([program], timeout=60).returncode != 0:
             raise SystemExit("the relinked program's work ran elsewhere")
         own = [line for line in output("nm", program).splitlines() if " uv__cancelled" in line]

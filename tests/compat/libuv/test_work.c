@@ -249,6 +249,64 @@ START_TEST(requests_that_are_not_of_the_pool_cannot_be_cancelled)
 }
 END_TEST
 
+static void job_with_a_loop(uv_work_t *req)
+{
+    uv_loop_t loop;
+    uv_work_t inner;
+    (void)req;
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    ck_assert_int_eq(uv_queue_work(&loop, &inner, gate_job, note_end), 0);
+    ck_assert_int_eq(uv_cancel((uv_req_t *)&inner), 0);
+    ck_assert_int_eq(uv_run(&loop, UV_RUN_DEFAULT), 0);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    count(&jobs_run);
+}
+
+START_TEST(a_job_may_run_a_loop_of_its_own_and_cancel_there)
+{
+    uv_work_t req;
+    setenv("UV_THREADPOOL_SIZE", "1", 1);
+    ck_assert_int_eq(uv_queue_work(uv_default_loop(), &req, job_with_a_loop, NULL), 0);
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(counted(&jobs_run), 1);
+    ck_assert_uint_eq(noted, 1);
+    ck_assert_int_eq(statuses[0], UV_ECANCELED);
+}
+END_TEST
+
+// Natively each completion comes at once; here it may come with others, but not only after a job
+// that blocks.
+static struct counter second_gate = COUNTER_INIT, at_second_gate = COUNTER_INIT;
+
+static void second_gate_job(uv_work_t *req)
+{
+    (void)req;
+    count(&at_second_gate);
+    await(&second_gate, 1);
+}
+
+#define TINY 300
+
+START_TEST(completions_do_not_wait_for_a_job_that_blocks_behind_them)
+{
+    static uv_work_t first, tiny[TINY], last;
+    uv_loop_t *loop = uv_default_loop();
+    setenv("UV_THREADPOOL_SIZE", "1", 1);
+    submit_gate_job(loop, &first);
+    for (int i = 0; i < TINY; i++)
+        ck_assert_int_eq(uv_queue_work(loop, &tiny[i], counting_job, note_end), 0);
+    ck_assert_int_eq(uv_queue_work(loop, &last, second_gate_job, note_end), 0);
+    open_gate();
+    await(&at_second_gate, 1);
+    while (noted < 1 + TINY)
+        uv_run(loop, UV_RUN_ONCE);
+    ck_assert_uint_eq(noted, 1 + TINY);
+    count(&second_gate);
+    run_all(loop);
+    ck_assert_uint_eq(noted, 2 + TINY);
+}
+END_TEST
+
 // ---- the size of the pool
 
 // So many jobs run at once, and not one more: the next one can still be cancelled when all these
@@ -451,6 +509,7 @@ Suite *work_suite(void)
     tcase_add_test(tcase, of_many_queued_jobs_every_second_is_cancelled_and_the_others_run);
     tcase_add_loop_test(tcase, cancelling_jobs_that_are_starting_is_consistent, 0, 10);
     tcase_add_test(tcase, requests_that_are_not_of_the_pool_cannot_be_cancelled);
+    tcase_add_test(tcase, a_job_may_run_a_loop_of_its_own_and_cancel_there);
     tcase = new_case(suite, "size");
     tcase_add_loop_test(tcase, the_pool_is_as_large_as_UV_THREADPOOL_SIZE_says, 0,
                         sizeof sizes / sizeof sizes[0]);
@@ -459,6 +518,7 @@ Suite *work_suite(void)
     tcase_add_test(tcase, never_do_more_jobs_run_at_once_than_the_size_allows);
     tcase = new_case(suite, "loops");
     tcase_add_test(tcase, all_that_has_finished_comes_in_one_turn_of_the_loop);
+    tcase_add_test(tcase, completions_do_not_wait_for_a_job_that_blocks_behind_them);
     tcase_add_test(tcase, loops_in_several_threads_get_their_own_callbacks);
     tcase_add_test(tcase, a_loop_may_be_closed_and_freed_as_soon_as_its_last_callback_has_come);
     tcase_add_test(tcase, a_loop_with_work_under_way_cannot_be_closed);
