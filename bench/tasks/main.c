@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define STEPS      300
+#define PINGS      1000
 #define RECEIVERS  1000
 #define SENDS      1000
 #define CONTENDERS 1000
@@ -128,6 +129,60 @@ SMOLSCALE_ASYNC(yield_now, f)
         MUST(f->sum == TASKS * STEPS);
     }
     series_print();
+    SMOLSCALE_END;
+}
+
+// ---- question and answer ----
+
+struct ponger {
+    SMOLSCALE_FRAME;
+    smolscale_channel *questions;
+    smolscale_oneshot *answer;
+    uintptr_t pongs;
+};
+
+SMOLSCALE_ASYNC(ponger, f)
+{
+    SMOLSCALE_BEGIN(f);
+    for (;;) {
+        SMOLSCALE_TRY(smolscale_recv(cx, f->questions, &f->answer));
+        MUST(smolscale_oneshot_send(f->answer, (void *)++f->pongs) == 0);
+    }
+    SMOLSCALE_END;
+}
+
+struct ping_pong {
+    SMOLSCALE_FRAME;
+    uint64_t left;
+    smolscale_channel *questions;
+    smolscale_task *ponger;
+    smolscale_oneshot answer, *question;
+    uintptr_t pings;
+    void *pong;
+    int i, result;
+};
+
+SMOLSCALE_ASYNC(ping_pong, f)
+{
+    SMOLSCALE_BEGIN(f);
+    MUST(smolscale_channel_new(&f->questions, sizeof f->question, 10) == 0);
+    MUST(SMOLSCALE_SPAWN(&f->ponger, ponger, .questions = f->questions) == 0);
+    f->question = &f->answer;
+    EACH_ITERATION(f->left)
+    {
+        for (f->i = 0; f->i < PINGS; f->i++) {
+            f->answer = (smolscale_oneshot)SMOLSCALE_ONESHOT_INIT;
+            SMOLSCALE_TRY(smolscale_send(cx, f->questions, &f->question));
+            SMOLSCALE_TRY(smolscale_oneshot_recv(cx, &f->answer, &f->pong));
+            MUST((uintptr_t)f->pong == ++f->pings);
+        }
+    }
+    series_print();
+    smolscale_close(f->questions);
+    SMOLSCALE_AWAIT(f->result, smolscale_join(cx, f->ponger));
+    MUST(f->result == -EPIPE);
+    smolscale_release(f->ponger);
+    smolscale_channel_unref(f->questions);
     SMOLSCALE_END;
 }
 
@@ -368,6 +423,7 @@ int main(int argc, char **argv)
         {"spawn_one", spawn_one, sizeof(struct spawn_one)},
         {"spawn_many", spawn_many, sizeof(struct spawn_many)},
         {"yield_now", yield_now, sizeof(struct yield_now)},
+        {"ping_pong", ping_pong, sizeof(struct ping_pong)},
         {"fanout", fanout, sizeof(struct fanout)},
         {"context_switch_quiet", context_switch_quiet, sizeof(struct context_switch_quiet)},
         {"context_switch_busy", context_switch_busy, sizeof(struct context_switch_busy)},
