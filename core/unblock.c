@@ -46,11 +46,13 @@ static void run_call(void *item, void *user_data)
 {
     struct smolscale_task *task = item;
     (void)user_data;
+    unsigned generation = ss.generation;
     int result;
     pthread_cleanup_push(finish_without_thread, task);
     result = kept_run(task)(task->slot);
     pthread_cleanup_pop(0);
-    finish(task, result);
+    if (generation == ss.generation) // else this is a child, where the task does not exist
+        finish(task, result);
 }
 
 // Created at first use and never freed. Whoever is second throws his own away.

@@ -330,6 +330,75 @@ START_TEST(a_poll_may_fork_and_yield_in_the_child)
 }
 END_TEST
 
+// ---- fork() and blocking functions
+
+static int give_value(void *value)
+{
+    return *(int *)value;
+}
+
+static struct counter blocked = COUNTER_INIT, go_on = COUNTER_INIT;
+
+static int block_until_told(void *value)
+{
+    counter_add(&blocked, 1);
+    counter_wait(&go_on, 1);
+    return *(int *)value;
+}
+
+struct unblocking {
+    SMOLSCALE_FRAME;
+    int (*run)(void *value);
+    int value, result;
+};
+SMOLSCALE_ASYNC(unblocking, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->result, smolscale_unblock(cx, f->run, &f->value));
+    SMOLSCALE_RETURN(f->result);
+    SMOLSCALE_END;
+}
+
+START_TEST(a_child_awaits_blocking_functions_of_its_own)
+{
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, unblocking, .run = block_until_told, .value = 6), 0);
+    counter_wait(&blocked, 1);
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        int value = CHILD_OK;
+        _exit(SMOLSCALE_BLOCK(smolscale_unblock(cx, give_value, &value)));
+    }
+    ck_child_ok(pid);
+    counter_add(&go_on, 1);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_join(cx, task)), 6);
+    smolscale_release(task);
+}
+END_TEST
+
+// In the child it returns into an executor in which its task does not exist.
+static int fork_and_return(void *pid)
+{
+    *(pid_t *)pid = fork_child();
+    if (*(pid_t *)pid == 0)
+        CHILD_CHECK(SMOLSCALE_SPAWN(NULL, exiting, .unused = 0) == 0);
+    return 5;
+}
+
+START_TEST(a_blocking_function_may_fork_and_end_in_the_child)
+{
+    start_tasks(1u << YIELDS | 1u << SLEEPS);
+    for (unsigned i = 0; i < SCALED(40); i++) {
+        smolscale_task *task;
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&task, unblocking, .run = fork_and_return), 0);
+        ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_join(cx, task)), 5);
+        ck_child_ok(((struct unblocking *)smolscale_frame(task))->value);
+        smolscale_release(task);
+    }
+    end_tasks();
+}
+END_TEST
+
 int main(void)
 {
     return test_suite("task-fork",
@@ -344,6 +413,8 @@ int main(void)
                           a_poll_may_fork_and_end_in_the_child,
                           a_poll_may_fork_and_await_in_the_child,
                           a_poll_may_fork_and_yield_in_the_child,
+                          a_child_awaits_blocking_functions_of_its_own,
+                          a_blocking_function_may_fork_and_end_in_the_child,
                           NULL,
                       });
 }
