@@ -12,6 +12,15 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#ifdef __SANITIZE_THREAD__
+// Tests fork in threaded processes on purpose.
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+#endif
+
 // ---------------------------------------------------------------------------------------------
 // Who takes part
 // ---------------------------------------------------------------------------------------------
