@@ -558,11 +558,11 @@ START_TEST(freeing_ends_tasks_wherever_they_are)
     LOCAL_SPAWN(local, &task[1], sleeper, .ns = 3600 * SS_NS_PER_S, .left = 1);
     LOCAL_SPAWN(local, &task[2], reader, .fd = fds[0]);
     LOCAL_SPAWN(local, &task[3], waker_waiter, .out = &waker);
-    LOCAL_SPAWN(local, &task[4], busy, .smolscale_frame = {NULL});
-    LOCAL_SPAWN(local, NULL, busy, .smolscale_frame = {NULL});
+    LOCAL_SPAWN(local, &task[4], busy, .smolscale_frame = {NULL, 0});
+    LOCAL_SPAWN(local, NULL, busy, .smolscale_frame = {NULL, 0});
     for (unsigned i = 0; i < 20; i++)
         ck_assert(smolscale_local_try_tick(local));
-    LOCAL_SPAWN(local, &task[5], busy, .smolscale_frame = {NULL}); // has not begun
+    LOCAL_SPAWN(local, &task[5], busy, .smolscale_frame = {NULL, 0}); // has not begun
     LOCAL_SPAWN(local, &task[6], sleeper, .left = 0);              // nor this one
     for (unsigned i = 0; i < 7; i++)
         ck_assert(!smolscale_finished(task[i]));
