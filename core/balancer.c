@@ -135,7 +135,10 @@ static void set_standing(struct ss_worker *worker, enum ss_standing standing)
         return;
     ss_lock(queue->lock);
     ss_lock(&ss.lock);
+    // In its job still, at whose end it takes the queue's lock to end its standing. One that naps,
+    // or gives notices, has done that.
     bool there = worker->queue == queue && load_relaxed(&worker->job_queue) == queue &&
+                 load_relaxed(&worker->in_job) &&
                  load_relaxed(&worker->progress) == worker->seen_progress;
     bool resumed = standing == SS_RUNNING && load_relaxed(&worker->standing) != SS_RUNNING;
     if (there)

@@ -232,6 +232,70 @@ START_TEST(consumers_that_are_told_once_for_many_results_get_all)
 }
 END_TEST
 
+// ---- jobs that end while the balancer looks at them ----
+
+static enum ss_thread_state (*real_thread_state)(pid_t tid);
+static struct counter may_end = COUNTER_INIT, has_ended = COUNTER_INIT;
+static atomic_ulong tick_of_the_look;
+
+// The first thread that is found asleep goes on, and ends its job, before the balancer is told.
+static enum ss_thread_state look_late(pid_t tid)
+{
+    enum ss_thread_state state = real_thread_state(tid);
+    if (state == SS_THREAD_SLEEPING && atomic_load(&tick_of_the_look) == 0) {
+        counter_add(&may_end, 1);
+        counter_wait(&has_ended, 1);
+        atomic_store(&tick_of_the_look, stats_now().ticks);
+    }
+    return state;
+}
+
+// Between its job and its leaving the queue: until the balancer has drawn its conclusions.
+static void hold_the_worker(void *whom)
+{
+    (void)whom;
+    counter_add(&has_ended, 1);
+    EVENTUALLY(atomic_load(&tick_of_the_look), !=, 0);
+    EVENTUALLY(stats_now().ticks, >, atomic_load(&tick_of_the_look));
+}
+
+static void sleep_if_first(void *item, void *user_data)
+{
+    (void)user_data;
+    if (number_of(item) != 0)
+        return;
+    ck_assert(smolscale_notify_soon(item));
+    counter_wait(&may_end, 1);
+}
+
+static smolscale_queue *elastic_queue(unsigned max_active)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = sleep_if_first;
+    attr.notify = hold_the_worker;
+    attr.max_active = max_active;
+    attr.flags = SMOLSCALE_QUEUE_ELASTIC;
+    smolscale_queue *queue;
+    ck_assert_int_eq(smolscale_queue_new(&queue, &attr), 0);
+    return queue;
+}
+
+START_TEST(a_job_that_ends_while_it_is_looked_at_leaves_no_blocked_worker_behind)
+{
+    real_thread_state = ss_os.thread_state;
+    ss_os.thread_state = look_late;
+    smolscale_queue *paused = elastic_queue(0), *queue = elastic_queue(1);
+    push(paused, item_of(1)); // a reason for the balancer to look
+    push(queue, item_of(0));
+    smolscale_queue_wait(queue);
+    ck_assert_uint_eq(stats_now().workers_blocked, 0);
+    push(queue, item_of(1)); // below its limit, that is
+    smolscale_queue_free(queue);
+    smolscale_queue_clear(paused, NULL, NULL);
+    smolscale_queue_free(paused);
+}
+END_TEST
+
 int main(void)
 {
     return test_suite("notices",
@@ -242,6 +306,7 @@ int main(void)
                           a_job_that_says_it_blocks_gives_its_notices_first,
                           a_job_that_ends_its_thread_leaves_no_notice_behind,
                           consumers_that_are_told_once_for_many_results_get_all,
+                          a_job_that_ends_while_it_is_looked_at_leaves_no_blocked_worker_behind,
                           NULL,
                       });
 }
