@@ -218,16 +218,17 @@ SMOLSCALE_API void smolscale_queue_free(smolscale_queue *queue);
 // result comes when the task is polled again (SMOLSCALE_AWAIT does both). Rules for all of them:
 //
 //   * After SMOLSCALE_PENDING the poll function must return SMOLSCALE_PENDING at once: the task
-//   waits for
-//     one thing at a time, and what it waits for may still be locked.
+//     waits for one thing at a time, and what it waits for may still be locked.
 //   * What an awaitable works on (channel, mutex, buffers) must stay until it has given its result.
 //   * In a cancelled task each awaitable gives -ECANCELED, and after the end of a timeout
-//   -ETIMEDOUT, unless
-//     what was waited for had come already: nothing that was handed over is lost.
+//     -ETIMEDOUT, unless what was waited for had come already: nothing that was handed over is
+//     lost.
 //   * A thread that is not a task calls them by SMOLSCALE_BLOCK(call), which waits.
 //   * A poll function may block the thread; then others take its place as with jobs, but it costs
-//   more than an
-//     await. smolscale_unblock() makes an awaitable of a blocking function.
+//     more than an await. smolscale_unblock() makes an awaitable of a blocking function.
+//   * A child of fork() finds none of the parent's tasks: their handles and wakers mean nothing
+//     there. What they share, such as a channel, may be used there only if nobody used it at the
+//     moment of the fork().
 
 // A task's handle. Each handle is given back once, by smolscale_release().
 typedef struct smolscale_task smolscale_task;
@@ -343,7 +344,8 @@ SMOLSCALE_API int smolscale_unblock(smolscale_cx *cx, int (*run)(void *arg), voi
 typedef struct smolscale_channel smolscale_channel;
 
 // A channel of messages of `size` bytes (0 is fine) that holds up to `capacity` of them; 0 is a
-// rendezvous, SMOLSCALE_UNLIMITED has no limit. Has one reference. 0 or -ENOMEM.
+// rendezvous, SMOLSCALE_UNLIMITED has no limit. Has one reference. 0, -ENOMEM, or -EINVAL (messages
+// of 2 GiB or more).
 SMOLSCALE_API int smolscale_channel_new(smolscale_channel **out, size_t size, unsigned capacity);
 
 // One more reference; gives one back (the last frees the channel and drops what is in it). NULL is
@@ -355,8 +357,8 @@ SMOLSCALE_API void smolscale_channel_unref(smolscale_channel *channel);
 // -EPIPE.
 SMOLSCALE_API void smolscale_close(smolscale_channel *channel);
 
-// Awaitables. 0; -EPIPE (closed); -ENOMEM (unbounded only). The message is copied before the send
-// has given its result.
+// Awaitables. 0; -EPIPE (closed); -ENOMEM (the room for messages grows as it is used). The message
+// is copied before the send has given its result.
 SMOLSCALE_API int smolscale_send(smolscale_cx *cx, smolscale_channel *channel, const void *message);
 SMOLSCALE_API int smolscale_recv(smolscale_cx *cx, smolscale_channel *channel, void *message);
 
