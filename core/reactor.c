@@ -46,6 +46,8 @@
 // empties the eventfd first and then looks at its word. So a wake-up meant for somebody who sat
 // there before costs a look, and none is lost: one that the sleeper has swallowed has changed its
 // word before.
+//
+// tests/model/reactor.pml and seat.pml check the two protocols.
 
 #include "task.h"
 
