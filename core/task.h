@@ -45,14 +45,15 @@ static inline unsigned ss_ctl_base(void)
     return ss.generation << SS_CTL_GENERATION_SHIFT;
 }
 
-static inline bool ss_ctl_pinned(unsigned ctl)
-{
-    return (ctl & ((1u << SS_CTL_GENERATION_SHIFT) - 1)) >= SS_CTL_PIN;
-}
-
 static inline bool ss_ctl_exists(unsigned ctl)
 {
     return (ctl ^ ss_ctl_base()) >> SS_CTL_GENERATION_SHIFT == 0;
+}
+
+// Not by a thread of the parent, which will not give it back here.
+static inline bool ss_ctl_pinned(unsigned ctl)
+{
+    return (ctl & ((1u << SS_CTL_GENERATION_SHIFT) - 1)) >= SS_CTL_PIN && ss_ctl_exists(ctl);
 }
 
 // smolscale_task.wakes: of a smolscale_waker

@@ -98,6 +98,17 @@ static void remove_at(uint32_t i)
     publish_next();
 }
 
+// Takes out what the task has in the heap. Its index may be one in the parent's heap, where its
+// poll has forked and goes on in the child.
+static void remove_entry(struct smolscale_task *task)
+{
+    uint32_t i = load_relaxed(&task->timer);
+    if (i < heap.count && at(i)->task == task) // SS_NO_TIMER is larger than any
+        remove_at(i);
+    else
+        store_relaxed(&task->timer, SS_NO_TIMER);
+}
+
 static void insert(struct smolscale_task *task, uint64_t when)
 {
     sift_up(heap.count++, (struct entry){when, task});
@@ -157,9 +168,7 @@ static int sleep_until(smolscale_cx *cx, uint64_t when, int result)
     bool cut = task->deadline && task->deadline < when;
     if (!lock_with_room())
         return -ENOMEM;
-    if (load_relaxed(&task->timer) != SS_NO_TIMER)
-        remove_at(
-            load_relaxed(&task->timer)); // the deadline's; it is put in again at the next await
+    remove_entry(task); // the deadline's; it is put in again at the next await
     insert(task, cut ? task->deadline : when);
     task->sleeping = true;
     task->result = cut ? -ETIMEDOUT : result;
@@ -182,7 +191,7 @@ int smolscale_sleep(smolscale_cx *cx, uint64_t ns)
 void ss_timer_unsleep(struct smolscale_task *task)
 {
     task->sleeping = false;
-    remove_at(load_relaxed(&task->timer));
+    remove_entry(task);
 }
 
 bool ss_timer_wake_sleeper(struct smolscale_task *task, int result)
@@ -227,8 +236,7 @@ void ss_timer_arm(struct smolscale_task *task)
 void ss_timer_disarm(struct smolscale_task *task)
 {
     lock();
-    if (load_relaxed(&task->timer) != SS_NO_TIMER)
-        remove_at(load_relaxed(&task->timer));
+    remove_entry(task);
     unlock();
     while (ss_ctl_pinned(load_acquire(&task->ctl)))
         ss_os.yield();

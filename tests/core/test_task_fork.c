@@ -295,6 +295,60 @@ SMOLSCALE_ASYNC(forking, f)
     SMOLSCALE_END;
 }
 
+// With a deadline that is in the heap: which is the parent's, too.
+struct late {
+    SMOLSCALE_FRAME;
+    smolscale_channel *channel;
+    pid_t *pid;
+    bool sleeps;
+    int got;
+};
+SMOLSCALE_ASYNC(late, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_TRY(smolscale_recv(cx, f->channel, NULL));
+    *f->pid = fork_child();
+    if (*f->pid == 0)
+        CHILD_CHECK(SMOLSCALE_SPAWN(NULL, exiting, .unused = 0) == 0);
+    if (f->sleeps)
+        SMOLSCALE_TRY(smolscale_sleep(cx, MS));
+    SMOLSCALE_END;
+}
+struct limited {
+    SMOLSCALE_FRAME;
+    struct late callee;
+    int got;
+};
+SMOLSCALE_ASYNC(limited, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_CALL_TIMEOUT(f->got, 3600 * SS_NS_PER_S, late, f->callee,
+                           .channel = f->callee.channel, .pid = f->callee.pid,
+                           .sleeps = f->callee.sleeps);
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+START_TEST(a_poll_with_a_deadline_may_fork)
+{
+    smolscale_channel *channel;
+    ck_assert_int_eq(smolscale_channel_new(&channel, 0, 0), 0);
+    for (unsigned i = 0; i < 10; i++) {
+        pid_t pid = -1;
+        smolscale_task *task;
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&task, limited, .callee.channel = channel,
+                                         .callee.pid = &pid, .callee.sleeps = i % 2),
+                         0);
+        ck_assert(use_tasks()); // it came later, so the other waits by now
+        ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_send(cx, channel, NULL)), 0);
+        ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_join(cx, task)), 0);
+        smolscale_release(task);
+        ck_child_ok(pid);
+    }
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
 static void fork_in_poll(int then)
 {
     start_tasks(1u << YIELDS | 1u << SLEEPS);
@@ -410,6 +464,7 @@ int main(void)
                           a_grandchild_can_use_tasks,
                           a_child_that_wakes_a_task_of_the_parent_has_it_not_run,
                           a_poll_may_fork_and_the_child_use_tasks,
+                          a_poll_with_a_deadline_may_fork,
                           a_poll_may_fork_and_end_in_the_child,
                           a_poll_may_fork_and_await_in_the_child,
                           a_poll_may_fork_and_yield_in_the_child,
