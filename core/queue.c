@@ -59,7 +59,7 @@
 #define NAP_MIN_JOBS      64u // or when a worker has served as many without leaving it
 #define TRIAL_PENALTY_MAX 1024u
 #define LINGER_NS         5000u
-#define OWED_NS           20000u
+#define OWED_NS           50000u
 
 #define MEAN_SHIFT 8 // queue->mean is in ns << MEAN_SHIFT
 

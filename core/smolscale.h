@@ -587,7 +587,7 @@ SMOLSCALE_API void smolscale_blocking_begin(void);
 SMOLSCALE_API void smolscale_blocking_end(void);
 
 // The last thing a job does: has `notify(whom)` of its queue called once, soon: when no more jobs
-// are at hand, about 20 µs later, or when the balancer finds that the job after it takes long. So
+// are at hand, about 50 µs later, or when the balancer finds that the job after it takes long. So
 // the consumer of many tiny results is told of them once. `notify` sees what the job has written;
 // it may come just after the queue has become idle. False: it will not come (this is no job of a
 // queue with `notify`, or several others are to be told already); the caller does it himself.
