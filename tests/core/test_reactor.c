@@ -6,6 +6,7 @@
 #include "support.h"
 
 #include "smolscale_async.h"
+#include "task.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -565,6 +567,41 @@ START_TEST(any_number_will_do)
 }
 END_TEST
 
+// What comes between a read that finds nothing and the suspension: the core's reads come by here.
+static atomic_int missed_on = -1, missed_from = -1;
+
+ssize_t read(int fd, void *buffer, size_t size)
+{
+    ssize_t n = syscall(SYS_read, fd, buffer, size);
+    int expected = fd;
+    if (n < 0 && errno == EAGAIN && atomic_compare_exchange_strong(&missed_on, &expected, -1)) {
+        ck_assert_int_eq(write(atomic_load(&missed_from), "x", 1), 1);
+        ss_reactor_poll(); // the report is taken while the task is not on the list yet
+        errno = EAGAIN;
+    }
+    return n;
+}
+
+START_TEST(an_event_between_the_read_and_the_suspension_is_not_lost)
+{
+    int fds[2];
+    pair_new(fds);
+    smolscale_task *task = spawn_reader(fds[0]);
+    send_text(fds[1], "registered");
+    ck_assert_int_eq(end_of(task), 10);
+    for (unsigned i = 0; i < 20; i++) {
+        let_tasks_suspend();
+        atomic_store(&missed_from, fds[1]);
+        atomic_store(&missed_on, fds[0]);
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&task, reader, .fd = fds[0]), 0);
+        ck_assert_int_eq(end_of(task), 1);
+        ck_assert_int_eq(atomic_load(&missed_on), -1);
+    }
+    close_fd(fds[0]);
+    close_fd(fds[1]);
+}
+END_TEST
+
 // ---- whoever looks for events
 
 static atomic_bool stop;
@@ -892,6 +929,26 @@ static void nothing(void *item, void *user_data)
     (void)item, (void)user_data;
 }
 
+// No other could do the job, and no event comes to wake it.
+START_TEST(a_job_wakes_the_only_worker_out_of_the_seat)
+{
+    setenv("SMOLSCALE_MAX_THREADS", "1", 1);
+    int fds[2];
+    pair_new(fds);
+    smolscale_queue *queue = queue_new(nothing, NULL, 1);
+    for (unsigned i = 0; i < SCALED(1000); i++) {
+        smolscale_task *task = spawn_reader(fds[0]);
+        push(queue, item_of(1));
+        smolscale_queue_wait(queue);
+        send_text(fds[1], "x");
+        ck_assert_int_eq(end_of(task), 1);
+    }
+    smolscale_queue_free(queue);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
+}
+END_TEST
+
 static void *push_again_and_again(void *arg)
 {
     smolscale_queue *queue = arg;
@@ -1020,6 +1077,7 @@ int main(void)
                           timers_fire_while_somebody_waits_for_descriptors,
                           forgetting_gives_ebadf_to_those_that_wait_and_a_number_can_be_used_again,
                           any_number_will_do,
+                          an_event_between_the_read_and_the_suspension_is_not_lost,
                           a_task_that_never_yields_holds_up_no_event,
                           events_are_seen_while_all_workers_block_in_jobs,
                           events_are_seen_when_all_idle_workers_are_sent_away,
@@ -1028,6 +1086,7 @@ int main(void)
                           streams_in_both_directions_of_many_sockets_arrive_whole,
                           no_event_of_a_single_client_is_lost,
                           no_event_of_several_clients_is_lost,
+                          a_job_wakes_the_only_worker_out_of_the_seat,
                           no_event_is_lost_while_jobs_take_workers_out_of_the_seat,
                           reads_that_race_with_cancel_and_forget_give_all_or_nothing,
                           while_a_thousand_wait_and_nothing_comes_nothing_wakes_up,
