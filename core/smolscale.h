@@ -228,7 +228,7 @@ SMOLSCALE_API void smolscale_queue_free(smolscale_queue *queue);
 //     more than an await. smolscale_unblock() makes an awaitable of a blocking function.
 //   * A child of fork() finds none of the parent's tasks: their handles and wakers mean nothing
 //     there. What they share, such as a channel, may be used there only if nobody used it at the
-//     moment of the fork().
+//     moment of the fork(). An async function that forks must not await anything in the child.
 
 // A task's handle. Each handle is given back once, by smolscale_release().
 typedef struct smolscale_task smolscale_task;
