@@ -59,8 +59,9 @@ enum { look_soon_us = 16, look_later_us = 100 };
 // A piece takes about an eighth of its share, but this long at least and at most. An announcement
 // and a look at the clock, 30 ns, are 1 % of the shortest (rows 100us-items-*, 20ms-items-10ns).
 enum { piece_us = 4, long_piece_us = 50, pieces_of_share = 8 };
-// A theft costs about this; a rest that its owner will have done sooner is left alone for so long.
-enum { theft_us = 2 };
+// What a theft costs, and one that needs a membarrier: rests that their owner will have done sooner
+// are left alone for so long. The latter is longer than the short pieces at a call's end.
+enum { theft_us = 2, take_back_us = 8 };
 // How long the caller spins for the last helper's last item before it sleeps.
 enum { wait_spin_us = 30 };
 
@@ -129,15 +130,15 @@ static struct share *richest(struct pthreadpool *pool, size_t (*count)(struct sh
 
 // A rest that its owner finishes in less time than a theft takes is not worth one. Gives the owner
 // that time; it may stand still, so no longer.
-static void let_tiny_rest_finish(struct pthreadpool *pool)
+static void let_finish(struct pthreadpool *pool, size_t (*count)(struct share *), uint64_t us)
 {
     size_t left;
     uint64_t item = atomic_load_explicit(&pool->item_ticks, memory_order_relaxed);
-    struct share *victim = richest(pool, items_left, &left);
-    uint64_t patience = ticks_of_us(theft_us);
+    struct share *victim = richest(pool, count, &left);
+    uint64_t patience = ticks_of_us(us);
     if (!victim || !item || left > patience * 16 / item)
         return;
-    for (uint64_t start = ticks(); ticks() - start < patience && items_left(victim);)
+    for (uint64_t start = ticks(); ticks() - start < patience && count(victim);)
         cpu_pause();
 }
 
@@ -159,7 +160,8 @@ static bool item_barrier(const struct call *call)
 // there is any, else of a piece that is being run. False: there is nothing left.
 static bool steal(struct pthreadpool *pool, struct share *mine)
 {
-    let_tiny_rest_finish(pool);
+    let_finish(pool, items_free, theft_us);
+    let_finish(pool, items_left, take_back_us);
     steal_lock(pool);
     for (;;) {
         size_t left;
