@@ -51,8 +51,7 @@ static bool retake(struct ss_lane *lane, uint64_t progress)
     struct ss_worker *worker = lane->worker;
     bool stuck = worker && load_relaxed(&worker->progress) == progress;
     if (stuck) {
-        store_relaxed(&worker->lane, NULL);
-        lane->worker = NULL;
+        ss_lane_detach(lane);
         lane->retaken_from = worker;
         bool asleep = ss_os.thread_state(load_relaxed(&worker->tid)) == SS_THREAD_SLEEPING;
         ss_set_standing(worker, asleep ? SS_BLOCKED : SS_HOG);
@@ -78,7 +77,7 @@ static uint64_t free_retaken(struct ss_lane *lane)
 // Has the server, which has begun nothing since the last look, gone to sleep in its poll, or
 // computed for long? One that waits for a CPU is not stuck. Where the kernel does not tell, time
 // decides.
-static bool is_stuck(struct ss_lane *lane, uint64_t now)
+static bool is_stuck(struct ss_lane *lane, uint64_t now, bool waiting)
 {
     pid_t tid = load_relaxed(&lane->seen_worker->tid);
     uint64_t cpu = ss_os.thread_cpu_time(tid), before = lane->stuck_cpu;
@@ -86,6 +85,8 @@ static bool is_stuck(struct ss_lane *lane, uint64_t now)
         lane->stuck_cpu = cpu;
     if (ss_os.thread_state(tid) == SS_THREAD_SLEEPING)
         return before == cpu || now - lane->seen_since >= STUCK_NS;
+    if (!waiting)
+        return false;
     if (cpu == UINT64_MAX)
         return now - lane->seen_since >= STUCK_NS;
     return before != 0 && cpu - before >= STUCK_NS;
@@ -113,11 +114,12 @@ static uint64_t look_at(struct ss_lane *lane, uint64_t now)
         lane->seen_since = now;
         lane->stuck_cpu = 0;
     }
-    if (!worker || !waiting)
-        return LOOK_NS;
-    if (!moved && is_stuck(lane, now) && retake(lane, progress))
+    // Where nothing waits it is taken from a server that sleeps all the same: then there is nothing
+    // to look at any more.
+    bool stuck = worker && !moved && is_stuck(lane, now, waiting);
+    if (stuck && retake(lane, progress))
         return free_retaken(lane);
-    return LOOK_AGAIN_NS;
+    return worker && waiting ? LOOK_AGAIN_NS : LOOK_NS;
 }
 
 // ---- 2. spreading
@@ -241,6 +243,12 @@ static void even_out(void)
         order(longest, shortest, (most - least) / 2);
 }
 
+// One lane is to do for all tasks.
+static bool is_single(void)
+{
+    return load_relaxed(&ss_lanes.single) || ss_option(SS_OPTION_SINGLE);
+}
+
 static void note_rate(uint64_t now)
 {
     double polls = (double)(spread.polls - spread.polls_then);
@@ -254,7 +262,7 @@ static uint64_t rebalance(uint64_t now)
 {
     note_rate(now);
     unsigned busy = busy_lanes();
-    bool single = load_relaxed(&ss_lanes.single) || ss_option(SS_OPTION_SINGLE);
+    bool single = is_single();
     if (single || busy == 0) {
         spread.state = CALM;
         if (busy > 1)

@@ -328,9 +328,10 @@ typedef struct smolscale_thread {
 SMOLSCALE_API smolscale_cx *smolscale_thread_begin(smolscale_thread *thread);
 SMOLSCALE_API int smolscale_thread_end(smolscale_thread *thread, int result);
 
-// Polls an async function on the calling thread until it ends, and sleeps between; its result.
-// `frame` is the caller's. May be called anywhere, also within a task: others take over what the
-// worker was to run.
+// Runs an async function to its end, and returns its result. `frame` is the caller's. It begins on
+// the calling thread, and where it has to wait again and again it goes on on a worker, as a task
+// would; smolscale_local_run() keeps one to its thread. May be called anywhere, also within a task:
+// others take over what the worker was to run. -ENOMEM.
 SMOLSCALE_API int smolscale_block_on(smolscale_poll_fn *poll, void *frame);
 
 // Calls `run(arg)` on a thread where it may block, and awaits its end; its result. `run` must not
@@ -570,7 +571,8 @@ SMOLSCALE_API void smolscale_local_free(smolscale_local *local);
 
 // ---- modes
 
-// From now on all tasks run on one worker, for ever; likewise SMOLSCALE_SINGLE=1.
+// From now on one worker at a time runs the tasks; likewise SMOLSCALE_SINGLE=1. Only a poll that
+// blocks or computes for milliseconds is left behind, and the others go on beside it.
 SMOLSCALE_API void smolscale_permanently_single_threaded(void);
 
 // Threads that run tasks at this moment.

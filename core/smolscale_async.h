@@ -33,7 +33,7 @@
 //
 // Spawned by SMOLSCALE_SPAWN(&handle, NAME, .member = value, ...), into a nursery by
 // SMOLSCALE_NURSERY_SPAWN(nursery, NAME, ...), as an immortal by
-// SMOLSCALE_IMMORTAL(&immortal, respawn, delay, NAME, ...); polled on a thread by
+// SMOLSCALE_IMMORTAL(&immortal, respawn, delay, NAME, ...); run from a thread by
 // SMOLSCALE_BLOCK_ON(NAME, .member = value, ...).
 //
 // Wrong use fails to compile: another frame type, a frame without SMOLSCALE_FRAME, an await outside

@@ -411,8 +411,20 @@ int smolscale_thread_end(smolscale_thread *storage, int result)
     }
     if (task->deadline != 0)
         ss_timer_disarm(task); // which would outlive it
-    ss_reactor_cover(); // it may have left the seat
+    ss_reactor_cover();        // it may have left the seat
     return result;
+}
+
+// A function that has to wait again and again is better off among the tasks it waits for: each wait
+// of a thread costs two wake-ups.
+#define TURNS_ON_THREAD 2
+
+// It goes on as a task, and the thread waits for its end. It is ready to run.
+static void move_to_workers(struct smolscale_task *task)
+{
+    task->home = NULL;
+    ss_submit(task);
+    SMOLSCALE_BLOCK(smolscale_join(cx, task));
 }
 
 // The task lies in memory of its own, because wakers of it may outlive the call.
@@ -424,9 +436,11 @@ int smolscale_block_on(smolscale_poll_fn *poll, void *frame)
     struct smolscale_task *task = ss_task_new(poll_for_thread, &mine, sizeof mine, &thread->home);
     if (!task)
         return -ENOMEM;
-    while (!smolscale_finished(task)) {
-        if (ss_poll_once(task, &thread->cx))
-            ss_os.yield();
+    for (unsigned turns = 0; !smolscale_finished(task); turns++) {
+        if (turns > TURNS_ON_THREAD)
+            move_to_workers(task);
+        else if (ss_poll_once(task, &thread->cx))
+            continue;
         else if (!smolscale_finished(task))
             sleep_until_woken(thread);
     }

@@ -134,6 +134,7 @@ struct ss_lane {
     // ---- everybody's
     _Alignas(SS_CACHE_LINE) _Atomic(struct smolscale_task *) inbox; // last in, first out
     _Atomic unsigned state;
+    _Atomic uint64_t called_at;      // when a worker was woken for it, ns; 0: none had to be
     _Atomic(struct ss_lane *) order; // the balancer asks the server to give tasks to that lane
     _Atomic unsigned order_count;    // as many
 
@@ -247,7 +248,7 @@ struct ss_lanes {
     _Atomic unsigned count;
     _Atomic(struct ss_lane *) entrance; // where tasks go that come from elsewhere; a hint
     _Atomic bool single;                // no second one is ever used
-    _Atomic unsigned serving;           // workers that serve one
+    _Atomic unsigned serving;           // lanes that are served
     _Atomic uint64_t served;            // how often one began to
 };
 extern struct ss_lanes ss_lanes;
@@ -258,6 +259,9 @@ struct ss_lane *ss_lane_add(void);
 // Brings a lane to a worker that the caller has turned from IDLE to LISTED, or has taken from its
 // server. 0, or a negative errno value: no worker can be had.
 int ss_lane_list(struct ss_lane *lane);
+
+// Takes the lane from its server, who is told when it next enters a section. ss.lock held.
+void ss_lane_detach(struct ss_lane *lane);
 
 // Whether any has a worker that looks after it, and is not known to be stuck. ss.lock held.
 bool ss_lanes_attended(void);
