@@ -725,8 +725,11 @@ int ss_create_worker(struct ss_group *group, bool own_traits)
 {
     pthread_once(&death_key_once, make_death_key);
     ss_lock(&ss.lock);
-    struct ss_worker *worker = new_worker(group);
+    bool enough = !group->owner && group->workers >= ss.max_threads; // two found that there was none
+    struct ss_worker *worker = enough ? NULL : new_worker(group);
     ss_unlock(&ss.lock);
+    if (enough)
+        return 0;
     int err = worker ? 0 : -ENOMEM;
     if (worker) {
         worker->own_traits = own_traits;
