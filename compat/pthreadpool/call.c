@@ -36,8 +36,8 @@
 //   S2  An owner whose look failed decides again under the lock, where limit stands still. So no
 //       item is given up by both.
 //   membarrier() acts as a full barrier on every CPU that runs an owner, so items cost their owner
-//   plain stores ("the thief pays": 10 ns items reach 95 % of a plain loop where an atomic claim
-//   each reaches 60 %; bench/pthreadpool, row items-10ns). It costs the thief and the owners some
+//   plain stores ("the thief pays": 10 ns items reach 80 to 95 % of a plain loop, an atomic claim
+//   each 60 %; bench/pthreadpool, rows *-items-10ns). It costs the thief and the owners some
 //   microseconds in a virtual machine, hence the pieces: only the rest of a piece that is being run
 //   is taken back that way, which happens when its owner stands still. Where membarrier is
 //   forbidden or not registered yet the call is `fenced`: both are full fences for items as well.
