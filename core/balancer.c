@@ -4,8 +4,7 @@
 // Awake, it looks again and again ("ticks"), and at each tick
 //
 //   1. finds out which workers stand still: asleep in their job (blocked), or computing on it for
-//   long (hogs),
-//      and puts back what they have taken but not started;
+//      long (hogs), and puts back what they have taken but not started;
 //   2. where work waits and fewer workers than CPUs are busy, wakes or creates as many as are
 //   missing, four times
 //      as many each time that those added before are found blocked too;

@@ -4,8 +4,7 @@
 //
 // Two parts, the front one first:
 //   ring   a double-ended array of items, in order. Without a compare function it is the whole
-//   queue. With
-//          one it holds what was moved to the front, past the order.
+//          queue. With one it holds what was moved to the front, past the order.
 //   heap   with a compare function: everything else; equal items in the order of their push.
 //
 // An array and not a linked list, because the items are the caller's pointers: eight lie on a cache

@@ -8,9 +8,8 @@
 //   (listed)   an item is queued and the limits allow it to start  =>  the queue is in the
 //   injection queue, or
 //              a worker that popped it is about to lock it;
-//   (covered)  such a queue has a worker on its way, or has workers that serve it or others and the
-//   balancer
-//              is awake to see whether they come.
+//   (covered)  such a queue has a worker on its way, or has workers that serve it or others and
+//              the balancer is awake to see whether they come.
 //
 // A listing may be stale (nothing queued): it costs a worker one look. It is left standing because
 // taking it out would cost every short burst two turns at the executor's lock.

@@ -35,14 +35,13 @@
 // Rules that hold for every function
 //
 //   * Functions that can fail return 0 or a negative errno value. Nothing is printed, except one
-//   line
-//     on stderr for each nonsensical SMOLSCALE_* variable, and what SMOLSCALE_VERBOSE asks for.
+//     line on stderr for each nonsensical SMOLSCALE_* variable, and what SMOLSCALE_VERBOSE asks
+//     for.
 //   * Unless said otherwise a function may be called from any thread, including from a job, but not
 //     from a signal handler.
 //   * A thread that waits inside smolscale never runs other jobs meanwhile.
 //   * After fork() the child has an executor that has not started yet. Queues of the parent exist
-//   in
-//     the child, empty and idle: what was queued or running belongs to the parent.
+//     in the child, empty and idle: what was queued or running belongs to the parent.
 //   * At exit nothing is torn down: jobs that still run end with the process.
 
 #ifndef SMOLSCALE_H
@@ -187,7 +186,7 @@ SMOLSCALE_API void smolscale_queue_free(smolscale_queue *queue);
 // ---------------------------------------------------------------------------------------------
 //
 // A task is a state machine that is *polled*: its function runs until it has to wait, returns
-// SMOLSCALE_PENDING, and is called again when what it waited for has come. Tasks cost about 128
+// SMOLSCALE_PENDING, and is called again when what it waited for has come. Tasks cost 96
 // bytes and no thread; passing a message from one to another costs some tens of nanoseconds. Write
 // them with the macros of smolscale_async.h:
 //
@@ -312,7 +311,7 @@ SMOLSCALE_API void smolscale_wake(smolscale_waker waker);
 
 // Storage for a thread that waits like a task; private.
 typedef struct smolscale_thread {
-    _Alignas(64) unsigned char storage[256];
+    unsigned char storage[256] __attribute__((aligned(64)));
 } smolscale_thread;
 
 // Turns any awaitable into a blocking call: `int n = SMOLSCALE_BLOCK(smolscale_recv(cx, channel,

@@ -6,9 +6,8 @@
 // an await: local variables do not survive one. The frame's first member is SMOLSCALE_FRAME. The
 // function is
 //
-//     SMOLSCALE_ASYNC(NAME, f)        // static int NAME(smolscale_cx *cx, void *), with `struct
-//     NAME *f`
-//     {
+//     SMOLSCALE_ASYNC(NAME, f)        // static int NAME(smolscale_cx *cx, void *frame);
+//     {                               // f is the frame: struct NAME *f
 //         SMOLSCALE_BEGIN(f);         // nothing before it but declarations without a value
 //         ...
 //         SMOLSCALE_END;              // returns 0
@@ -16,20 +15,17 @@
 //
 // Between these two, where `result` is an lvalue in the frame (an int):
 //
-//     SMOLSCALE_AWAIT(result, call)   awaits an awaitable. `call` is evaluated once.
-//     SMOLSCALE_TRY(call)             the same; ends the function with the result if that is
-//     negative. SMOLSCALE_TIMEOUT(result, ns, call)
-//                                     the same as AWAIT; -ETIMEDOUT after `ns`.
-//     SMOLSCALE_CALL(result, NAME, frame, .member = value, ...)
-//                                     awaits another async function, whose frame lies in this one:
-//                                     sets `frame` to these initialisers and runs it to its end.
-//     SMOLSCALE_CALL_TIMEOUT(result, ns, NAME, frame, ...)
-//     SMOLSCALE_POLL(result, call)    awaits a function of your own that returns SMOLSCALE_PENDING
-//     after
-//                                     it has taken a waker: `call` is evaluated again at each poll.
-//     SMOLSCALE_YIELD()               lets others run.
-//     SMOLSCALE_RETURN(value)         ends the function; `value` is its result (not
-//     SMOLSCALE_PENDING).
+//   * SMOLSCALE_AWAIT(result, call) awaits an awaitable. `call` is evaluated once.
+//   * SMOLSCALE_TRY(call) does the same, and ends the function with the result if that is negative.
+//   * SMOLSCALE_TIMEOUT(result, ns, call) is AWAIT that gives -ETIMEDOUT after `ns`.
+//   * SMOLSCALE_CALL(result, NAME, frame, .member = value, ...) awaits another async function,
+//     whose frame lies in this one: sets `frame` to these initialisers and runs it to its end.
+//   * SMOLSCALE_CALL_TIMEOUT(result, ns, NAME, frame, ...) is CALL in which every await gives
+//     -ETIMEDOUT after `ns`.
+//   * SMOLSCALE_POLL(result, call) awaits a function of your own that returns SMOLSCALE_PENDING
+//     after it has taken a waker: `call` is evaluated again at each poll.
+//   * SMOLSCALE_YIELD() lets others run.
+//   * SMOLSCALE_RETURN(value) ends the function; `value`, its result, is not SMOLSCALE_PENDING.
 //
 // Spawned by SMOLSCALE_SPAWN(&handle, NAME, .member = value, ...), into a nursery by
 // SMOLSCALE_NURSERY_SPAWN(nursery, NAME, ...), as an immortal by

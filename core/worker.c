@@ -725,7 +725,8 @@ int ss_create_worker(struct ss_group *group, bool own_traits)
 {
     pthread_once(&death_key_once, make_death_key);
     ss_lock(&ss.lock);
-    bool enough = !group->owner && group->workers >= ss.max_threads; // two found that there was none
+    bool enough =
+        !group->owner && group->workers >= ss.max_threads; // two found that there was none
     struct ss_worker *worker = enough ? NULL : new_worker(group);
     ss_unlock(&ss.lock);
     if (enough)

@@ -15,7 +15,7 @@
 //   D2  The call ends by one compare-and-swap from "nobody present" to idle. So either a helper is
 //       counted before the end, and the caller waits for it, or it finds the door shut.
 //   D3  Whoever leaves does so last of all it does with the pool (release, pairs with D2's
-//   acquire).
+//       acquire).
 //
 // Claims and theft: who may run item i of a share. The owner announces first and looks second; the
 // thief, holding steal_lock, does the same from the other end. This is done on two levels: for a

@@ -25,19 +25,15 @@
 //   pthreadpool_parallelize_<N>d[_tile_<M>d][_dynamic][_with_uarch][_with_thread]
 //   N      dimensions of the loop nest. The callback gets one index for each.
 //   tile   the last M dimensions are cut into tiles of the given size; the callback gets the first
-//   index
-//          of the tile and its length, which is smaller at the end of the range. A size of 0 is
-//          taken for 1.
-//   dynamic      a callback may get several tiles that lie side by side at once: the length is then
-//   a
-//          multiple of the tile, except at the end of the range.
-//   with_uarch   the callback gets the index of the CPU's microarchitecture as cpuinfo tells it, if
-//   the
-//          program is linked with cpuinfo, and default_uarch_index otherwise, or where the index is
-//          greater than max_uarch_index.
+//          index of the tile and its length, which is smaller at the end of the range. A size of 0
+//          is taken for 1.
+//   dynamic      a callback may get several tiles that lie side by side at once: the length is
+//                then a multiple of the tile, except at the end of the range.
+//   with_uarch   the callback gets the index of the CPU's microarchitecture as cpuinfo tells it,
+//                if the program is linked with cpuinfo, and default_uarch_index otherwise, or
+//                where the index is greater than max_uarch_index.
 //   with_thread  the callback gets the number of the thread that it runs in: below threads_count,
-//   and
-//          never the same in two threads at once.
+//                and never the same in two threads at once.
 //
 // Rules
 //
@@ -46,8 +42,7 @@
 //   * An item may make calls on other pools. One on its own pool runs in the item's thread.
 //   * If there are as many threads as items, the items of a call may wait for each other.
 //   * After fork() the child can use its pools; in the middle of a call it runs only those items
-//   that
-//     the forking thread had as its own.
+//     that the forking thread had as its own.
 
 #ifndef SMOLSCALE_PTHREADPOOL_H
 #define SMOLSCALE_PTHREADPOOL_H

@@ -19,8 +19,7 @@
 //       then looks at all doors once more. All four are sequentially consistent: if the caller saw
 //       `armed` still set, the look comes later and finds BUSY.
 //   W2  The watcher touches the call of a pool only while it is counted as present (D2 keeps the
-//   call
-//       from ending), and counts itself only where READY is set.
+//       call from ending), and counts itself only where READY is set.
 
 #include "pool.h"
 
