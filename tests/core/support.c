@@ -226,10 +226,15 @@ static struct {
           .changed = PTHREAD_COND_INITIALIZER,
           .now = 1000 * SS_NS_PER_S};
 
+// What the thread has read last and not slept after. A sleep counts from there, not from a step
+// that the test makes in between: in that, a thread would lie for ever under a clock that stands
+// still.
+static _Thread_local uint64_t seen_now;
+
 static uint64_t fake_now(void)
 {
     pthread_mutex_lock(&fake.lock);
-    uint64_t now = fake.now;
+    uint64_t now = seen_now = fake.now;
     pthread_mutex_unlock(&fake.lock);
     return now;
 }
@@ -237,7 +242,9 @@ static uint64_t fake_now(void)
 static bool fake_futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
 {
     pthread_mutex_lock(&fake.lock);
-    uint64_t end = timeout < SS_FOREVER - fake.now ? fake.now + timeout : SS_FOREVER;
+    uint64_t from = seen_now ? seen_now : fake.now;
+    seen_now = 0;
+    uint64_t end = timeout < SS_FOREVER - from ? from + timeout : SS_FOREVER;
     struct sleeper self = {fake.sleepers, word, atomic_load(word) != expected, end != SS_FOREVER};
     fake.sleepers = &self;
     fake.sleeps++;
