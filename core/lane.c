@@ -76,8 +76,8 @@ struct ss_lane *ss_lane_add(void)
 
 // Placing. This kernel likes to wake a worker on the waker's CPU, where it waits for milliseconds
 // if the waker goes on computing. When one came late, those that are called in the next while are
-// kept away from there; twice as long when that happens again soon. (bench/tasks, "part-load-20k":
-// p50 from 1.2 ms to tens of µs)
+// kept away from there; twice as long when that happens again soon. (Meant for bench/tasks,
+// "part-load-20k", whose p50 was 1.2 ms on a busy machine; its gain was not measured apart.)
 #define LATE_NS     (100 * SS_NS_PER_US)
 #define AWAY_MIN_NS (16 * SS_NS_PER_MS)
 #define AWAY_MAX_NS SS_NS_PER_S
@@ -338,7 +338,7 @@ static bool rest(struct ss_worker *worker)
     if (!lane)
         return true;
     exchange_acq_rel(&lane->state, SS_LANE_IDLE);
-    // Pairs with submit_to().
+    // Pairs with push_inbox().
     fence_after_rmw();
     unsigned idle = SS_LANE_IDLE;
     if (!load_relaxed(&lane->inbox) || !cas_strong_acq_rel(&lane->state, &idle, SS_LANE_LISTED))

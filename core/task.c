@@ -5,8 +5,8 @@
 // Whose memory it is. A task is freed when it has ended and its handle was released, whichever
 // comes second, and no waker is left. The first two meet under the lock of its `join` list: the
 // runner ends it there (SS_JOIN_ENDED, stored by the same store that drops the lock, so that it
-// never touches the task again), the owner releases it there. A waker counts in `refs`, as do those
-// two together.
+// never touches the task again), the owner releases it there. A waker counts in `join.count`, as do
+// those two together.
 
 #include "slab.h"
 
