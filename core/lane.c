@@ -82,21 +82,13 @@ struct ss_lane *ss_lane_add(void)
 #define AWAY_MIN_NS (16 * SS_NS_PER_MS)
 #define AWAY_MAX_NS SS_NS_PER_S
 
-static struct {
-    _Atomic uint64_t until, length;
-} away;
+static struct ss_pause away; // from the wakers' CPUs
 
 static void judge_arrival(const struct ss_lane *lane, uint64_t now)
 {
     uint64_t called_at = load_relaxed(&lane->called_at);
-    if (called_at == 0 || now - called_at <= LATE_NS || now < load_relaxed(&away.until))
-        return;
-    uint64_t length = load_relaxed(&away.length);
-    bool again = now - load_relaxed(&away.until) < 4 * length;
-    length = again ? length * 2 : AWAY_MIN_NS;
-    length = length < AWAY_MAX_NS ? length : AWAY_MAX_NS;
-    store_relaxed(&away.length, length);
-    store_relaxed(&away.until, now + length);
+    if (called_at != 0 && now - called_at > LATE_NS && !ss_paused(&away, now))
+        ss_pause(&away, now, AWAY_MIN_NS, AWAY_MAX_NS);
 }
 
 int ss_lane_list(struct ss_lane *lane)
@@ -107,7 +99,7 @@ int ss_lane_list(struct ss_lane *lane)
     ss_inject(&ss.shared, &lane->runnable);
     struct ss_worker *wake = ss_recruit(&ss.shared, &cover);
     store_relaxed(&lane->called_at, wake ? now : 0);
-    if (wake && now < load_relaxed(&away.until))
+    if (wake && ss_paused(&away, now))
         wake->keep_away = true;
     ss_unlock(&ss.lock);
     return ss_follow_up(&ss.shared, wake, cover);

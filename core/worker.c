@@ -197,20 +197,13 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
 #define HOMING_PAUSE_MIN_NS (4 * SS_NS_PER_MS)
 #define HOMING_PAUSE_MAX_NS SS_NS_PER_S
 
-static struct {
-    _Atomic uint64_t paused_until, pause;
-} homing;
+static struct ss_pause homing_pause;
 
 static void judge_homing(uint64_t homed_at)
 {
-    uint64_t now = ss_os.now(), pause = load_relaxed(&homing.pause);
-    if (now - homed_at <= HOMING_LATE_NS)
-        return;
-    bool again = now - load_relaxed(&homing.paused_until) < 4 * pause;
-    pause = again ? pause * 2 : HOMING_PAUSE_MIN_NS;
-    pause = pause < HOMING_PAUSE_MAX_NS ? pause : HOMING_PAUSE_MAX_NS;
-    store_relaxed(&homing.pause, pause);
-    store_relaxed(&homing.paused_until, now + pause);
+    uint64_t now = ss_os.now();
+    if (now - homed_at > HOMING_LATE_NS)
+        ss_pause(&homing_pause, now, HOMING_PAUSE_MIN_NS, HOMING_PAUSE_MAX_NS);
 }
 
 static _Thread_local struct {
@@ -231,7 +224,7 @@ static bool waker_sleeps_soon(void)
     uint64_t sleeps = ss_os.sleeps();
     waker.streak = sleeps != waker.sleeps ? waker.streak + 1 : 0;
     waker.sleeps = sleeps;
-    return waker.streak >= HOMING_STREAK && now > load_relaxed(&homing.paused_until);
+    return waker.streak >= HOMING_STREAK && !ss_paused(&homing_pause, now);
 }
 
 // The worker is asleep and the caller's alone.

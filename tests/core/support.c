@@ -6,6 +6,8 @@
 
 #include "support.h"
 
+#include <sys/wait.h>
+
 #include <dirent.h>
 #include <time.h>
 
@@ -354,4 +356,23 @@ void no_proc_start(void)
     ss_os.runnable_threads = no_count;
     ss_os.thread_cpu_time = no_cpu_time;
     ss_os.thread_state = no_state;
+}
+
+void ck_child_ok(pid_t pid)
+{
+    ck_assert_int_gt(pid, 0);
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == CHILD_OK,
+                  "expected exit %d, got %s %d", CHILD_OK, WIFSIGNALED(status) ? "signal" : "exit",
+                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+pid_t fork_child(void)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        alarm(TEST_PATIENCE);
+    return pid;
 }

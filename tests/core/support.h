@@ -155,4 +155,22 @@ unsigned failing_threads_tries(void);
 // As if /proc and the threads' clocks did not exist.
 void no_proc_start(void);
 
+// ---- children of fork()
+
+// Exit codes of children, so that a failure says where.
+enum { CHILD_OK = 42 };
+#define CHILD_CHECK(condition)                                                             \
+    do {                                                                                   \
+        if (!(condition)) {                                                                \
+            fprintf(stderr, "in the child, line %d: expected %s\n", __LINE__, #condition); \
+            _exit(1);                                                                      \
+        }                                                                                  \
+    } while (0)
+
+// Waits for the child, which must have ended well.
+void ck_child_ok(pid_t pid);
+
+// fork() whose child a hang does not outlive.
+pid_t fork_child(void);
+
 #endif // SUPPORT_H

@@ -70,20 +70,15 @@ static void in_child(void (*test)(unsigned n), unsigned n)
     if (pid == 0) {
         alarm(TEST_PATIENCE);
         test(n);
-        _exit(42);
+        _exit(CHILD_OK);
     }
     int status;
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 42,
-                  "n = %u: expected exit 42, got %s %d", n, WIFSIGNALED(status) ? "signal" : "exit",
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == CHILD_OK,
+                  "n = %u: expected exit %d, got %s %d", n, CHILD_OK,
+                  WIFSIGNALED(status) ? "signal" : "exit",
                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
-
-#define CHILD_CHECK(condition, code) \
-    do {                             \
-        if (!(condition))            \
-            _exit(code);             \
-    } while (0)
 
 static struct counter came = COUNTER_INIT;
 static unsigned crowd_size;
@@ -119,10 +114,10 @@ static void work_with_failures_from(unsigned n)
     fail_to = UINT32_MAX; // never again
     failing_threads_start(fails_between);
     smolscale_queue *queue = queue_new(count, NULL, SMOLSCALE_UNLIMITED);
-    CHILD_CHECK(push_all(queue, 500) == 0, 1);
+    CHILD_CHECK(push_all(queue, 500) == 0);
     smolscale_queue_wait(queue);
-    CHILD_CHECK(atomic_load(&ran) == 500, 2);
-    CHILD_CHECK(stats_now().workers <= n, 3);
+    CHILD_CHECK(atomic_load(&ran) == 500);
+    CHILD_CHECK(stats_now().workers <= n);
     smolscale_queue_free(queue);
 }
 
@@ -145,7 +140,7 @@ static void one_worker_without_balancer(unsigned n)
     for (unsigned i = 0; i < 100 && atomic_load(&ran) < 200; i++)
         push_all(queue, 1), test_breathe();
     smolscale_queue_free(queue);
-    CHILD_CHECK(atomic_load(&ran) == 200, 2);
+    CHILD_CHECK(atomic_load(&ran) == 200);
 }
 
 START_TEST(a_single_thread_does_the_work_until_more_can_be_had)
@@ -297,21 +292,21 @@ static void limited_user(unsigned n)
     uid_t uid = 200000 + (uid_t)getpid() % 1000000;
     struct rlimit limit = {n, n};
     if (geteuid() == 0)
-        CHILD_CHECK(setgroups(0, NULL) == 0 && setgid(uid) == 0 && setuid(uid) == 0, 10);
-    CHILD_CHECK(setrlimit(RLIMIT_NPROC, &limit) == 0, 11);
+        CHILD_CHECK(setgroups(0, NULL) == 0 && setgid(uid) == 0 && setuid(uid) == 0);
+    CHILD_CHECK(setrlimit(RLIMIT_NPROC, &limit) == 0);
     smolscale_queue *queue = queue_new(count, NULL, SMOLSCALE_UNLIMITED);
     unsigned without_thread = push_all(queue, 200);
     if (n == 1) {
-        CHILD_CHECK(without_thread == 200, 12);
-        CHILD_CHECK(smolscale_queue_pending(queue) == 200, 13);
-        CHILD_CHECK(stats_now().create_failures > 0, 14);
-        CHILD_CHECK(smolscale_queue_clear(queue, NULL, NULL) == 200, 15);
+        CHILD_CHECK(without_thread == 200);
+        CHILD_CHECK(smolscale_queue_pending(queue) == 200);
+        CHILD_CHECK(stats_now().create_failures > 0);
+        CHILD_CHECK(smolscale_queue_clear(queue, NULL, NULL) == 200);
         smolscale_queue_free(queue);
         return;
     }
     smolscale_queue_wait(queue);
-    CHILD_CHECK(atomic_load(&ran) == 200, 16);
-    CHILD_CHECK(stats_now().workers <= n - 1, 17);
+    CHILD_CHECK(atomic_load(&ran) == 200);
+    CHILD_CHECK(stats_now().workers <= n - 1);
     smolscale_queue_free(queue);
 }
 #endif

@@ -16,36 +16,6 @@ static void count(void *item, void *user_data)
     atomic_fetch_add(&ran, 1);
 }
 
-// Exit codes of children, so that a failure says where.
-enum { CHILD_OK = 42 };
-#define CHILD_CHECK(condition)                                                             \
-    do {                                                                                   \
-        if (!(condition)) {                                                                \
-            fprintf(stderr, "in the child, line %d: expected %s\n", __LINE__, #condition); \
-            _exit(1);                                                                      \
-        }                                                                                  \
-    } while (0)
-
-static void ck_child_ok(pid_t pid)
-{
-    ck_assert_int_gt(pid, 0);
-    int status;
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == CHILD_OK,
-                  "expected exit %d, got %s %d", CHILD_OK, WIFSIGNALED(status) ? "signal" : "exit",
-                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-}
-
-// fork() whose child a hang does not outlive.
-static pid_t fork_child(void)
-{
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0)
-        alarm(TEST_PATIENCE);
-    return pid;
-}
-
 static void use_executor_in_child(unsigned jobs)
 {
     unsigned before = atomic_load(&ran);

@@ -11,36 +11,6 @@
 
 #define MS SS_NS_PER_MS
 
-// Exit codes of children, so that a failure says where.
-enum { CHILD_OK = 42 };
-#define CHILD_CHECK(condition)                                                             \
-    do {                                                                                   \
-        if (!(condition)) {                                                                \
-            fprintf(stderr, "in the child, line %d: expected %s\n", __LINE__, #condition); \
-            _exit(1);                                                                      \
-        }                                                                                  \
-    } while (0)
-
-static void ck_child_ok(pid_t pid)
-{
-    ck_assert_int_gt(pid, 0);
-    int status;
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == CHILD_OK,
-                  "expected exit %d, got %s %d", CHILD_OK, WIFSIGNALED(status) ? "signal" : "exit",
-                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-}
-
-// fork() whose child a hang does not outlive.
-static pid_t fork_child(void)
-{
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0)
-        alarm(TEST_PATIENCE);
-    return pid;
-}
-
 // ---- what the child does: a little of everything
 
 struct echo {
