@@ -52,6 +52,10 @@ struct ss_os {
     // Lets other threads have the CPU.
     void (*yield)(void);
 
+    // Sleeps for some 50 us, whoever holds a lock meanwhile. Of no clock that a test replaces: it
+    // would stand still for the lock, too.
+    void (*rest)(void);
+
     // Wakes up to `count` threads that sleep on `word`.
     void (*futex_wake)(_Atomic uint32_t *word, int count);
 

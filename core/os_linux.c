@@ -66,6 +66,13 @@ static void yield(void)
     sched_yield();
 }
 
+static void rest(void)
+{
+    int saved_errno = errno;
+    nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+    errno = saved_errno;
+}
+
 static void futex_wake(_Atomic uint32_t *word, int count)
 {
     int saved_errno = errno;
@@ -369,6 +376,7 @@ struct ss_os ss_os = {
     .nap = nap,
     .poll = poll_fds,
     .yield = yield,
+    .rest = rest,
     .futex_wake = futex_wake,
     .thread_create = thread_create,
     .thread_cpu_time = thread_cpu_time,

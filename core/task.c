@@ -19,7 +19,6 @@
 
 #define LOOKS  200 // about 5 µs
 #define YIELDS 20  // then the holder may have been preempted by the caller, which must not run
-#define NAP_NS 50000
 
 void ss_list_lock_slow(smolscale_waitlist *list)
 {
@@ -27,13 +26,12 @@ void ss_list_lock_slow(smolscale_waitlist *list)
         if (!(__atomic_load_n(&list->lock, __ATOMIC_RELAXED) & SS_LIST_HELD) &&
             !(__atomic_fetch_or(&list->lock, SS_LIST_HELD, __ATOMIC_ACQUIRE) & SS_LIST_HELD))
             return;
-        _Atomic uint32_t never = 0;
         if (tries < LOOKS)
             cpu_relax();
         else if (tries < LOOKS + YIELDS)
             ss_os.yield();
         else
-            ss_os.futex_wait(&never, 0, NAP_NS);
+            ss_os.rest();
     }
 }
 
