@@ -21,13 +21,15 @@
 // both and never neither. batch[] and batch_end are written by the owner under the queue's lock
 // only. An ordered queue has no batches, so a later item that goes first does.
 //
-// Naps. When jobs are tiny and keep coming, a worker that runs (nearly) dry sleeps NAP_NS while it
-// keeps its place: until then pushers have nobody to wake. A nap pays when two jobs or more waited
-// at its end and they had kept coming: where all came at its beginning, their pushers wait for
-// them, and the nap held everybody up. Each that does not pay doubles the number of occasions
+// Naps. When jobs are tiny and keep coming, a worker that runs (nearly) dry sleeps for a while as
+// it keeps its place: until then pushers have nobody to wake. A nap pays when two jobs or more
+// waited at its end and they had kept coming: where all came at its beginning, their pushers wait
+// for them, and the nap held everybody up. Each that does not pay doubles the number of occasions
 // passed over. Pushers that wait for their jobs, many at a time, are better served by a worker that
-// *lingers*: it yields for LINGER_NS before it leaves, so that one that shares its CPU can push all
-// it has (bench/libuv, "work-64"). What holds for naps holds for that.
+// *lingers*: it yields for some µs before it leaves, so that one that shares its CPU can push all
+// it has (bench/libuv, "work-64"). What holds for naps holds for that. A queue that gives notices
+// (below) has such pushers: there naps are shorter and for the tiniest jobs only, and workers
+// linger for longer, the more so the longer the pushers' round takes, hence their jobs ("stat-64").
 //
 // Notices. Who waits for results of tiny jobs is told once for many (smolscale_notify_soon): a
 // wake-up costs as much as hundreds of them, and the one who is woken on the worker's CPU would
@@ -49,8 +51,10 @@
 
 #define BATCH_CLOSED (UINT32_MAX / 2) // above any index, with room for late claims
 
-#define NAP_NS     50000u
-#define NAP_JOB_NS 2000u // naps are for jobs below this
+#define NAP_NS             50000u
+#define NAP_NS_NOTICED     10000u // where who pushes waits for notices
+#define TINY_JOB_NS        2000u  // naps and lingering are for jobs below this,
+#define NAP_JOB_NS_NOTICED 400u   // and naps there for jobs below this
 #define NAP_LEFT_NS \
     2000u // a worker with less than this to do has as good as run dry: else it would keep
           // pace with its pushers, taking a few jobs at a time for as much CPU as they use
@@ -58,6 +62,8 @@
 #define NAP_MIN_JOBS      64u // or when a worker has served as many without leaving it
 #define TRIAL_PENALTY_MAX 1024u
 #define LINGER_NS         5000u
+#define LINGER_NS_NOTICED 10000u // and LINGER_JOBS jobs more
+#define LINGER_JOBS       10u
 #define OWED_NS           50000u
 
 #define MEAN_SHIFT 8 // queue->mean is in ns << MEAN_SHIFT
@@ -272,10 +278,26 @@ static bool lags(smolscale_queue *queue)
            queue->pushed_at - queue->taken_at > SS_WAKE_COST_NS + expected_ns(queue);
 }
 
-// Tiny jobs that keep coming: workers nap instead of parking.
-static bool naps(const smolscale_queue *queue)
+static bool jobs_below(const smolscale_queue *queue, unsigned ns)
 {
-    return queue->steady && queue->mean <= (uint64_t)NAP_JOB_NS << MEAN_SHIFT;
+    return queue->mean <= (uint64_t)ns << MEAN_SHIFT;
+}
+
+// Tiny jobs that keep coming: workers nap or linger before they park.
+static bool has_tiny_jobs(const smolscale_queue *queue)
+{
+    return queue->steady && jobs_below(queue, TINY_JOB_NS);
+}
+
+static unsigned nap_time(const smolscale_queue *queue)
+{
+    return queue->notify ? NAP_NS_NOTICED : NAP_NS;
+}
+
+static uint64_t linger_time(const smolscale_queue *queue)
+{
+    return queue->notify ? LINGER_NS_NOTICED + (LINGER_JOBS * queue->mean >> MEAN_SHIFT)
+                         : LINGER_NS;
 }
 
 static bool needs_worker(smolscale_queue *queue)
@@ -283,7 +305,9 @@ static bool needs_worker(smolscale_queue *queue)
     if (queue->active == 0 || queue->mean == 0)
         return true;
     // Where workers nap, a nap's harvest is no reason to wake another.
-    uint64_t patience = (uint64_t)SS_WAKE_COST_NS * queue->active + (naps(queue) ? 2 * NAP_NS : 0);
+    uint64_t patience = (uint64_t)SS_WAKE_COST_NS * queue->active;
+    if (has_tiny_jobs(queue))
+        patience += 2 * nap_time(queue);
     return lags(queue) || expected_ns(queue) > patience;
 }
 
@@ -523,7 +547,9 @@ static void note_trial(struct ss_trial *trial, bool paid)
 
 static bool nap_pays(smolscale_queue *queue)
 {
-    if (queue->napper || queue->closed || queue->waiters || !naps(queue) || above_limit(queue))
+    if (queue->napper || queue->closed || queue->waiters || above_limit(queue))
+        return false;
+    if (!has_tiny_jobs(queue) || (queue->notify && !jobs_below(queue, NAP_JOB_NS_NOTICED)))
         return false;
     return worth_trying(&queue->nap);
 }
@@ -539,21 +565,21 @@ static void nap(smolscale_queue *queue, struct ss_worker *worker)
     if (worker->owed_count > 0)
         give_notice(queue, worker);
     fetch_add_relaxed(&ss.stats.naps, 1);
-    ss_os.nap(&worker->park, SS_PARK_NAPPING, NAP_NS);
+    ss_os.nap(&worker->park, SS_PARK_NAPPING, nap_time(queue));
     ss_lock(queue->lock);
     store_relaxed(&worker->park, SS_PARK_AWAKE);
     queue->napper = NULL;
     worker->batch_start = ss_os.now();
     bool kept_coming =
-        worker->batch_start - queue->pushed_at < NAP_NS * 3 / 4; // at 1, 2, 4, ... pushes
+        worker->batch_start - queue->pushed_at < nap_time(queue) * 3 / 4; // at 1, 2, 4, ... pushes
     note_trial(&queue->nap, load_relaxed(&queue->pending) >= 2 && kept_coming);
 }
 
-// Gives its CPU to a pusher that may stand behind it, and looks again, for LINGER_NS. Drops the
+// Gives its CPU to a pusher that may stand behind it, and looks again, for some µs. Drops the
 // lock meanwhile.
 static void linger(smolscale_queue *queue, struct ss_worker *worker)
 {
-    uint64_t end = worker->batch_start + LINGER_NS;
+    uint64_t end = worker->batch_start + linger_time(queue);
     ss_unlock(queue->lock);
     do
         ss_os.yield();
@@ -587,7 +613,8 @@ static bool stays(smolscale_queue *queue, struct ss_worker *worker)
         return false;
     if (expected_ns(queue) < NAP_LEFT_NS && nap_pays(queue))
         nap(queue, worker);
-    else if (load_relaxed(&queue->pending) == 0 && naps(queue) && worth_trying(&queue->linger))
+    else if (load_relaxed(&queue->pending) == 0 && has_tiny_jobs(queue) &&
+             worth_trying(&queue->linger))
         linger(queue, worker);
     return load_relaxed(&queue->pending) > 0 && !above_limit(queue);
 }

@@ -20,12 +20,20 @@
 // completion is lost. Only who owes that send may be inside of it (the pusher, or whoever gives its
 // notice for it: smolscale_notify_soon()), and nobody can take the work before the handle is
 // marked. No loop is closed while a thread is still inside a send to it: libuv sees to that in
-// uv_loop_close(), and before 1.45 ss_uv_settle() does. So the loop outlives the send, and no lock
-// is needed.
+// uv_loop_close(), and before 1.45 settle() does. So the loop outlives the send, and no lock
+// is needed. (Model: tests/model/uv-finished.pml.)
 //
-// A preloaded libuv may have workers of its own, which finish their work in libuv's way:
-// ss_uv_notify() puts their sends under the same rule, by FOREIGN, which stands in the list for
-// work that is not in it.
+// SENT in the list stands for work that is not in it, so that a send for something else is under
+// the same rule (ss_uv_notify()):
+//
+// A preloaded libuv may have workers of its own, which finish their work in libuv's way.
+//
+// A loop that has taken results while many more are in flight *stays up*: it sends to itself, so
+// that no worker need wake it, and before it polls it lets the workers go on for STAY_UP_NS. With
+// jobs as short as a file's stat() loop and workers then share the CPUs without a sleep or a
+// wake-up, which cost more than the jobs (bench/libuv, "work-64", "stat-64"). Each time that this
+// brings nothing doubles the number of occasions passed over. The send comes first, not when it is
+// seen that something has finished: callbacks may do anything, also run the loop.
 //
 // The orders: a push releases (the job's writes, the link) to the take, which acquires. The take
 // also releases to the next push on NULL, which acquires: the loop has cleared the handle's
@@ -61,6 +69,9 @@
 typedef void *ss_word __attribute__((may_alias));
 typedef uint64_t ss_ticket __attribute__((may_alias));
 typedef intptr_t ss_count __attribute__((may_alias));
+typedef struct __attribute__((may_alias)) {
+    uint16_t under_way, skip, penalty;
+} ss_trial;
 #define WQ(w) ((ss_word *)&(w)->wq)
 
 _Static_assert(sizeof(((struct uv__work *)0)->wq) == 2 * sizeof(void *), "two words");
@@ -75,12 +86,16 @@ _Static_assert(sizeof(((struct uv__work *)0)->wq) == 2 * sizeof(void *), "two wo
 #define TICKET_VALUE(w) 0
 #endif
 
-// The loop's words: the head of its finished work, and the fork generation that last submitted.
-// libuv zeroes the whole loop, uses neither `data` nor the last reserved word of its own handle and
-// does not show the handle to uv_walk().
+// The loop's words: the head of its finished work, the fork generation that last submitted, how
+// many are inside of wake_loop(), and how staying up has paid. libuv zeroes the whole loop, uses
+// neither `data` nor the reserved words of its own handle and does not show the handle to
+// uv_walk().
 #define FINISHED(loop)   (&(loop)->wq_async.data)
 #define GENERATION(loop) (*(ss_word *)&(loop)->wq_async.u.reserved[3])
 #define SENDERS(loop)    ((ss_count *)&(loop)->wq_async.u.reserved[2])
+#define STAYING_UP(loop) ((ss_trial *)(void *)&(loop)->wq_async.u.reserved[0])
+
+_Static_assert(sizeof(ss_trial) <= 2 * sizeof(void *), "it fits beside SENDERS");
 
 static pthread_once_t configured = PTHREAD_ONCE_INIT;
 static smolscale_queue *queues[SS_UV_KINDS]; // by kind; a queue may stand for several kinds
@@ -88,8 +103,17 @@ static void *generation; // counts the forks between the first process and this 
 static bool exiting;     // exit() has been called
 static bool early_libuv; // before 1.45
 
-// At the bottom of a list of finished work: see ss_uv_notify().
-#define FOREIGN ((void *)1)
+// At the bottom of a list of finished work: a send is made for something else.
+#define SENT ((void *)1)
+
+// A loop stays up for this long when it has taken MANY results or more at once and as many requests
+// or more are in flight. Where it has not got the CPU back after LATE_NS, the CPU has too much to
+// do.
+#define STAY_UP_NS  3000u
+#define LATE_NS     300000u
+#define MANY        2u
+#define MANY_FLYING 8u
+#define PENALTY_MAX 1024
 
 // Slow I/O. `posted`: the item &slow stands in the queue, so somebody will come and look. Guarded
 // by `lock`, which is held for a few instructions only.
@@ -105,6 +129,14 @@ static struct {
 // ---------------------------------------------------------------------------------------------
 // Submission and completion
 // ---------------------------------------------------------------------------------------------
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
 
 // As libuv's uv__async_send().
 static void write_event(uv_loop_t *loop)
@@ -126,7 +158,7 @@ static void write_event(uv_loop_t *loop)
 // descriptor and then marks it as done; a loop that the write wakes on the writer's CPU spins for
 // 28 µs until it gives that CPU back. So there the handle is marked as done first, and it is
 // counted who may still be writing; only who is about to let go of the loop waits for them
-// (ss_uv_settle()).
+// (settle()).
 static void wake_loop(uv_loop_t *loop)
 {
     int idle = 0;
@@ -143,7 +175,8 @@ static void wake_loop(uv_loop_t *loop)
     __atomic_fetch_sub(SENDERS(loop), 1, __ATOMIC_RELEASE);
 }
 
-void ss_uv_settle(uv_loop_t *loop)
+// Waits, if the program may now close the loop, until no thread is inside of a send to it.
+static void settle(uv_loop_t *loop)
 {
     // While requests are active the loop cannot be closed. In a child process the senders counted
     // are the parent's, until something is submitted.
@@ -151,6 +184,50 @@ void ss_uv_settle(uv_loop_t *loop)
         return;
     while (__atomic_load_n(SENDERS(loop), __ATOMIC_ACQUIRE) != 0)
         sched_yield();
+}
+
+// The loop's thread has taken so many results: does it stay up for more?
+static bool stays_up(uv_loop_t *loop, unsigned taken)
+{
+    ss_trial *trial = STAYING_UP(loop);
+
+    if (trial->under_way) {
+        if (taken > 0)
+            trial->penalty = 0;
+        else if (trial->penalty < PENALTY_MAX)
+            trial->penalty = (uint16_t)(trial->penalty * 2 + 1);
+        trial->skip = trial->penalty;
+        trial->under_way = false;
+    }
+    if (taken < MANY || loop->active_reqs.count < MANY_FLYING)
+        return false;
+    if (trial->skip > 0)
+        trial->skip--;
+    else
+        trial->under_way = true;
+    return trial->under_way;
+}
+
+// Lets workers that share the CPU finish something.
+static void give_way(uv_loop_t *loop)
+{
+    uint64_t begin = clock_ns(CLOCK_MONOTONIC), passed;
+
+    do {
+        sched_yield();
+        passed = clock_ns(CLOCK_MONOTONIC) - begin;
+    } while (passed < STAY_UP_NS && __atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) == SENT);
+    if (passed > LATE_NS) {
+        STAYING_UP(loop)->under_way = false;
+        STAYING_UP(loop)->skip = STAYING_UP(loop)->penalty = PENALTY_MAX;
+    }
+}
+
+void ss_uv_leave(uv_loop_t *loop)
+{
+    if (STAYING_UP(loop)->under_way && loop->active_reqs.count >= MANY_FLYING)
+        give_way(loop);
+    settle(loop);
 }
 
 // `soon`: the caller is the worker that ran it, and does nothing more: the loop may be told of it
@@ -176,6 +253,7 @@ static void notify(void *loop)
 }
 
 static void run_slow(void);
+static void configure(void);
 
 static void run(void *item, void *unused)
 {
@@ -197,8 +275,6 @@ static void cancelled(struct uv__work *w)
     abort();
 }
 
-static void configure(void);
-
 // In a child process the loop has a new event descriptor, and whether the parent's last send got
 // through is unknown. What was finished before the fork would then wait for a send that nobody
 // makes: make it.
@@ -206,6 +282,7 @@ static void resend_after_fork(uv_loop_t *loop)
 {
     GENERATION(loop) = generation;
     *SENDERS(loop) = 0; // they are not here
+    *STAYING_UP(loop) = (ss_trial){0, 0, 0};
     if (__atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) != NULL) {
         loop->wq_async.pending = 0;
         wake_loop(loop);
@@ -239,7 +316,7 @@ void ss_uv_notify(uv_loop_t *loop)
 {
     void *head = NULL;
 
-    if (__atomic_compare_exchange_n(FINISHED(loop), &head, FOREIGN, false, __ATOMIC_ACQ_REL,
+    if (__atomic_compare_exchange_n(FINISHED(loop), &head, SENT, false, __ATOMIC_ACQ_REL,
                                     __ATOMIC_RELAXED))
         wake_loop(loop);
 }
@@ -248,8 +325,9 @@ struct uv__work *ss_uv_take(uv_loop_t *loop)
 {
     struct uv__work *newest = __atomic_exchange_n(FINISHED(loop), (void *)NULL, __ATOMIC_ACQ_REL);
     struct uv__work *oldest = NULL;
+    unsigned taken = 0;
 
-    while (newest != NULL && (void *)newest != FOREIGN) {
+    for (; newest != NULL && (void *)newest != SENT; taken++) {
         struct uv__work *older = WQ(newest)[0];
         WQ(newest)[0] = oldest;
         if (newest->work != cancelled)
@@ -257,6 +335,8 @@ struct uv__work *ss_uv_take(uv_loop_t *loop)
         oldest = newest;
         newest = older;
     }
+    if (stays_up(loop, taken))
+        ss_uv_notify(loop);
     return oldest;
 }
 
@@ -550,14 +630,6 @@ static void configure(void)
 #define COMPUTING_NS         UINT64_C(50000000)
 #define POLL_MIN_NS          50000
 #define POLL_MAX_NS          2000000
-
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static size_t outstanding(void)
 {

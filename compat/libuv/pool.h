@@ -39,9 +39,9 @@ struct uv__work *ss_uv_next(const struct uv__work *w);
 // finished: a second call says 0.
 int ss_uv_conclude(struct uv__work *w);
 
-// Called at the end of the callback of loop->wq_async: if the program may now close the loop, waits
-// until no thread is inside of a send to it.
-void ss_uv_settle(uv_loop_t *loop);
+// Called at the end of the callback of loop->wq_async. May give the CPU to the workers for a few µs
+// if more is about to finish. From when it returns the program may close the loop.
+void ss_uv_leave(uv_loop_t *loop);
 
 // Wakes the loop for work that is finished but that ss_uv_take() will not return. From any thread.
 void ss_uv_notify(uv_loop_t *loop);

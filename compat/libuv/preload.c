@@ -292,7 +292,7 @@ static void work_done(uv_async_t *handle)
     }
     unlock(&loop->wq_mutex);
     native_work_done(handle);
-    ss_uv_settle(loop);
+    ss_uv_leave(loop);
 }
 
 // Puts our callback in the place of libuv's. Before the loop's first submission, or, by a pool

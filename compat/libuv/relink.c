@@ -112,7 +112,7 @@ void uv__work_done(uv_async_t *handle)
         requests++;
     }
     count_events(loop, requests);
-    ss_uv_settle(loop);
+    ss_uv_leave(loop);
 }
 
 int uv_queue_work(uv_loop_t *loop, uv_work_t *req, uv_work_cb work_cb,
