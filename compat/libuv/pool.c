@@ -70,7 +70,8 @@ typedef void *ss_word __attribute__((may_alias));
 typedef uint64_t ss_ticket __attribute__((may_alias));
 typedef intptr_t ss_count __attribute__((may_alias));
 typedef struct __attribute__((may_alias)) {
-    uint16_t under_way, skip, penalty;
+    uint8_t under_way, failures; // failures in a row
+    uint16_t skip;               // so many occasions yet
 } ss_trial;
 #define WQ(w) ((ss_word *)&(w)->wq)
 
@@ -88,14 +89,14 @@ _Static_assert(sizeof(((struct uv__work *)0)->wq) == 2 * sizeof(void *), "two wo
 
 // The loop's words: the head of its finished work, the fork generation that last submitted, how
 // many are inside of wake_loop(), and how staying up has paid. libuv zeroes the whole loop, uses
-// neither `data` nor the reserved words of its own handle and does not show the handle to
-// uv_walk().
+// neither `data` nor the last three reserved words of its own handle and does not show the handle
+// to uv_walk().
 #define FINISHED(loop)   (&(loop)->wq_async.data)
 #define GENERATION(loop) (*(ss_word *)&(loop)->wq_async.u.reserved[3])
 #define SENDERS(loop)    ((ss_count *)&(loop)->wq_async.u.reserved[2])
-#define STAYING_UP(loop) ((ss_trial *)(void *)&(loop)->wq_async.u.reserved[0])
+#define STAYING_UP(loop) ((ss_trial *)(void *)&(loop)->wq_async.u.reserved[1])
 
-_Static_assert(sizeof(ss_trial) <= 2 * sizeof(void *), "it fits beside SENDERS");
+_Static_assert(sizeof(ss_trial) <= sizeof(void *), "one word");
 
 static pthread_once_t configured = PTHREAD_ONCE_INIT;
 static smolscale_queue *queues[SS_UV_KINDS]; // by kind; a queue may stand for several kinds
@@ -109,11 +110,11 @@ static bool early_libuv; // before 1.45
 // A loop stays up for this long when it has taken MANY results or more at once and as many requests
 // or more are in flight. Where it has not got the CPU back after LATE_NS, the CPU has too much to
 // do.
-#define STAY_UP_NS  3000u
-#define LATE_NS     300000u
-#define MANY        2u
-#define MANY_FLYING 8u
-#define PENALTY_MAX 1024
+#define STAY_UP_NS   3000u
+#define LATE_NS      300000u
+#define MANY         2u
+#define MANY_FLYING  8u
+#define FAILURES_MAX 10u // a power of two: occasions passed over
 
 // Slow I/O. `posted`: the item &slow stands in the queue, so somebody will come and look. Guarded
 // by `lock`, which is held for a few instructions only.
@@ -186,19 +187,20 @@ static void settle(uv_loop_t *loop)
         sched_yield();
 }
 
+static void note_stay(ss_trial *trial, unsigned failures)
+{
+    trial->under_way = false;
+    trial->failures = (uint8_t)(failures < FAILURES_MAX ? failures : FAILURES_MAX);
+    trial->skip = (uint16_t)((1u << trial->failures) - 1);
+}
+
 // The loop's thread has taken so many results: does it stay up for more?
 static bool stays_up(uv_loop_t *loop, unsigned taken)
 {
     ss_trial *trial = STAYING_UP(loop);
 
-    if (trial->under_way) {
-        if (taken > 0)
-            trial->penalty = 0;
-        else if (trial->penalty < PENALTY_MAX)
-            trial->penalty = (uint16_t)(trial->penalty * 2 + 1);
-        trial->skip = trial->penalty;
-        trial->under_way = false;
-    }
+    if (trial->under_way)
+        note_stay(trial, taken > 0 ? 0 : trial->failures + 1u);
     if (taken < MANY || loop->active_reqs.count < MANY_FLYING)
         return false;
     if (trial->skip > 0)
@@ -217,10 +219,8 @@ static void give_way(uv_loop_t *loop)
         sched_yield();
         passed = clock_ns(CLOCK_MONOTONIC) - begin;
     } while (passed < STAY_UP_NS && __atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) == SENT);
-    if (passed > LATE_NS) {
-        STAYING_UP(loop)->under_way = false;
-        STAYING_UP(loop)->skip = STAYING_UP(loop)->penalty = PENALTY_MAX;
-    }
+    if (passed > LATE_NS)
+        note_stay(STAYING_UP(loop), FAILURES_MAX);
 }
 
 void ss_uv_leave(uv_loop_t *loop)
