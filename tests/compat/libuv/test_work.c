@@ -491,6 +491,103 @@ START_TEST(a_callback_may_run_the_loop_until_its_own_job_is_done)
 }
 END_TEST
 
+// ---- many short jobs in flight, between which a loop here stays up
+
+#define FLYING 32
+
+struct flight {
+    uv_loop_t *loop;
+    uv_work_t reqs[FLYING];
+    unsigned turn_of[FLYING]; // when each was submitted
+    unsigned ended, enough, turn;
+    uv_prepare_t prepare;
+    uv_work_t inner; // of a callback that runs the loop
+    bool nested, inner_ended;
+};
+
+static void note_turn(uv_prepare_t *prepare)
+{
+    struct flight *flight = prepare->data;
+    flight->turn++;
+}
+
+static void end_flight(uv_work_t *req, int status);
+
+static void fly(struct flight *flight, uv_work_t *req)
+{
+    req->data = flight;
+    flight->turn_of[req - flight->reqs] = flight->turn;
+    ck_assert_int_eq(uv_queue_work(flight->loop, req, counting_job, end_flight), 0);
+}
+
+static void end_inner(uv_work_t *req, int status)
+{
+    struct flight *flight = req->data;
+    ck_assert_int_eq(status, 0);
+    flight->inner_ended = true;
+}
+
+static void run_inner(struct flight *flight)
+{
+    flight->nested = true;
+    flight->inner_ended = false;
+    flight->inner.data = flight;
+    ck_assert_int_eq(uv_queue_work(flight->loop, &flight->inner, counting_job, end_inner), 0);
+    while (!flight->inner_ended)
+        uv_run(flight->loop, UV_RUN_ONCE);
+    flight->nested = false;
+}
+
+static void end_flight(uv_work_t *req, int status)
+{
+    struct flight *flight = req->data;
+    ck_assert_int_eq(status, 0);
+    // The loop has begun a turn, with its prepare handles, since it was submitted.
+    ck_assert_uint_gt(flight->turn, flight->turn_of[req - flight->reqs]);
+    if (++flight->ended < flight->enough) {
+        fly(flight, req);
+        if (flight->ended % 100 == 0 && !flight->nested)
+            run_inner(flight);
+    } else if (flight->ended == flight->enough + FLYING - 1) { // the last
+        uv_close((uv_handle_t *)&flight->prepare, NULL);
+    }
+}
+
+static void fly_many(struct flight *flight, uv_loop_t *loop, unsigned enough)
+{
+    memset(flight, 0, sizeof *flight);
+    flight->loop = loop;
+    flight->enough = enough;
+    uv_prepare_init(loop, &flight->prepare);
+    flight->prepare.data = flight;
+    uv_prepare_start(&flight->prepare, note_turn);
+    for (int i = 0; i < FLYING; i++)
+        fly(flight, &flight->reqs[i]);
+}
+
+START_TEST(the_loop_turns_between_a_submission_and_its_callback_however_many_jobs_fly)
+{
+    struct flight flight;
+    fly_many(&flight, uv_default_loop(), 5000);
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(flight.ended, 5000 + FLYING - 1);
+}
+END_TEST
+
+START_TEST(a_loop_may_be_closed_and_freed_as_soon_as_the_last_of_many_jobs_has_ended)
+{
+    for (int i = 0; i < 300; i++) {
+        struct flight flight;
+        uv_loop_t *loop = malloc(sizeof *loop);
+        ck_assert_int_eq(uv_loop_init(loop), 0);
+        fly_many(&flight, loop, 95);
+        run_all(loop);
+        memset(loop, 0xa5, sizeof *loop);
+        free(loop);
+    }
+}
+END_TEST
+
 Suite *work_suite(void)
 {
     Suite *suite = suite_create("work");
@@ -524,5 +621,10 @@ Suite *work_suite(void)
     tcase_add_test(tcase, a_loop_may_be_closed_and_freed_as_soon_as_its_last_callback_has_come);
     tcase_add_test(tcase, a_loop_with_work_under_way_cannot_be_closed);
     tcase_add_test(tcase, a_callback_may_run_the_loop_until_its_own_job_is_done);
+    tcase = new_case(suite, "many in flight");
+    tcase_add_test(tcase,
+                   the_loop_turns_between_a_submission_and_its_callback_however_many_jobs_fly);
+    tcase_add_test(tcase,
+                   a_loop_may_be_closed_and_freed_as_soon_as_the_last_of_many_jobs_has_ended);
     return suite;
 }
