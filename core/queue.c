@@ -65,6 +65,7 @@
 #define LINGER_NS_NOTICED 10000u // and LINGER_JOBS jobs more
 #define LINGER_JOBS       10u
 #define OWED_NS           50000u
+#define SURPLUS_STAY_NS   SS_NS_PER_MS
 
 #define MEAN_SHIFT 8 // queue->mean is in ns << MEAN_SHIFT
 
@@ -589,25 +590,28 @@ static void linger(smolscale_queue *queue, struct ss_worker *worker)
     note_trial(&queue->linger, load_relaxed(&queue->pending) > 0);
 }
 
-// Each queue gets its turn.
-static bool must_leave(const smolscale_queue *queue, const struct ss_worker *worker)
+// Each queue gets its turn. One worker too many leaves, but not before it has done something for
+// the queue: it may have come because nobody else did (balancer.c, "stalls").
+static bool must_leave(const smolscale_queue *queue, const struct ss_worker *worker,
+                       uint64_t arrived)
 {
     struct ss_group *group = queue->group;
     bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0);
-    bool surplus = load_relaxed(&group->surplus) && !worker->blocked_last;
+    bool surplus = load_relaxed(&group->surplus) && !worker->blocked_last &&
+                   worker->batch_start - arrived >= SURPLUS_STAY_NS;
     return others_wait || surplus || above_limit(queue);
 }
 
 // After a batch, with the lock held: does the worker stay with the queue?
-static bool stays(smolscale_queue *queue, struct ss_worker *worker)
+static bool stays(smolscale_queue *queue, struct ss_worker *worker, uint64_t arrived)
 {
-    bool leaves = must_leave(queue, worker);
+    bool leaves = must_leave(queue, worker, arrived);
     if (worker->owed_count > 0 && (leaves || load_relaxed(&queue->pending) == 0)) {
         ss_unlock(queue->lock);
         give_notice(queue, worker);
         ss_lock(queue->lock);
         worker->batch_start = ss_os.now();
-        leaves = must_leave(queue, worker);
+        leaves = must_leave(queue, worker, arrived);
     }
     if (leaves)
         return false;
@@ -658,7 +662,8 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
     count_active(queue, 1);
     store_relaxed(&worker->job_queue, queue);
     worker->batch_start = ss_os.now();
-    queue->steady = worker->batch_start - queue->dry_since < NAP_GAP_NS;
+    uint64_t arrived = worker->batch_start;
+    queue->steady = arrived - queue->dry_since < NAP_GAP_NS;
     do {
         unsigned n = take(queue, worker);
         worker->blocked_last = false;
@@ -687,7 +692,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         worker->batch_start = end;
         served += jobs;
         queue->steady |= served >= NAP_MIN_JOBS;
-    } while (stays(queue, worker));
+    } while (stays(queue, worker, arrived));
     queue->dry_since = worker->batch_start;
     if (queue->wakes_saved)
         fetch_add_relaxed(&ss.stats.wakes_saved, queue->wakes_saved);

@@ -262,6 +262,29 @@ START_TEST(jobs_of_another_queue_start_while_all_cpus_spin)
 }
 END_TEST
 
+START_TEST(who_comes_to_a_queue_behind_spinning_jobs_runs_all_that_waits)
+{
+    struct counter spinning = COUNTER_INIT, done = COUNTER_INIT;
+    unsigned cpus = smolscale_cpus();
+    fake_clock_start();
+    smolscale_queue *spinners = queue_new(spin_until_stopped, &spinning, cpus);
+    smolscale_queue *others = queue_new(count_job, &done, SMOLSCALE_UNLIMITED);
+    for (unsigned i = 0; i < cpus; i++)
+        push(spinners, item_of(i));
+    counter_wait(&spinning, cpus);
+    for (unsigned i = 0; i < 20; i++)
+        push(others, item_of(i));
+    while (counter_get(&done) == 0) {
+        fake_clock_advance(100 * SS_NS_PER_US);
+        test_breathe();
+    }
+    counter_wait(&done, 20); // from here on time stands still
+    atomic_store(&stop_spinning, true);
+    smolscale_queue_free(spinners);
+    smolscale_queue_free(others);
+}
+END_TEST
+
 START_TEST(a_crowd_meets_without_proc_and_cpu_clocks)
 {
     no_proc_start();
@@ -474,6 +497,8 @@ int main(void)
                                       a_blocking_job_among_tiny_ones_does_not_hold_them,
                                       a_spinning_job_among_tiny_ones_does_not_hold_them,
                                       jobs_of_another_queue_start_while_all_cpus_spin,
+                                      who_comes_to_a_queue_behind_spinning_jobs_runs_all_that_waits,
+                                      who_comes_to_a_queue_behind_spinning_jobs_runs_all_that_waits,
                                       a_crowd_meets_without_proc_and_cpu_clocks,
                                       with_one_cpu_a_crowd_meets,
                                       an_announced_block_gives_its_place_away_without_the_clock,
