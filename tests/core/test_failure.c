@@ -65,10 +65,9 @@ END_TEST
 // In processes of their own, so that each n meets a fresh executor.
 static void in_child(void (*test)(unsigned n), unsigned n)
 {
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     ck_assert_int_ge(pid, 0);
     if (pid == 0) {
-        alarm(TEST_PATIENCE);
         test(n);
         _exit(CHILD_OK);
     }
