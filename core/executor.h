@@ -99,7 +99,7 @@ struct ss_group {
 struct ss_spawner {
     struct ss_spawner *next; // all; ss.lock
     struct ss_traits traits; // as it was created; constant
-    pthread_t thread;        // set by the thread itself
+    _Atomic pid_t tid;       // set by the thread itself
     _Atomic uint32_t word;   // futex word: counts what it was asked for; written under ss.lock
     _Atomic uint32_t end;    // futex word, enum ss_spawner_end
     bool balances;           // has that role; ss.lock
@@ -139,7 +139,8 @@ struct ss_worker {
     bool exit_if_idle;         // the same if it finds nothing when it arrives; ss.lock
     _Atomic uint32_t standing; // enum ss_standing; changed under the queue's lock and ss.lock
     bool inherits;             // its creator has its group's settings; constant
-    bool joinable;             // its end is waited for by smolscale_group_free(); ss.lock
+    bool joinable;             // its thread was created so; constant
+    bool is_joined;            // its end is waited for; set when it leaves its group
     pthread_t thread;          // set by the thread itself
     bool blocked_last;       // its last job was found blocked: the next may be too; the owner only
     unsigned blocking_depth; // smolscale_blocking_begin() calls that are open; the owner only

@@ -59,10 +59,14 @@ struct ss_os {
     // Wakes up to `count` threads that sleep on `word`.
     void (*futex_wake)(_Atomic uint32_t *word, int count);
 
-    // Starts a joinable thread with a stack of the C library's default size, or of `stack_size`
-    // bytes; it inherits what threads inherit from the caller. Returns 0 or a negative errno value.
+    // Starts a detached thread with a stack of the C library's default size; or a joinable one,
+    // with a stack of `stack_size` bytes unless that is 0. It inherits what threads inherit from
+    // the caller. Returns 0 or a negative errno value.
     int (*thread_create)(void *(*main)(void *), void *arg);
-    int (*thread_create_sized)(void *(*main)(void *), void *arg, size_t stack_size);
+    int (*thread_create_joinable)(void *(*main)(void *), void *arg, size_t stack_size);
+
+    // Does this process have such a thread?
+    bool (*thread_exists)(pid_t tid);
 
     // CPU time used by a thread of this process in ns; UINT64_MAX when it cannot be told.
     uint64_t (*thread_cpu_time)(pid_t tid);

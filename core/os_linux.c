@@ -78,24 +78,38 @@ static void futex_wake(_Atomic uint32_t *word, int count)
     errno = saved_errno;
 }
 
-static int thread_create(void *(*main)(void *), void *arg)
-{
-    pthread_t thread;
-    return -pthread_create(&thread, NULL, main, arg);
-}
-
-static int thread_create_sized(void *(*main)(void *), void *arg, size_t stack_size)
+static int thread_create_with(int detach_state, size_t stack_size, void *(*main)(void *), void *arg)
 {
     pthread_attr_t attr;
     int err = pthread_attr_init(&attr);
     if (err)
         return -err;
-    err = pthread_attr_setstacksize(&attr, stack_size); // refuses what is too small
+    pthread_attr_setdetachstate(&attr, detach_state);
+    if (stack_size > 0)
+        err = pthread_attr_setstacksize(&attr, stack_size); // refuses what is too small
     pthread_t thread;
     if (!err)
         err = pthread_create(&thread, &attr, main, arg);
     pthread_attr_destroy(&attr);
     return -err;
+}
+
+static int thread_create(void *(*main)(void *), void *arg)
+{
+    return thread_create_with(PTHREAD_CREATE_DETACHED, 0, main, arg);
+}
+
+static int thread_create_joinable(void *(*main)(void *), void *arg, size_t stack_size)
+{
+    return thread_create_with(PTHREAD_CREATE_JOINABLE, stack_size, main, arg);
+}
+
+static bool thread_exists(pid_t tid)
+{
+    int saved_errno = errno;
+    bool exists = syscall(SYS_tgkill, getpid(), tid, 0) == 0 || errno != ESRCH;
+    errno = saved_errno;
+    return exists;
 }
 
 // The kernel's encoding of "CPU time of thread TID, as the scheduler counts it" (what
@@ -399,7 +413,8 @@ struct ss_os ss_os = {
     .rest = rest,
     .futex_wake = futex_wake,
     .thread_create = thread_create,
-    .thread_create_sized = thread_create_sized,
+    .thread_create_joinable = thread_create_joinable,
+    .thread_exists = thread_exists,
     .thread_cpu_time = thread_cpu_time,
     .thread_state = thread_state,
     .runnable_threads = runnable_threads,

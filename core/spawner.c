@@ -28,6 +28,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // After a failure to create a worker the next attempt waits so long, unless somebody waits for it.
 #define CREATE_RETRY_NS (100 * SS_NS_PER_MS)
@@ -36,7 +37,7 @@ enum ss_spawner_end {
     RUNS,
     ASKED,   // somebody waits for its end,
     REFUSED, // which is not to be: it is needed
-    GONE,    // it is about to end, and is joined by whoever asked
+    GONE,    // its thread is about to end
 };
 
 _Thread_local struct ss_spawner *ss_spawner_self;
@@ -170,24 +171,22 @@ static void end(struct ss_spawner *self)
 {
     ss_lock(&ss.lock);
     forget(self);
-    bool joined = load_relaxed(&self->end) == ASKED;
+    bool asked = load_relaxed(&self->end) == ASKED;
     store_relaxed(&self->end, GONE);
     ss_unlock(&ss.lock);
     answer();
     ss_watch_if_running(); // the balancer, too, may have been kept by this one
-    if (joined) {
-        ss_os.futex_wake(&self->end, 1);
-        return;
-    }
-    pthread_detach(self->thread);
-    recycle(self);
+    if (asked)
+        ss_os.futex_wake(&self->end, 1); // the structure is now that of whoever asked
+    else
+        recycle(self);
 }
 
 static void *spawner_main(void *arg)
 {
     struct ss_spawner *self = arg;
     ss_spawner_self = self;
-    self->thread = pthread_self();
+    store_relaxed(&self->tid, gettid());
     pthread_setname_np(pthread_self(), "smolscale");
     ss_lock(&ss.lock);
     bool balances = self->balances;
@@ -454,14 +453,17 @@ static struct ss_spawner *unneeded(void)
     return NULL;
 }
 
-// Asks a spawner to end. True: it has ended; false: it is needed after all.
-static bool ask(struct ss_spawner *spawner)
+// Waits for a spawner that was asked to end. True: its thread has ended; false: it is needed after
+// all. Threads of spawners are not joined but looked for, because they are detached: a child of
+// fork() may get a thread at the place of one that nobody will ever join there.
+static bool has_ended(struct ss_spawner *spawner)
 {
     while (load_acquire(&spawner->end) == ASKED)
         ss_os.futex_wait(&spawner->end, ASKED, SS_FOREVER);
     bool gone = load_acquire(&spawner->end) == GONE;
     if (gone) {
-        pthread_join(spawner->thread, NULL);
+        while (ss_os.thread_exists(load_relaxed(&spawner->tid)))
+            ss_os.rest(); // it is past all that could hold it up
         recycle(spawner);
     } else {
         store_relaxed(&spawner->end, RUNS);
@@ -486,7 +488,7 @@ void ss_spawners_retire(void)
         ss_unlock(&ss.lock);
         if (balances)
             ss_kick_balancer();
-        gone = spawner && ask(spawner);
+        gone = spawner && has_ended(spawner);
     }
 }
 

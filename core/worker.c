@@ -451,8 +451,11 @@ static struct ss_worker *leave(struct ss_worker *worker, enum ss_cover *cover)
     struct ss_group *group = worker->group;
     leave_group(worker);
     unlink_worker(worker);
-    worker->joinable = group->joined;
-    group->leaving += worker->joinable;
+    // One that idles for too long may be forgotten; where workers stay, and at the group's end, all
+    // are joined.
+    worker->is_joined =
+        worker->joinable && group->joined && (group->ending || group->idle_timeout == SS_FOREVER);
+    group->leaving += worker->is_joined;
     return ss_group_hunger(group) > 0 ? ss_recruit(group, cover) : NULL;
 }
 
@@ -550,8 +553,9 @@ static void end(struct ss_worker *worker)
     atomic_fetch_sub_explicit(&ss.stats.workers, 1, memory_order_relaxed);
     struct ss_group *group = worker->group;
     smolscale_queue *owner = group->owner;
-    if (!worker->joinable) {
-        pthread_detach(worker->thread);
+    if (!worker->is_joined) {
+        if (worker->joinable)
+            pthread_detach(worker->thread);
         recycle(worker);
         if (owner)
             ss_queue_unref(owner);
@@ -667,7 +671,8 @@ static struct ss_worker *new_worker(struct ss_group *group)
     worker->task = NULL;
     worker->queue = NULL;
     worker->idle = worker->untimed = worker->exit = worker->exit_if_idle = false;
-    worker->inherits = worker->joinable = worker->blocked_last = worker->placed =
+    worker->joinable = group->joined;
+    worker->inherits = worker->is_joined = worker->blocked_last = worker->placed =
         worker->keep_away = false;
     worker->blocking_depth = 0;
     worker->homed_at = 0;
@@ -709,8 +714,9 @@ int ss_start_worker(struct ss_worker *worker)
     struct ss_group *group = worker->group;
     pthread_once(&death_key_once, make_death_key);
     count_created();
-    int err = group->stack_size ? ss_os.thread_create_sized(worker_main, worker, group->stack_size)
-                                : ss_os.thread_create(worker_main, worker);
+    int err = worker->joinable
+                  ? ss_os.thread_create_joinable(worker_main, worker, group->stack_size)
+                  : ss_os.thread_create(worker_main, worker);
     if (!err)
         return 0;
     fetch_add_relaxed(&ss.stats.create_failures, 1);
@@ -834,7 +840,7 @@ void ss_worker_adopt_after_fork(struct ss_worker *worker)
     store_relaxed(&worker->in_section, false);
     worker->task = NULL;
     worker->idle = worker->summoned = worker->exit = worker->exit_if_idle = false;
-    worker->joinable = false; // its thread is the child's first
+    worker->is_joined = false;
     worker->blocking_depth = 0;
     worker->owed_count = 0;
     for (unsigned i = 0; i < SS_OWED_MAX; i++)
