@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: ISC
+//
+// Worker groups: what their threads are, who serves whom, their limits and their end.
+
+#include "support.h"
+
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+static smolscale_group *group_new(unsigned max_workers, uint64_t idle_timeout, unsigned flags)
+{
+    struct smolscale_group_attr attr = SMOLSCALE_GROUP_ATTR_INIT;
+    attr.max_workers = max_workers;
+    attr.idle_timeout = idle_timeout;
+    attr.flags = flags;
+    smolscale_group *group;
+    ck_assert_int_eq(smolscale_group_new(&group, &attr), 0);
+    return group;
+}
+
+static smolscale_queue *queue_of(smolscale_group *group, smolscale_run_fn *run, void *user_data)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run;
+    attr.user_data = user_data;
+    attr.group = group;
+    smolscale_queue *queue;
+    ck_assert_int_eq(smolscale_queue_new(&queue, &attr), 0);
+    return queue;
+}
+
+// ---- threads seen by jobs
+
+static struct {
+    pthread_mutex_t lock;
+    unsigned count;
+    pid_t tid[64];
+} seen = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void note_thread(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    pthread_mutex_lock(&seen.lock);
+    unsigned i = 0;
+    while (i < seen.count && seen.tid[i] != gettid())
+        i++;
+    seen.tid[i] = gettid();
+    seen.count += i == seen.count;
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static void note_thread_and_sleep(void *item, void *user_data)
+{
+    note_thread(item, user_data);
+    test_breathe();
+}
+
+START_TEST(a_group_of_one_worker_is_one_thread_always_the_same)
+{
+    smolscale_group *group = group_new(1, SMOLSCALE_FOREVER, 0);
+    smolscale_queue *queue = queue_of(group, note_thread_and_sleep, NULL);
+    smolscale_queue *other = queue_of(group, note_thread, NULL);
+    for (unsigned i = 0; i < 50; i++) {
+        push(queue, item_of(i));
+        push(other, item_of(i));
+    }
+    smolscale_queue_free(queue);
+    smolscale_queue_free(other);
+    ck_assert_uint_eq(seen.count, 1);
+    smolscale_group_free(group);
+}
+END_TEST
+
+static _Thread_local bool of_first_group;
+static atomic_uint leftovers;
+
+static void leave_something(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    of_first_group = true;
+    test_breathe();
+}
+
+static void look_for_it(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    atomic_fetch_add(&leftovers, of_first_group);
+    test_breathe();
+}
+
+START_TEST(what_a_groups_jobs_leave_in_a_thread_no_other_groups_job_finds)
+{
+    smolscale_group *a = group_new(SMOLSCALE_UNLIMITED, 0, 0);
+    smolscale_group *b = group_new(SMOLSCALE_UNLIMITED, 0, 0);
+    smolscale_queue *dirty = queue_of(a, leave_something, NULL);
+    smolscale_queue *clean = queue_of(b, look_for_it, NULL),
+                    *plain = queue_new(look_for_it, NULL, 8);
+    for (unsigned i = 0; i < 60; i++) {
+        push(dirty, item_of(i));
+        push(clean, item_of(i));
+        push(plain, item_of(i));
+    }
+    smolscale_queue_free(dirty);
+    smolscale_queue_free(clean);
+    smolscale_queue_free(plain);
+    smolscale_group_free(a);
+    smolscale_group_free(b);
+    ck_assert_uint_eq(atomic_load(&leftovers), 0);
+}
+END_TEST
+
+// ---- the end
+
+static atomic_uint destroyed;
+static pthread_key_t key;
+
+static void destroy(void *value)
+{
+    (void)value;
+    for (unsigned i = 0; i < 20; i++)
+        sched_yield(); // so that who does not wait comes too early
+    atomic_fetch_add(&destroyed, 1);
+}
+
+static struct counter came = COUNTER_INIT;
+enum { CROWD = 6 };
+
+static void set_key_and_meet(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    pthread_setspecific(key, &destroyed);
+    counter_add(&came, 1);
+    counter_wait(&came, CROWD);
+}
+
+static void crowd_in(smolscale_group *group)
+{
+    smolscale_queue *queue = queue_of(group, set_key_and_meet, NULL);
+    for (unsigned i = 0; i < CROWD; i++)
+        push(queue, item_of(i));
+    smolscale_queue_free(queue);
+}
+
+START_TEST(free_returns_after_the_threads_destructors_have_run)
+{
+    ck_assert_int_eq(pthread_key_create(&key, destroy), 0);
+    uint64_t timeout[] = {0, SMOLSCALE_FOREVER};
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, timeout[_i], 0);
+    crowd_in(group);
+    smolscale_group_free(group);
+    ck_assert_uint_eq(atomic_load(&destroyed), CROWD);
+}
+END_TEST
+
+START_TEST(after_the_last_group_no_thread_of_the_executor_is_left)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    ck_assert_int_eq(pthread_key_create(&key, destroy), 0);
+    for (unsigned round = 0; round < 5; round++) {
+        counter_add(&came, 0UL - counter_get(&came));
+        smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER,
+                                           round % 2 ? SMOLSCALE_GROUP_EAGER : 0);
+        crowd_in(group);
+        smolscale_group_free(group);
+        ck_assert_uint_eq(threads_new(&others), 0);
+        ck_assert_uint_eq(stats_now().workers, 0);
+    }
+}
+END_TEST
+
+START_TEST(a_group_that_was_never_used_leaves_no_thread)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    smolscale_group_free(group_new(4, 0, 0));
+    smolscale_group_free(group_new(4, SMOLSCALE_FOREVER, SMOLSCALE_GROUP_EAGER));
+    ck_assert_uint_eq(threads_new(&others), 0);
+    smolscale_group_free(NULL);
+}
+END_TEST
+
+static smolscale_group *own_group;
+static atomic_bool freed_from_within;
+
+static void free_own_group(void *queue, void *user_data)
+{
+    (void)queue, (void)user_data;
+    smolscale_group_free(own_group);
+    atomic_store(&freed_from_within, true);
+}
+
+START_TEST(a_worker_may_free_its_own_group)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    own_group = group_new(4, SMOLSCALE_FOREVER, 0);
+    smolscale_queue *queue = queue_of(own_group, free_own_group, NULL);
+    push(queue, item_of(0));
+    smolscale_queue_close(queue, NULL, NULL);
+    EVENTUALLY(atomic_load(&freed_from_within), ==, true);
+    EVENTUALLY(stats_now().workers, ==, 0);
+    EVENTUALLY(threads_new(&others), ==, 0);
+}
+END_TEST
+
+static void *make_use_and_free_groups(void *arg)
+{
+    for (unsigned i = 0; i < SCALED(200) + 4; i++) {
+        smolscale_group *group = group_new(1 + i % 3, i % 2 ? SMOLSCALE_FOREVER : 1000,
+                                           i % 5 == 0 ? SMOLSCALE_GROUP_EAGER : 0);
+        smolscale_queue *queue = queue_of(group, note_thread, arg);
+        for (unsigned k = 0; k < i % 7; k++)
+            push(queue, item_of(k));
+        smolscale_queue_free(queue);
+        pthread_mutex_lock(&seen.lock);
+        seen.count = 0;
+        pthread_mutex_unlock(&seen.lock);
+        smolscale_group_free(group);
+    }
+    return NULL;
+}
+
+START_TEST(groups_come_and_go_in_many_threads)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    pthread_t thread[4];
+    for (unsigned i = 0; i < 4; i++)
+        thread[i] = thread_start(make_use_and_free_groups, NULL);
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(thread[i], NULL);
+    EVENTUALLY(threads_new(&others), ==, 0); // two that were freed at once wait for one balancer
+}
+END_TEST
+
+static void end_thread(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    pthread_exit(NULL);
+}
+
+START_TEST(jobs_that_end_their_threads_are_replaced_and_the_threads_joined)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    smolscale_group *group = group_new(2, SMOLSCALE_FOREVER, 0);
+    smolscale_queue *queue = queue_of(group, end_thread, NULL);
+    for (unsigned i = 0; i < 40; i++)
+        push(queue, item_of(i));
+    smolscale_queue_free(queue);
+    smolscale_group_free(group);
+    ck_assert_uint_eq(threads_new(&others), 0);
+}
+END_TEST
+
+// ---- settings
+
+struct settings {
+    int nice, policy, cpus, no_new_privs;
+    bool usr1_blocked;
+};
+
+static struct settings settings_now(void)
+{
+    cpu_set_t cpus;
+    sigset_t mask;
+    sched_getaffinity(0, sizeof cpus, &cpus);
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    return (struct settings){
+        .nice = getpriority(PRIO_PROCESS, 0),
+        .policy = sched_getscheduler(0),
+        .cpus = CPU_COUNT(&cpus),
+        .no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0),
+        .usr1_blocked = sigismember(&mask, SIGUSR1),
+    };
+}
+
+#define ck_same_settings(got, expected)                                \
+    do {                                                               \
+        ck_assert_int_eq((got).nice, (expected).nice);                 \
+        ck_assert_int_eq((got).policy, (expected).policy);             \
+        ck_assert_int_eq((got).cpus, (expected).cpus);                 \
+        ck_assert_int_eq((got).no_new_privs, (expected).no_new_privs); \
+        ck_assert_int_eq((got).usr1_blocked, (expected).usr1_blocked); \
+    } while (0)
+
+static void look_at_settings(void *settings, void *user_data)
+{
+    (void)user_data;
+    *(struct settings *)settings = settings_now();
+}
+
+static void lower_settings(void)
+{
+    cpu_set_t all, one;
+    sched_getaffinity(0, sizeof all, &all);
+    CPU_ZERO(&one);
+    for (size_t cpu = 0; CPU_COUNT(&one) == 0; cpu++)
+        if (CPU_ISSET(cpu, &all))
+            CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof one, &one);
+    setpriority(PRIO_PROCESS, 0, 7);
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &mask, NULL);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+static smolscale_group *of_lowered;
+static unsigned lowered_flags;
+static struct settings lowered;
+
+static void *make_group_of_lowered(void *use)
+{
+    lower_settings();
+    lowered = settings_now();
+    of_lowered = group_new(SMOLSCALE_UNLIMITED, 0, lowered_flags);
+    if (use) {
+        struct settings got;
+        smolscale_queue *queue = queue_of(of_lowered, look_at_settings, NULL);
+        push(queue, &got);
+        smolscale_queue_free(queue);
+        ck_same_settings(got, lowered);
+    }
+    return NULL;
+}
+
+START_TEST(workers_have_the_settings_of_the_thread_that_made_their_group)
+{
+    struct settings mine = settings_now(), got;
+    smolscale_group *of_main = group_new(SMOLSCALE_UNLIMITED, 0, 0);
+    bool used_first = _i & 1, eager = _i & 2;
+    lowered_flags = eager ? SMOLSCALE_GROUP_EAGER : 0;
+    pthread_join(thread_start(make_group_of_lowered, used_first ? &got : NULL), NULL);
+    ck_assert(smolscale_group_suits(of_main));
+    ck_assert(!smolscale_group_suits(of_lowered));
+
+    smolscale_queue *queue = queue_of(of_lowered, look_at_settings, NULL);
+    push(queue, &got);
+    smolscale_queue_free(queue);
+    if (!used_first && !eager)
+        lowered.no_new_privs = 0; // no thread is left to inherit that from
+    ck_same_settings(got, lowered);
+
+    queue = queue_of(of_main, look_at_settings, NULL);
+    push(queue, &got);
+    smolscale_queue_free(queue);
+    ck_same_settings(got, mine);
+    smolscale_group_free(of_main);
+    smolscale_group_free(of_lowered);
+}
+END_TEST
+
+static struct {
+    struct counter came;
+    struct settings got[CROWD];
+} crowd = {.came = COUNTER_INIT};
+
+static void look_and_meet(void *item, void *user_data)
+{
+    (void)user_data;
+    crowd.got[number_of(item)] = settings_now();
+    counter_add(&crowd.came, 1);
+    counter_wait(&crowd.came, CROWD);
+}
+
+// As `taskset -a -p` and `renice` of all threads do.
+static void lower_all_threads(void)
+{
+    struct tids all;
+    threads_now(&all);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    for (unsigned i = 0; i < all.count; i++) {
+        sched_setaffinity(all.tid[i], sizeof one, &one);
+        setpriority(PRIO_PROCESS, (id_t)all.tid[i], 5);
+    }
+}
+
+START_TEST(workers_created_later_follow_what_was_changed_from_outside)
+{
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
+    struct settings got;
+    smolscale_queue *queue = queue_of(group, look_at_settings, NULL);
+    push(queue, &got);
+    smolscale_queue_free(queue);
+    lower_all_threads();
+    queue = queue_of(group, look_and_meet, NULL);
+    for (unsigned i = 0; i < CROWD; i++)
+        push(queue, item_of(i));
+    smolscale_queue_free(queue);
+    for (unsigned i = 0; i < CROWD; i++) {
+        ck_assert_int_eq(crowd.got[i].cpus, 1);
+        ck_assert_int_eq(crowd.got[i].nice, 5);
+    }
+    smolscale_group_free(group);
+}
+END_TEST
+
+// ---- sharing, limits, errors
+
+START_TEST(groups_that_wait_for_one_another_all_get_workers)
+{
+    enum { GROUPS = 5 };
+    smolscale_group *group[GROUPS];
+    smolscale_queue *queue[GROUPS];
+    for (unsigned i = 0; i < GROUPS; i++) {
+        group[i] = group_new(SMOLSCALE_UNLIMITED, 0, 0);
+        queue[i] = queue_of(group[i], look_and_meet, NULL);
+        push(queue[i], item_of(i));
+    }
+    push(queue[0], item_of(GROUPS));
+    for (unsigned i = 0; i < GROUPS; i++) {
+        smolscale_queue_free(queue[i]);
+        smolscale_group_free(group[i]);
+    }
+    ck_assert_uint_eq(counter_get(&crowd.came), CROWD);
+}
+END_TEST
+
+START_TEST(a_group_never_has_more_workers_than_it_may)
+{
+    smolscale_group *group = group_new(3, SMOLSCALE_FOREVER, 0);
+    smolscale_queue *queue = queue_of(group, note_thread_and_sleep, NULL);
+    for (unsigned i = 0; i < 100; i++)
+        push(queue, item_of(i));
+    smolscale_queue_free(queue);
+    ck_assert_uint_le(seen.count, 3);
+    ck_assert_int_eq(smolscale_group_set_max_workers(group, 0), -EINVAL);
+    smolscale_group_free(group);
+}
+END_TEST
+
+START_TEST(wrong_attributes_are_refused)
+{
+    struct smolscale_group_attr attr = SMOLSCALE_GROUP_ATTR_INIT;
+    smolscale_group *group = (smolscale_group *)&attr;
+    ck_assert_int_eq(smolscale_group_new(&group, NULL), -EINVAL);
+    ck_assert_ptr_null(group);
+    attr.max_workers = 0;
+    ck_assert_int_eq(smolscale_group_new(&group, &attr), -EINVAL);
+    attr = (struct smolscale_group_attr)SMOLSCALE_GROUP_ATTR_INIT;
+    attr.flags = 0x80;
+    ck_assert_int_eq(smolscale_group_new(&group, &attr), -EINVAL);
+
+    smolscale_group *real = group_new(1, 0, 0);
+    struct smolscale_queue_attr queue_attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    queue_attr.run = note_thread;
+    queue_attr.group = real;
+    queue_attr.flags = SMOLSCALE_QUEUE_DEDICATED;
+    queue_attr.max_active = 1;
+    smolscale_queue *queue;
+    ck_assert_int_eq(smolscale_queue_new(&queue, &queue_attr), -EINVAL);
+    queue_attr.flags = 0;
+    queue_attr.parent = queue_new(note_thread, NULL, 1); // of the default group
+    ck_assert_int_eq(smolscale_queue_new(&queue, &queue_attr), -EINVAL);
+    smolscale_queue_free(queue_attr.parent);
+    smolscale_group_free(real);
+}
+END_TEST
+
+// ---- fork
+
+START_TEST(a_group_of_the_parent_works_in_the_child_with_the_childs_settings)
+{
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
+    smolscale_queue *queue = queue_of(group, look_at_settings, NULL);
+    struct settings got;
+    push(queue, &got);
+    smolscale_queue_wait(queue);
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        struct tids others;
+        threads_now(&others);
+        lower_settings();
+        struct settings mine = settings_now();
+        CHILD_CHECK(smolscale_queue_push(queue, &got, NULL) == 0);
+        smolscale_queue_free(queue);
+        CHILD_CHECK(got.nice == mine.nice && got.cpus == mine.cpus && got.usr1_blocked &&
+                    got.no_new_privs == mine.no_new_privs);
+        smolscale_group_free(group);
+        CHILD_CHECK(threads_new(&others) == 0);
+        _exit(CHILD_OK);
+    }
+    ck_child_ok(pid);
+    smolscale_queue_free(queue);
+    smolscale_group_free(group);
+}
+END_TEST
+
+static void fork_in_job(void *pid, void *queue)
+{
+    *(pid_t *)pid = fork_child();
+    if (*(pid_t *)pid != 0)
+        return;
+    smolscale_queue **other = queue;
+    struct settings got = {.nice = -99};
+    CHILD_CHECK(smolscale_queue_push(*other, &got, NULL) == 0);
+    smolscale_queue_wait(*other);
+    CHILD_CHECK(got.nice != -99);
+    _exit(CHILD_OK);
+}
+
+START_TEST(a_job_may_fork_and_use_its_group_in_the_child)
+{
+    smolscale_group *group = group_new(2, SMOLSCALE_FOREVER, 0);
+    static smolscale_queue *other;
+    other = queue_of(group, look_at_settings, NULL);
+    smolscale_queue *queue = queue_of(group, fork_in_job, &other);
+    pid_t pid = -1;
+    push(queue, &pid);
+    smolscale_queue_free(queue);
+    ck_child_ok(pid);
+    smolscale_queue_free(other);
+    smolscale_group_free(group);
+}
+END_TEST
+
+// ---- idle workers on their way
+
+START_TEST(workers_on_their_way_to_work_that_is_gone_end_when_idle_ones_are_sent_away)
+{
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
+    smolscale_queue *queue = queue_of(group, note_thread_and_sleep, NULL);
+    for (unsigned round = 0; round < 60; round++) {
+        for (unsigned i = 0; i < 30; i++)
+            push(queue, item_of(i));
+        smolscale_queue_wait(queue);
+        smolscale_group_retire_idle(group);
+        EVENTUALLY(smolscale_group_idle_workers(group), ==, 0);
+        pthread_mutex_lock(&seen.lock);
+        seen.count = 0;
+        pthread_mutex_unlock(&seen.lock);
+    }
+    smolscale_queue_free(queue);
+    smolscale_group_free(group);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("group");
+    const struct {
+        const TTest *test;
+        int rounds;
+    } tests[] = {
+        {a_group_of_one_worker_is_one_thread_always_the_same, 1},
+        {what_a_groups_jobs_leave_in_a_thread_no_other_groups_job_finds, 1},
+        {free_returns_after_the_threads_destructors_have_run, 2},
+        {after_the_last_group_no_thread_of_the_executor_is_left, 1},
+        {a_group_that_was_never_used_leaves_no_thread, 1},
+        {a_worker_may_free_its_own_group, 1},
+        {groups_come_and_go_in_many_threads, 1},
+        {jobs_that_end_their_threads_are_replaced_and_the_threads_joined, 1},
+        {workers_have_the_settings_of_the_thread_that_made_their_group, 4},
+        {workers_created_later_follow_what_was_changed_from_outside, 1},
+        {groups_that_wait_for_one_another_all_get_workers, 1},
+        {a_group_never_has_more_workers_than_it_may, 1},
+        {wrong_attributes_are_refused, 1},
+        {a_group_of_the_parent_works_in_the_child_with_the_childs_settings, 1},
+        {a_job_may_fork_and_use_its_group_in_the_child, 1},
+        {workers_on_their_way_to_work_that_is_gone_end_when_idle_ones_are_sent_away, 1},
+    };
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+        TCase *tcase = tcase_create(tests[i].test->name);
+        tcase_set_timeout(tcase, TEST_TIMEOUT);
+        tcase_add_loop_test(tcase, tests[i].test, 0, tests[i].rounds);
+        suite_add_tcase(suite, tcase);
+    }
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int run = srunner_ntests_run(runner), failed = srunner_ntests_failed(runner);
+    printf("%d passed, %d failed\n", run - failed, failed);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
