@@ -339,6 +339,8 @@ static unsigned answer_request(struct ss_group *group)
 // held.
 static unsigned strengthen(struct look *look, struct ss_group *group, struct ss_worker **list)
 {
+    if (group->starting)
+        return 0; // by a thread that has the group's settings
     bool acted = look->acted;
     look->acted = false;
     unsigned to_create = answer_request(group);

@@ -91,6 +91,7 @@ struct ss_group {
     _Atomic bool can_recruit; // hint: ss_recruit() would find somebody
     _Atomic bool surplus;     // hint: a worker that finishes a job should leave
     bool spawn_requested;     // the balancer was asked to create a worker
+    bool starting;            // whoever found it without a worker is about to create one
     bool dissolved;           // its queue is gone: workers leave
 };
 

@@ -238,7 +238,7 @@ static void reset(struct ss_group *group)
     group->idle_count = group->untimed = group->workers = group->blocked = group->hogs = 0;
     group->waking = group->growth = group->ordered = group->leaving = group->counted = 0;
     group->growth_age = UINT32_MAX;
-    group->spawn_requested = group->settled = false;
+    group->spawn_requested = group->starting = group->settled = false;
     group->spawner = NULL;
     group->ended = NULL;
     group->refs = 1; // its queues and workers count themselves again

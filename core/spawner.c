@@ -432,6 +432,7 @@ int ss_group_first_worker(struct ss_group *group)
         if (!err && group->workers == 0 && ss_group_hunger(group) > 0 && !group->ending)
             err = create_here(group, false); // the spawner ended, or the work seemed to be gone
     }
+    group->starting = false;
     if (group->workers > 0)
         err = 0; // whoever created it, perhaps with the last thread that could be had
     ss_unlock(&ss.lock);

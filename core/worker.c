@@ -147,6 +147,7 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
     *cover = SS_WATCH;
     if (group->workers == 0) {
         *cover = SS_NOBODY;
+        group->starting = !group->owner;
     } else if (room && ss_group_can_grow(group) && !group->spawn_requested) {
         group->spawn_requested = true;
         *cover = SS_KICK;
@@ -456,7 +457,13 @@ static struct ss_worker *leave(struct ss_worker *worker, enum ss_cover *cover)
     worker->is_joined =
         worker->joinable && group->joined && (group->ending || group->idle_timeout == SS_FOREVER);
     group->leaving += worker->is_joined;
-    return ss_group_hunger(group) > 0 ? ss_recruit(group, cover) : NULL;
+    struct ss_worker *wake = ss_group_hunger(group) > 0 ? ss_recruit(group, cover) : NULL;
+    if (*cover == SS_NOBODY) { // a new one shall inherit nothing of what jobs have left here
+        group->starting = false;
+        group->spawn_requested = true;
+        *cover = SS_KICK;
+    }
+    return wake;
 }
 
 // What the worker runs next; NULL: it ends. Sleeps while there is nothing.
@@ -597,8 +604,7 @@ static void on_thread_death(void *arg)
         ss_queue_unref(queue);
     if (group->owner)
         ss_group_fill(group); // a dedicated thread is replaced, as far as that is possible here
-    ss_follow_up(group, wake,
-                 cover == SS_NOBODY ? SS_KICK : cover); // it inherits nothing from here
+    ss_follow_up(group, wake, cover);
     if (last)
         ss_watch();
     end(worker);

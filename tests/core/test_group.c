@@ -467,6 +467,9 @@ END_TEST
 
 // ---- fork
 
+// Not under gcc 12's thread sanitizer, which ends a child whose thread gets the place of one that
+// the parent has not joined.
+#ifndef TEST_TSAN
 START_TEST(a_group_of_the_parent_works_in_the_child_with_the_childs_settings)
 {
     smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
@@ -493,6 +496,8 @@ START_TEST(a_group_of_the_parent_works_in_the_child_with_the_childs_settings)
     smolscale_group_free(group);
 }
 END_TEST
+
+#endif
 
 static void fork_in_job(void *pid, void *queue)
 {
@@ -563,7 +568,9 @@ int main(void)
         {groups_that_wait_for_one_another_all_get_workers, 1},
         {a_group_never_has_more_workers_than_it_may, 1},
         {wrong_attributes_are_refused, 1},
+#ifndef TEST_TSAN
         {a_group_of_the_parent_works_in_the_child_with_the_childs_settings, 1},
+#endif
         {a_job_may_fork_and_use_its_group_in_the_child, 1},
         {workers_on_their_way_to_work_that_is_gone_end_when_idle_ones_are_sent_away, 1},
     };
