@@ -347,11 +347,11 @@ static struct thread *init_thread(smolscale_thread *storage)
 }
 
 // In the reactor's seat, in which the thread is already.
-static void sleep_seated(struct thread *thread, uint64_t timeout)
+static void sleep_seated(struct thread *thread, uint64_t until)
 {
     uint32_t none = 0, seated = SEATED;
     if (cas_strong_acq_rel(&thread->woken, &none, SEATED)) {
-        if (ss_reactor_sleep(-1, timeout, NULL))
+        if (ss_reactor_sleep(-1, until, NULL))
             ss_reactor_poll();
         cas_strong_acq_rel(&thread->woken, &seated, 0);
     }
@@ -368,13 +368,12 @@ static void sleep_until_woken(struct thread *thread)
         while (!load_acquire(&thread->woken)) {
             uint64_t next = load_relaxed(&ss_timers_next),
                      now = next == SS_FOREVER ? 0 : ss_os.now();
-            uint64_t timeout = next == SS_FOREVER ? next : next - now;
-            if (next != SS_FOREVER && next <= now)
+            if (next <= now)
                 ss_timers_fire(now);
             else if (ss_reactor_sit())
-                sleep_seated(thread, timeout);
+                sleep_seated(thread, next);
             else
-                ss_os.futex_wait(&thread->woken, 0, timeout);
+                ss_os.futex_wait_until(&thread->woken, 0, next);
         }
         smolscale_blocking_end();
     }

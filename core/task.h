@@ -353,8 +353,8 @@ bool ss_reactor_sit_locked(void); // ss.lock held
 bool ss_reactor_sit(void);
 
 // In the seat: sleeps until there are events (true), until ss_reactor_wake(), until `fd` can be
-// read (-1: none), for `timeout` ns at most, or for less. The caller looks in a loop.
-bool ss_reactor_sleep(int fd, uint64_t timeout, bool *time_up);
+// read (-1: none), until now() is `until`, or for less. The caller looks in a loop.
+bool ss_reactor_sleep(int fd, uint64_t until, bool *time_up);
 void ss_reactor_leave_locked(void); // ss.lock held
 void ss_reactor_leave(void);
 

@@ -7,6 +7,10 @@
 
 #include <smolscale_async.h>
 
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
 #define MS SS_NS_PER_MS
 
 static atomic_uint ended;
@@ -557,6 +561,78 @@ START_TEST(a_timer_fires_although_its_keeper_has_gone_to_a_dedicated_queue)
 }
 END_TEST
 
+// ---- signals
+
+static void take_signal(int number)
+{
+    (void)number;
+}
+
+// Each thread of the executor gets a signal, whose handler ends a wait in the kernel.
+static bool ends_under_signals(smolscale_task *task, const struct tids *others)
+{
+    struct tids now;
+    threads_now(&now);
+    for (unsigned i = 0; i < now.count; i++) {
+        bool other = false;
+        for (unsigned j = 0; j < others->count; j++)
+            other |= now.tid[i] == others->tid[j];
+        if (!other)
+            syscall(SYS_tgkill, getpid(), now.tid[i], SIGUSR1);
+    }
+    return smolscale_finished(task);
+}
+
+// A signal every millisecond or so: whoever begins its wait anew each time never gets to its end.
+static void sleep_under_signals(const struct tids *others)
+{
+    struct sigaction action = {.sa_handler = take_signal, .sa_flags = SA_RESTART};
+    ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+    smolscale_task *task;
+    uint64_t begin = test_clock(), woken_at = 0;
+    ck_assert_int_eq(
+        SMOLSCALE_SPAWN(&task, sleeper, .when = begin + 500 * MS, .woken_at = &woken_at), 0);
+    EVENTUALLY(ends_under_signals(task, others), ==, true);
+    ck_assert_int_eq(join(task), 0);
+    ck_assert_uint_ge(woken_at - begin, 500 * MS);
+}
+
+START_TEST(a_sleep_ends_while_signals_come)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    sleep_under_signals(&others);
+}
+END_TEST
+
+struct pipe_reader {
+    SMOLSCALE_FRAME;
+    int fd, got;
+    char c;
+};
+SMOLSCALE_ASYNC(pipe_reader, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->got, smolscale_read(cx, f->fd, &f->c, 1));
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+START_TEST(a_sleep_ends_while_signals_come_and_a_descriptor_is_waited_for)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    int fds[2];
+    ck_assert_int_eq(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
+    smolscale_task *reader;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&reader, pipe_reader, .fd = fds[0]), 0);
+    all_idle();
+    sleep_under_signals(&others);
+    ck_assert_int_eq(write(fds[1], "x", 1), 1);
+    ck_assert_int_eq(join(reader), 1);
+}
+END_TEST
+
 START_TEST(a_timer_fires_although_its_keeper_was_sent_away)
 {
     fake_clock_start();
@@ -590,6 +666,8 @@ int main(void)
         a_timer_fires_although_its_worker_runs_a_job_and_the_keeper_sleeps_longer,
         a_timer_fires_although_its_keeper_has_gone_to_a_dedicated_queue,
         a_timer_fires_although_its_keeper_was_sent_away,
+        a_sleep_ends_while_signals_come,
+        a_sleep_ends_while_signals_come_and_a_descriptor_is_waited_for,
         NULL,
     };
     return test_suite("timer", tests);
