@@ -51,6 +51,7 @@ static inline void init_task(struct smolscale_task *task, smolscale_poll_fn *pol
     store_relaxed(&task->wakes, SS_WAKES_NONE);
     store_relaxed(&task->joined, false);
     task->sleeping = false;
+    task->deadline_tried = false;
     task->poll = poll;
     store_relaxed(&task->parked, NULL);
     store_relaxed(&task->ctl, ss_ctl_base());
@@ -257,9 +258,16 @@ bool smolscale_cancel(smolscale_task *task)
     return !(before & SS_CTL_CANCELLED);
 }
 
+int ss_why_interrupted(struct smolscale_task *task, unsigned ctl)
+{
+    if (ctl & SS_CTL_CANCELLED)
+        return -ECANCELED;
+    return ctl & SS_CTL_TIMED_OUT || task->deadline <= ss_os.now() ? -ETIMEDOUT : 0;
+}
+
 int smolscale_interrupted(smolscale_cx *cx)
 {
-    return ss_interrupted(cx);
+    return ss_interrupted_now(cx->task);
 }
 
 bool smolscale_clear_cancel(smolscale_cx *cx)
