@@ -333,8 +333,8 @@ SMOLSCALE_API int smolscale_thread_end(smolscale_thread *thread, int result);
 
 // Runs an async function to its end, and returns its result. `frame` is the caller's. It begins on
 // the calling thread, and where it has to wait again and again it goes on on a worker, as a task
-// would; smolscale_local_run() keeps one to its thread. May be called anywhere, also within a task:
-// others take over what the worker was to run. -ENOMEM.
+// would (if there are workers; else on the thread); smolscale_local_run() keeps one to its thread.
+// May be called anywhere, also within a task: others take over what the worker was to run. -ENOMEM.
 SMOLSCALE_API int smolscale_block_on(smolscale_poll_fn *poll, void *frame);
 
 // Calls `run(arg)` on a thread where it may block, and awaits its end; its result. `run` must not

@@ -293,6 +293,8 @@ struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, s
 int ss_task_start(struct smolscale_task *task);
 void ss_first_use(void);
 
+void ss_task_after_fork(void);
+
 // The runner's: the task has returned `result`.
 void ss_task_end(struct smolscale_task *task, int result);
 
