@@ -459,8 +459,8 @@ static void sleep_until_needed(uint32_t how)
     // Whoever else ends the sleep changes the word first, so any return of the wait is fine.
     while (!up && load_acquire(&ss.balancer) == how) {
         if (how == SS_BALANCER_PARKED) {
-            up = !ss_os.futex_wait(&ss.balancer, how, until_timer());
-        } else if (ss_reactor_sleep(-1, until_timer(), &up)) {
+            up = !ss_os.futex_wait_until(&ss.balancer, how, ss_time_in(until_timer()));
+        } else if (ss_reactor_sleep(-1, ss_time_in(until_timer()), &up)) {
             ss_reactor_poll();
             up = true;
         }
@@ -509,7 +509,8 @@ bool ss_balance(void)
             interval = TICK_MIN;
         } else {
             uint64_t timer = until_timer();
-            ss_os.futex_wait(&ss.balancer, SS_BALANCER_AWAKE, timer < interval ? timer : interval);
+            ss_os.futex_wait_until(&ss.balancer, SS_BALANCER_AWAKE,
+                                   ss_time_in(timer < interval ? timer : interval));
         }
         // A kick from here on is answered by the tick that follows.
         uint32_t kicked = SS_BALANCER_KICKED;

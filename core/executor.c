@@ -116,6 +116,7 @@ static void in_forked_child(void)
     store_relaxed(&ss.keeper, NULL);
     memset(&ss.stats, 0, sizeof ss.stats);
     ss_asymmetric_after_fork();
+    ss_task_after_fork();
     ss_lanes_after_fork();
     ss_timers_after_fork();
     ss_reactor_after_fork();

@@ -199,7 +199,7 @@ static void wait_for_end(struct ss_group *group, bool from_within)
         if (ended)
             return;
         // Counted under the lock: a wait begun too late finds another number.
-        ss_os.futex_wait(&group->ended_word, seen, SS_FOREVER);
+        ss_os.futex_wait_until(&group->ended_word, seen, SS_FOREVER);
     }
 }
 

@@ -230,40 +230,47 @@ static inline struct smolscale_task *next_task(struct ss_worker *worker,
 
 bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx)
 {
-    if (cx->suspend == SS_SUSPEND_YIELD)
+    if (cx->suspend == SS_SUSPEND_YIELD || cx->suspend == SS_SUSPEND_BUDGET)
         return true;
+    if (cx->suspend == SS_SUSPEND_YIELD_AWAITED) {
+        task->result = ss_interrupted_now(task);
+        return true;
+    }
     if (__builtin_expect(cx->suspend == SS_SUSPEND_UNBLOCK, 0))
         return ss_unblock_start(task, cx->where);
+    bool armed = true; // else it cannot wait: nobody would wake it in time
     if (cx->suspend == SS_SUSPEND_WAKER) {
         if (load_relaxed(&task->ctl) & SS_CTL_DEADLINE)
-            ss_timer_arm(task);
+            armed = ss_timer_arm(task);
         store_relaxed(&task->parked, SS_PARKED_WAKER);
         ss_light_fence(); // as below
         uint8_t none = SS_WAKES_NONE;
-        if (!(load_relaxed(&task->ctl) & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT)) &&
+        if (armed && !(load_relaxed(&task->ctl) & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT)) &&
             cas_strong_acq_rel(&task->wakes, &none, SS_WAKES_AWAITED))
             return false;
-        // It was notified meanwhile, or will look why. An exchange: what wakers did before they
-        // wrote the word is seen by the poll that follows, and nobody's word is overwritten after
-        // that poll has looked.
+        // It was notified meanwhile, or will look why, or looks again and again for want of memory.
+        // An exchange: what wakers did before they wrote the word is seen by the poll that follows,
+        // and nobody's word is overwritten after that poll has looked.
         exchange_acq_rel(&task->wakes, SS_WAKES_NONE);
         return true;
     }
     smolscale_waitlist *list = cx->where;
     bool timer_list = list == &ss_timers_list;
     if (__builtin_expect(load_relaxed(&task->ctl) & SS_CTL_DEADLINE, 0) && !timer_list)
-        ss_timer_arm(task);
+        armed = ss_timer_arm(task);
     // Pairs with the heavy fence in ss_interrupt().
     store_release(&task->parked, list); // its content, too
     ss_light_fence();
     unsigned ctl = load_relaxed(&task->ctl);
-    bool stays = !(ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT));
+    bool stays = armed && !(ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT));
     if (__builtin_expect(!stays, 0)) {
         if (timer_list)
             ss_timer_unsleep(task);
         else
             ss_list_remove(list, task);
-        task->result = ctl & SS_CTL_CANCELLED ? -ECANCELED : -ETIMEDOUT;
+        task->result = ctl & SS_CTL_CANCELLED   ? -ECANCELED
+                       : ctl & SS_CTL_TIMED_OUT ? -ETIMEDOUT
+                                                : -ENOMEM;
     }
     ss_list_unlock(list);
     return !stays;

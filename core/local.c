@@ -232,9 +232,9 @@ bool smolscale_local_try_tick(smolscale_local *local)
     return false;
 }
 
-static void sleep_seated(smolscale_local *local, uint64_t timeout)
+static void sleep_seated(smolscale_local *local, uint64_t until)
 {
-    if (ss_reactor_sleep(local->fd, timeout, NULL))
+    if (ss_reactor_sleep(local->fd, until, NULL))
         ss_reactor_poll();
     ss_reactor_leave();
     // Its own tasks' descriptors need nobody while it is awake.
@@ -246,18 +246,17 @@ static void sleep_seated(smolscale_local *local, uint64_t timeout)
 static void sleep_until_ready(smolscale_local *local)
 {
     uint64_t next = load_relaxed(&ss_timers_next), now = next == SS_FOREVER ? 0 : ss_os.now();
-    if (next != SS_FOREVER && next <= now) {
+    if (next <= now) {
         ss_timers_fire(now);
         return;
     }
-    uint64_t timeout = next == SS_FOREVER ? next : next - now;
     ss_lane_hand_over();
     smolscale_blocking_begin();
     struct pollfd fd = {local->fd, POLLIN, 0};
     if (ss_reactor_sit())
-        sleep_seated(local, timeout);
+        sleep_seated(local, next);
     else
-        ss_os.poll(&fd, 1, timeout);
+        ss_os.poll_until(&fd, 1, next);
     smolscale_blocking_end();
 }
 
@@ -346,7 +345,7 @@ static void drop_tasks(smolscale_local *local)
             drop(task);
         if (!local->live)
             return;
-        ss_os.poll(&(struct pollfd){local->fd, POLLIN, 0}, 1, SS_FOREVER);
+        ss_os.poll_until(&(struct pollfd){local->fd, POLLIN, 0}, 1, SS_FOREVER);
     }
 }
 

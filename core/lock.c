@@ -19,7 +19,7 @@ void ss_lock_slow(struct ss_lock *lock)
     }
     // From here on the word says "with sleepers" whenever this thread may sleep; who takes the lock
     // through this path leaves it so, because others may sleep too. At worst one futex wake finds
-    // nobody. Any return of futex_wait is fine: the exchange looks again.
+    // nobody. Any return of the wait is fine: the exchange looks again.
     while (exchange_acquire(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS) != SS_LOCK_FREE)
-        ss_os.futex_wait(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS, SS_FOREVER);
+        ss_os.futex_wait_until(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS, SS_FOREVER);
 }

@@ -38,16 +38,19 @@ struct ss_os {
     // Monotonic time in ns.
     uint64_t (*now)(void);
 
-    // Sleeps while *word == expected, at most `timeout` ns (SS_FOREVER: no limit), and may return
-    // at any time: the caller looks again in a loop. Returns false only when the time was up.
-    bool (*futex_wait)(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
+    // Sleeps while *word == expected, until now() is `until` (SS_FOREVER: no limit), and may return
+    // at any time: the caller looks again in a loop. Returns false only when the time was up. The
+    // limit is a point in time, here and in poll_until(), so that a wait which signals end again
+    // and again is over when it should be.
+    bool (*futex_wait_until)(_Atomic uint32_t *word, uint32_t expected, uint64_t until);
 
-    // The same for a short sleep that should end on time: with the least timer slack.
-    void (*nap)(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
+    // A short sleep of `ns` that should end on time: with the least timer slack. Not for loops: any
+    // signal ends it.
+    void (*nap)(_Atomic uint32_t *word, uint32_t expected, uint64_t ns);
 
-    // Sleeps until one of `count` descriptors has an event, at most `timeout` ns. As poll(2), with
+    // Sleeps until one of `count` descriptors has an event, or now() is `until`. As poll(2), with
     // -1 where a signal came.
-    int (*poll)(struct pollfd *fds, unsigned count, uint64_t timeout);
+    int (*poll_until)(struct pollfd *fds, unsigned count, uint64_t until);
 
     // Lets other threads have the CPU.
     void (*yield)(void);
@@ -109,5 +112,18 @@ struct ss_os {
 };
 
 extern struct ss_os ss_os;
+
+// `ns` after `time`. What lies behind the end of the number range never comes. Every sum of a time
+// and a length that a user has given is made here.
+static inline uint64_t ss_time_after(uint64_t time, uint64_t ns)
+{
+    return ns < SS_FOREVER - time ? time + ns : SS_FOREVER;
+}
+
+// `ns` from now.
+static inline uint64_t ss_time_in(uint64_t ns)
+{
+    return ss_time_after(ss_os.now(), ns);
+}
 
 #endif // SS_OS_H

@@ -29,32 +29,41 @@ static uint64_t now(void)
     return (uint64_t)ts.tv_sec * SS_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-static bool futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
+static struct timespec timespec_of(uint64_t ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / SS_NS_PER_S),
+                             .tv_nsec = (long)(ns % SS_NS_PER_S)};
+}
+
+// FUTEX_WAIT_BITSET takes a point in time of CLOCK_MONOTONIC, FUTEX_WAIT a length.
+static bool futex_wait_until(_Atomic uint32_t *word, uint32_t expected, uint64_t until)
 {
     int saved_errno = errno;
-    struct timespec ts = {.tv_sec = (time_t)(timeout / SS_NS_PER_S),
-                          .tv_nsec = (long)(timeout % SS_NS_PER_S)};
-    long result = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected,
-                          timeout == SS_FOREVER ? NULL : &ts, NULL, 0);
+    struct timespec ts = timespec_of(until);
+    long result = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected,
+                          until == SS_FOREVER ? NULL : &ts, NULL, FUTEX_BITSET_MATCH_ANY);
     bool time_up = result < 0 && errno == ETIMEDOUT;
     errno = saved_errno;
     return !time_up;
 }
 
-static void nap(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
-{
-    // Given back at once: children forked from a job would inherit it as their default.
-    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
-    futex_wait(word, expected, timeout);
-    prctl(PR_SET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL);
-}
-
-static int poll_fds(struct pollfd *fds, unsigned count, uint64_t timeout)
+static void nap(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 {
     int saved_errno = errno;
-    struct timespec ts = {.tv_sec = (time_t)(timeout / SS_NS_PER_S),
-                          .tv_nsec = (long)(timeout % SS_NS_PER_S)};
-    int result = ppoll(fds, count, timeout == SS_FOREVER ? NULL : &ts, NULL);
+    struct timespec ts = timespec_of(ns);
+    // Given back at once: children forked from a job would inherit it as their default.
+    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &ts, NULL, 0);
+    prctl(PR_SET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL);
+    errno = saved_errno;
+}
+
+static int poll_until(struct pollfd *fds, unsigned count, uint64_t until)
+{
+    int saved_errno = errno;
+    uint64_t time = until == SS_FOREVER ? 0 : now();
+    struct timespec ts = timespec_of(until > time ? until - time : 0);
+    int result = ppoll(fds, count, until == SS_FOREVER ? NULL : &ts, NULL);
     errno = saved_errno;
     return result;
 }
@@ -406,9 +415,9 @@ static void set_signal_mask(const sigset_t *mask)
 
 struct ss_os ss_os = {
     .now = now,
-    .futex_wait = futex_wait,
+    .futex_wait_until = futex_wait_until,
     .nap = nap,
-    .poll = poll_fds,
+    .poll_until = poll_until,
     .yield = yield,
     .rest = rest,
     .futex_wake = futex_wake,

@@ -1034,7 +1034,8 @@ static void wait_idle(smolscale_queue *queue)
         ss_unlock(queue->lock);
         // note_idle() counts under the lock, where it sees this waiter: a wait begun too late finds
         // another number. Any return is fine, the loop looks again.
-        ss_os.futex_wait(&queue->idle_word, seen, alone ? WAIT_RETRY_NS : SS_FOREVER);
+        ss_os.futex_wait_until(&queue->idle_word, seen,
+                               alone ? ss_time_in(WAIT_RETRY_NS) : SS_FOREVER);
         ss_lock(queue->lock);
         if (alone && has_nobody(queue))
             call_again(queue);

@@ -282,12 +282,12 @@ bool ss_reactor_sit(void)
     return sits;
 }
 
-bool ss_reactor_sleep(int fd, uint64_t timeout, bool *time_up)
+bool ss_reactor_sleep(int fd, uint64_t until, bool *time_up)
 {
     struct pollfd fds[3] = {{load_relaxed(&reactor.epoll), POLLIN, 0},
                             {reactor.wake, POLLIN, 0},
                             {fd, POLLIN, 0}}; // poll() passes -1 over
-    int count = ss_os.poll(fds, 3, timeout);
+    int count = ss_os.poll_until(fds, 3, until);
     if (time_up)
         *time_up = count == 0;
     uint64_t wakes;

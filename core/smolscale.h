@@ -253,11 +253,13 @@ typedef struct smolscale_cx {
 // Runs the task on until it must wait (SMOLSCALE_PENDING) or ends (any other value: its result).
 typedef int smolscale_poll_fn(smolscale_cx *cx, void *frame);
 
-// Starts a task that runs `poll` on a copy of the `size` bytes at `frame` (aligned to 32 bytes,
-// zero where frame is NULL). `*out`, if out is not NULL, is its handle; otherwise it is detached.
-// From a task it is queued where that runs, signalling nobody; from elsewhere a worker is woken if
-// none looks. Returns 0, -ENOMEM (no task then), or -EAGAIN: no worker exists and none can be
-// created; the task exists and runs as soon as a thread can be had.
+// Starts a task that runs `poll` on a copy of the `size` bytes at `frame` (zero where that is
+// NULL). The copy is aligned to 32 bytes, not more: the macros of smolscale_async.h refuse a frame
+// with a member that wants more. Such a member (of a vector type of 64 bytes, for instance) is
+// allocated apart, and the frame points to it. `*out`, if out is not NULL, is its handle; otherwise
+// it is detached. From a task it is queued where that runs, signalling nobody; from elsewhere a
+// worker is woken if none looks. Returns 0, -ENOMEM (no task then), or -EAGAIN: no worker exists
+// and none can be created; the task exists and runs as soon as a thread can be had.
 SMOLSCALE_API int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *frame,
                                   size_t size);
 
@@ -278,17 +280,19 @@ SMOLSCALE_API bool smolscale_finished(const smolscale_task *task);
 // The task's frame: its output, once it has ended.
 SMOLSCALE_API void *smolscale_frame(smolscale_task *task);
 
-// For a poll: is the task cancelled (-ECANCELED), or its time up (-ETIMEDOUT)? 0: neither.
+// For a poll: is the task cancelled (-ECANCELED), or its time up (-ETIMEDOUT)? 0: neither. What a
+// task that computes for long without an await asks now and then.
 SMOLSCALE_API int smolscale_interrupted(smolscale_cx *cx);
 
 // Takes a cancellation as dealt with: awaits work again, for instance to say goodbye. Returns
 // whether there was one.
 SMOLSCALE_API bool smolscale_clear_cancel(smolscale_cx *cx);
 
-// Lets the other tasks of the queue run first. Awaitable; its result means nothing.
+// Lets the other tasks of the queue run first. Awaitable: 0; in a task that is cancelled or whose
+// time is up it does so, too, and gives -ECANCELED or -ETIMEDOUT.
 static inline int smolscale_yield(smolscale_cx *cx)
 {
-    cx->suspend = 1;
+    cx->suspend = 5;
     return SMOLSCALE_PENDING;
 }
 
@@ -334,8 +338,8 @@ SMOLSCALE_API int smolscale_thread_end(smolscale_thread *thread, int result);
 
 // Runs an async function to its end, and returns its result. `frame` is the caller's. It begins on
 // the calling thread, and where it has to wait again and again it goes on on a worker, as a task
-// would; smolscale_local_run() keeps one to its thread. May be called anywhere, also within a task:
-// others take over what the worker was to run. -ENOMEM.
+// would (if there are workers; else on the thread); smolscale_local_run() keeps one to its thread.
+// May be called anywhere, also within a task: others take over what the worker was to run. -ENOMEM.
 SMOLSCALE_API int smolscale_block_on(smolscale_poll_fn *poll, void *frame);
 
 // Calls `run(arg)` on a thread where it may block, and awaits its end; its result. `run` must not
@@ -433,12 +437,13 @@ SMOLSCALE_API int smolscale_mutex_lock(smolscale_cx *cx, smolscale_mutex *mutex)
 SMOLSCALE_API bool smolscale_mutex_try_lock(smolscale_mutex *mutex);
 SMOLSCALE_API int smolscale_mutex_unlock(smolscale_mutex *mutex);
 
-// Counts work: waiters go on when it falls to 0. done() below 0: -EINVAL.
+// Counts work: waiters go on when it falls to 0. done() below 0: -EINVAL. add() gives 0, or
+// -EOVERFLOW where the count would exceed UINT_MAX: then nothing is added.
 typedef struct smolscale_waitgroup {
     smolscale_waitlist waiters;
 } smolscale_waitgroup;
 SMOLSCALE_API void smolscale_waitgroup_init(smolscale_waitgroup *group, unsigned count);
-SMOLSCALE_API void smolscale_waitgroup_add(smolscale_waitgroup *group, unsigned count);
+SMOLSCALE_API int smolscale_waitgroup_add(smolscale_waitgroup *group, unsigned count);
 SMOLSCALE_API int smolscale_waitgroup_done(smolscale_waitgroup *group);
 SMOLSCALE_API int smolscale_waitgroup_wait(smolscale_cx *cx, smolscale_waitgroup *group); // 0
 
@@ -455,12 +460,14 @@ SMOLSCALE_API int smolscale_barrier_wait(smolscale_cx *cx, smolscale_barrier *ba
 
 SMOLSCALE_API uint64_t smolscale_now(void);
 
-// Awaitables; 0. Accurate to some µs, also while all workers are busy with tasks. -ENOMEM.
+// Awaitables; 0. Accurate to some µs, also while all workers are busy with tasks. A time beyond the
+// end of the number range never comes. -ENOMEM.
 SMOLSCALE_API int smolscale_sleep(smolscale_cx *cx, uint64_t ns);
 SMOLSCALE_API int smolscale_sleep_until(smolscale_cx *cx, uint64_t when);
 
-// Every `period` ns, without drift. wait() gives how many periods have passed since the last time:
-// 1 when in time.
+// Every `period` ns (0 counts as 1), without drift. wait() gives how many periods have passed since
+// the last time it gave any: 1 when in time. One that is cancelled or whose time is up takes no
+// period away from the next.
 typedef struct smolscale_interval {
     uint64_t next, period;
 } smolscale_interval;
@@ -469,9 +476,14 @@ SMOLSCALE_API void smolscale_interval_init(smolscale_interval *interval,
 SMOLSCALE_API int smolscale_interval_wait(smolscale_cx *cx, smolscale_interval *interval);
 
 // From now on, until it is changed again, the task's awaits give -ETIMEDOUT once `when` has passed;
-// 0: never. Returns what was set before. SMOLSCALE_TIMEOUT and SMOLSCALE_CALL_TIMEOUT use it around
-// one await; the sooner of nested ones holds.
+// 0: never. The first await under a deadline that has passed still gives what has come already. An
+// await that would have to wait under a deadline gives -ENOMEM where there is no memory for a
+// timer. Returns what was set before.
 SMOLSCALE_API uint64_t smolscale_deadline(smolscale_cx *cx, uint64_t when);
+
+// A deadline `ns` from now, unless a sooner one holds. Returns what was set before, to be set again
+// by smolscale_deadline(). SMOLSCALE_TIMEOUT and SMOLSCALE_CALL_TIMEOUT use both around one await.
+SMOLSCALE_API uint64_t smolscale_begin_timeout(smolscale_cx *cx, uint64_t ns);
 
 // ---- sockets and pipes
 
@@ -507,7 +519,8 @@ SMOLSCALE_API void smolscale_forget(int fd);
 // A task that begins anew when it ends, with its first frame: at once, after `delay` ns, or after a
 // random time up to twice that (jitter: on average `delay`). What it gives does not matter. "At
 // once" lets other tasks run before; and a function that has ended a hundred times without having
-// waited for anything is given a ms of rest, so that it leaves the CPU to the others.
+// waited for anything is given a ms of rest, so that it leaves the CPU to the others. So is one
+// with a delay of less than 10 µs.
 // new() gives 0, -ENOMEM, -EINVAL, or -EAGAIN as smolscale_spawn() does. free() cancels it, it does
 // not begin again, and nothing is waited for; also from within. NULL is ignored.
 typedef struct smolscale_immortal smolscale_immortal;
@@ -570,7 +583,9 @@ SMOLSCALE_API int smolscale_local_run(smolscale_local *local, smolscale_poll_fn 
 SMOLSCALE_API int smolscale_local_fd(smolscale_local *local);
 
 // Tasks that have not ended are dropped where they stand: their handles stay valid, and join gives
-// -ECANCELED. By the thread that runs it, outside of its tasks. NULL is ignored.
+// -ECANCELED. What they hold goes with them, and so does what they have been handed and have not
+// yet seen: a message, a permit, a lock. Where that matters, cancel and join them first. By the
+// thread that runs it, outside of its tasks. NULL is ignored.
 SMOLSCALE_API void smolscale_local_free(smolscale_local *local);
 
 // ---- modes

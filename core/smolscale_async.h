@@ -24,7 +24,8 @@
 //     -ETIMEDOUT after `ns`.
 //   * SMOLSCALE_POLL(result, call) awaits a function of your own that returns SMOLSCALE_PENDING
 //     after it has taken a waker: `call` is evaluated again at each poll.
-//   * SMOLSCALE_YIELD() lets others run.
+//   * SMOLSCALE_YIELD() lets others run. SMOLSCALE_TRY(smolscale_yield(cx)) does, too, and ends the
+//     function if the task is cancelled or its time is up.
 //   * SMOLSCALE_RETURN(value) ends the function; `value`, its result, is not SMOLSCALE_PENDING.
 //
 // Spawned by SMOLSCALE_SPAWN(&handle, NAME, .member = value, ...), into a nursery by
@@ -32,8 +33,9 @@
 // SMOLSCALE_IMMORTAL(&immortal, respawn, delay, NAME, ...); run from a thread by
 // SMOLSCALE_BLOCK_ON(NAME, .member = value, ...).
 //
-// Wrong use fails to compile: another frame type, a frame without SMOLSCALE_FRAME, an await outside
-// of BEGIN and END, a function that is not async. Needs GNU C (labels as values).
+// Wrong use fails to compile: another frame type, a frame without SMOLSCALE_FRAME or one that wants
+// more than 32 bytes of alignment, an await outside of BEGIN and END, a function that is not async.
+// Needs GNU C (labels as values).
 
 #ifndef SMOLSCALE_ASYNC_H
 #define SMOLSCALE_ASYNC_H
@@ -50,14 +52,15 @@ struct smolscale_frame {
 // The body is a function of its own, never inlined: where it goes on is an address in its one copy.
 // A frame is always continued through the call by which it was begun. A function that is only
 // awaited by SMOLSCALE_CALL leaves the other one unused.
-#define SMOLSCALE_ASYNC(name, f)                                           \
-    static int name##_body_(smolscale_cx *cx, struct name *f);             \
-    __attribute__((unused)) static int name(smolscale_cx *cx, void *frame) \
-    {                                                                      \
-        _Static_assert(offsetof(struct name, smolscale_frame) == 0,        \
-                       "SMOLSCALE_FRAME must come first in the frame");    \
-        return name##_body_(cx, (struct name *)frame);                     \
-    }                                                                      \
+#define SMOLSCALE_ASYNC(name, f)                                                                 \
+    static int name##_body_(smolscale_cx *cx, struct name *f);                                   \
+    __attribute__((unused)) static int name(smolscale_cx *cx, void *frame)                       \
+    {                                                                                            \
+        _Static_assert(offsetof(struct name, smolscale_frame) == 0,                              \
+                       "SMOLSCALE_FRAME must come first in the frame");                          \
+        _Static_assert(_Alignof(struct name) <= 32, "a frame is aligned to 32 bytes, not more"); \
+        return name##_body_(cx, (struct name *)frame);                                           \
+    }                                                                                            \
     static __attribute__((noinline)) int name##_body_(smolscale_cx *cx, struct name *f)
 
 // The address of a label, as a value that no compiler takes for that of a local variable.
@@ -124,7 +127,8 @@ struct smolscale_frame {
     do {                                        \
         __label__ smolscale_resume_;            \
         SMOLSCALE_GO_ON_AT_(smolscale_resume_); \
-        return smolscale_yield(cx);             \
+        cx->suspend = 1;                        \
+        return SMOLSCALE_PENDING;               \
     smolscale_resume_:;                         \
     } while (0)
 
@@ -142,21 +146,11 @@ struct smolscale_frame {
         (lvalue_) = smolscale_r_;                 \
     } while (0)
 
-// The sooner of the deadline that holds and `ns` from now; what held is put aside.
-static inline void smolscale_begin_timeout(smolscale_cx *cx, struct smolscale_frame *frame,
-                                           uint64_t ns)
-{
-    uint64_t now = smolscale_now(), when = now + ns < now ? UINT64_MAX : now + ns;
-    frame->outer_deadline = smolscale_deadline(cx, when);
-    if (frame->outer_deadline && frame->outer_deadline < when)
-        smolscale_deadline(cx, frame->outer_deadline);
-}
-
-#define SMOLSCALE_TIMEOUT(lvalue_, ns_, call_)                \
-    do {                                                      \
-        smolscale_begin_timeout(cx, smolscale_f_, (ns_));     \
-        SMOLSCALE_AWAIT(lvalue_, call_);                      \
-        smolscale_deadline(cx, smolscale_f_->outer_deadline); \
+#define SMOLSCALE_TIMEOUT(lvalue_, ns_, call_)                             \
+    do {                                                                   \
+        smolscale_f_->outer_deadline = smolscale_begin_timeout(cx, (ns_)); \
+        SMOLSCALE_AWAIT(lvalue_, call_);                                   \
+        smolscale_deadline(cx, smolscale_f_->outer_deadline);              \
     } while (0)
 
 #define SMOLSCALE_CALL(lvalue_, name, callee, ...)  \
@@ -172,11 +166,11 @@ static inline void smolscale_begin_timeout(smolscale_cx *cx, struct smolscale_fr
         (lvalue_) = smolscale_r_;                   \
     } while (0)
 
-#define SMOLSCALE_CALL_TIMEOUT(lvalue_, ns_, name, callee, ...) \
-    do {                                                        \
-        smolscale_begin_timeout(cx, smolscale_f_, (ns_));       \
-        SMOLSCALE_CALL(lvalue_, name, callee, __VA_ARGS__);     \
-        smolscale_deadline(cx, smolscale_f_->outer_deadline);   \
+#define SMOLSCALE_CALL_TIMEOUT(lvalue_, ns_, name, callee, ...)            \
+    do {                                                                   \
+        smolscale_f_->outer_deadline = smolscale_begin_timeout(cx, (ns_)); \
+        SMOLSCALE_CALL(lvalue_, name, callee, __VA_ARGS__);                \
+        smolscale_deadline(cx, smolscale_f_->outer_deadline);              \
     } while (0)
 
 #define SMOLSCALE_SPAWN(out, name, ...)                                           \

@@ -163,7 +163,7 @@ static bool spawn(struct ss_spawner *self)
             ss_os.futex_wake(&self->end, 1);
         if (balances || !needed)
             return balances;
-        ss_os.futex_wait(&self->word, seen, SS_FOREVER);
+        ss_os.futex_wait_until(&self->word, seen, SS_FOREVER);
     }
 }
 
@@ -384,7 +384,7 @@ static void order_and_wait(struct ss_group *group)
         ss_unlock(&ss.lock);
         ss_kick_balancer();
         // Counted under the lock, after what it tells: a wait begun too late finds another number.
-        ss_os.futex_wait(&ss.spawn_answers, seen, SS_FOREVER);
+        ss_os.futex_wait_until(&ss.spawn_answers, seen, SS_FOREVER);
         ss_lock(&ss.lock);
     }
     ss.waiting--;
@@ -460,7 +460,7 @@ static struct ss_spawner *unneeded(void)
 static bool has_ended(struct ss_spawner *spawner)
 {
     while (load_acquire(&spawner->end) == ASKED)
-        ss_os.futex_wait(&spawner->end, ASKED, SS_FOREVER);
+        ss_os.futex_wait_until(&spawner->end, ASKED, SS_FOREVER);
     bool gone = load_acquire(&spawner->end) == GONE;
     if (gone) {
         while (ss_os.thread_exists(load_relaxed(&spawner->tid)))

@@ -22,6 +22,7 @@
 
 #define LIVES_WITHOUT_REST 100 // hasty ones in a row
 #define REST_NS            SS_NS_PER_MS
+#define SHORT_DELAY_NS     (REST_NS / LIVES_WITHOUT_REST) // less than that is no rest
 
 #define FRAME_ALIGN 32 // as of every task's frame
 
@@ -64,14 +65,12 @@ static uint64_t random_below(uint64_t *state, uint64_t limit)
 
 static uint64_t rest(smolscale_immortal *immortal)
 {
-    switch (immortal->respawn) {
-    case SMOLSCALE_RESPAWN_DELAYED:
-        return immortal->delay;
-    case SMOLSCALE_RESPAWN_JITTERED:
-        return random_below(&immortal->random, 2 * immortal->delay + 1);
-    default:
-        return immortal->hasty % LIVES_WITHOUT_REST == 0 && immortal->hasty > 0 ? REST_NS : 0;
-    }
+    if (immortal->delay < SHORT_DELAY_NS && immortal->hasty > 0 &&
+        immortal->hasty % LIVES_WITHOUT_REST == 0)
+        return REST_NS;
+    return immortal->respawn == SMOLSCALE_RESPAWN_JITTERED
+               ? random_below(&immortal->random, 2 * immortal->delay + 1)
+               : immortal->delay;
 }
 
 // Suspends the task between two lives. It yields where it need not sleep, or cannot.
@@ -108,7 +107,7 @@ static int live(smolscale_cx *cx, void *frame)
     unsigned budget = cx->budget; // falls with each await that gives something without waiting
     int result = immortal->poll(cx, frame_of_life(immortal));
     if (result == SMOLSCALE_PENDING) {
-        if (cx->suspend != SS_SUSPEND_YIELD || cx->budget == 0)
+        if (cx->suspend != SS_SUSPEND_YIELD && cx->suspend != SS_SUSPEND_YIELD_AWAITED)
             immortal->hasty = 0;
         return SMOLSCALE_PENDING;
     }
@@ -141,7 +140,9 @@ int smolscale_immortal_new(smolscale_immortal **out, smolscale_poll_fn *poll, co
     immortal->poll = poll;
     immortal->size = size;
     immortal->respawn = respawn;
-    immortal->delay = delay < UINT64_MAX / 4 ? delay : UINT64_MAX / 4;
+    immortal->delay = respawn == SMOLSCALE_RESPAWN_AT_ONCE ? 0
+                      : delay < UINT64_MAX / 4             ? delay
+                                                           : UINT64_MAX / 4;
     immortal->random = ss_os.now() ^ (uintptr_t)immortal;
     if (frame && size) {
         memcpy(frame_of_life(immortal), frame, size);

@@ -190,11 +190,14 @@ void smolscale_waitgroup_init(smolscale_waitgroup *group, unsigned count)
     group->waiters = (smolscale_waitlist){.count = count};
 }
 
-void smolscale_waitgroup_add(smolscale_waitgroup *group, unsigned count)
+int smolscale_waitgroup_add(smolscale_waitgroup *group, unsigned count)
 {
     ss_list_lock(&group->waiters);
-    group->waiters.count += count;
+    bool fits = count <= UINT32_MAX - group->waiters.count;
+    if (fits)
+        group->waiters.count += count;
     ss_list_unlock(&group->waiters);
+    return fits ? 0 : -EOVERFLOW;
 }
 
 int smolscale_waitgroup_done(smolscale_waitgroup *group)

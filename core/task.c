@@ -51,6 +51,7 @@ static inline void init_task(struct smolscale_task *task, smolscale_poll_fn *pol
     store_relaxed(&task->wakes, SS_WAKES_NONE);
     store_relaxed(&task->joined, false);
     task->sleeping = false;
+    task->deadline_tried = false;
     task->poll = poll;
     store_relaxed(&task->parked, NULL);
     store_relaxed(&task->ctl, ss_ctl_base());
@@ -257,9 +258,16 @@ bool smolscale_cancel(smolscale_task *task)
     return !(before & SS_CTL_CANCELLED);
 }
 
+int ss_why_interrupted(struct smolscale_task *task, unsigned ctl)
+{
+    if (ctl & SS_CTL_CANCELLED)
+        return -ECANCELED;
+    return ctl & SS_CTL_TIMED_OUT || task->deadline <= ss_os.now() ? -ETIMEDOUT : 0;
+}
+
 int smolscale_interrupted(smolscale_cx *cx)
 {
-    return ss_interrupted(cx);
+    return ss_interrupted_now(cx->task);
 }
 
 bool smolscale_clear_cancel(smolscale_cx *cx)
@@ -302,11 +310,6 @@ void smolscale_wake(smolscale_waker waker)
 
 // ---- threads that wait like tasks
 
-struct thread_frame {
-    smolscale_poll_fn *poll;
-    void *frame;
-};
-
 enum { WOKEN = 1, SEATED };
 
 struct thread {
@@ -331,12 +334,6 @@ static void wake_thread(struct ss_home *home, struct smolscale_task *task)
         ss_os.futex_wake(word, 1);
 }
 
-static int poll_for_thread(smolscale_cx *cx, void *arg)
-{
-    struct thread_frame *frame = arg;
-    return frame->poll(cx, frame->frame);
-}
-
 static struct thread *init_thread(smolscale_thread *storage)
 {
     ss_first_use();
@@ -347,11 +344,11 @@ static struct thread *init_thread(smolscale_thread *storage)
 }
 
 // In the reactor's seat, in which the thread is already.
-static void sleep_seated(struct thread *thread, uint64_t timeout)
+static void sleep_seated(struct thread *thread, uint64_t until)
 {
     uint32_t none = 0, seated = SEATED;
     if (cas_strong_acq_rel(&thread->woken, &none, SEATED)) {
-        if (ss_reactor_sleep(-1, timeout, NULL))
+        if (ss_reactor_sleep(-1, until, NULL))
             ss_reactor_poll();
         cas_strong_acq_rel(&thread->woken, &seated, 0);
     }
@@ -359,26 +356,31 @@ static void sleep_seated(struct thread *thread, uint64_t timeout)
 }
 
 // Any return of the wait is fine: only who wakes sets the word. It also looks after timers and
-// descriptors, since what it waits for may be among them.
-static void sleep_until_woken(struct thread *thread)
+// descriptors, since what it waits for may be among them. False: it is not woken, and `until` has
+// come.
+static bool sleep_until_woken(struct thread *thread, uint64_t until)
 {
-    if (!load_acquire(&thread->woken)) {
+    bool woken = load_acquire(&thread->woken);
+    if (!woken) {
         ss_lane_hand_over();
         smolscale_blocking_begin();
-        while (!load_acquire(&thread->woken)) {
-            uint64_t next = load_relaxed(&ss_timers_next),
+        while (!(woken = load_acquire(&thread->woken))) {
+            uint64_t timer = load_relaxed(&ss_timers_next), next = timer < until ? timer : until,
                      now = next == SS_FOREVER ? 0 : ss_os.now();
-            uint64_t timeout = next == SS_FOREVER ? next : next - now;
-            if (next != SS_FOREVER && next <= now)
+            if (timer <= now)
                 ss_timers_fire(now);
+            else if (until <= now)
+                break;
             else if (ss_reactor_sit())
-                sleep_seated(thread, timeout);
+                sleep_seated(thread, next);
             else
-                ss_os.futex_wait(&thread->woken, 0, timeout);
+                ss_os.futex_wait_until(&thread->woken, 0, next);
         }
         smolscale_blocking_end();
     }
-    store_relaxed(&thread->woken, 0);
+    if (woken)
+        store_relaxed(&thread->woken, 0);
+    return woken;
 }
 
 smolscale_cx *smolscale_thread_begin(smolscale_thread *storage)
@@ -397,7 +399,7 @@ int smolscale_thread_end(smolscale_thread *storage, int result)
         if (thread->cx.suspend == SS_SUSPEND_WAKER)
             return -EINVAL; // only smolscale_block_on() polls again
         if (!ss_suspend(task, &thread->cx))
-            sleep_until_woken(thread);
+            sleep_until_woken(thread, SS_FOREVER);
         if (!task->poll) {
             result = task->result;
             break;
@@ -413,34 +415,121 @@ int smolscale_thread_end(smolscale_thread *storage, int result)
     return result;
 }
 
-// A function that has to wait again and again is better off among the tasks it waits for: each wait
-// of a thread costs two wake-ups.
-#define TURNS_ON_THREAD 2
+// ---- smolscale_block_on()
+//
+// The function is polled on the calling thread at first. One that has to wait again and again is
+// better off among the tasks it waits for: each wait of a thread costs two wake-ups. So after some
+// turns its task is *offered* to the workers, and the thread sleeps until it has ended. But it may
+// be that no worker comes, because no thread can be had or all are stuck; then the thread takes the
+// task back and goes on itself.
+//
+// What is offered must not lie in a run queue from where nobody can take it back. So a small task,
+// the *carrier*, lies there instead. Exactly one of the two changes OFFER_MADE: the carrier to
+// TAKEN (from then on the task is the workers'), or the thread to WITHDRAWN. While it is MADE the
+// task is ready to run and in no queue, so nobody schedules it.
 
-// It goes on as a task, and the thread waits for its end. It is ready to run.
-static void move_to_workers(struct smolscale_task *task)
+#define TURNS_ON_THREAD 2
+#define OFFER_NS        (10 * SS_NS_PER_MS)
+
+enum { OFFER_NONE, OFFER_MADE, OFFER_TAKEN, OFFER_WITHDRAWN };
+
+// The frame of the task, which lies in memory of its own, because wakers of it and the carrier may
+// outlive the call.
+struct guest {
+    smolscale_poll_fn *poll;
+    void *frame;
+    struct thread *thread;
+    struct ss_owner owner; // is told of its end on a worker
+    _Atomic unsigned offer;
+};
+
+// Carriers in run queues whose offer was withdrawn. While there are any, no worker has come since,
+// and none is expected: nobody offers, so that they do not pile up.
+static _Atomic unsigned stale_carriers;
+
+void ss_task_after_fork(void)
 {
-    task->home = NULL;
-    ss_submit(task);
-    SMOLSCALE_BLOCK(smolscale_join(cx, task));
+    store_relaxed(&stale_carriers, 0); // as the lanes in which they were
 }
 
-// The task lies in memory of its own, because wakers of it may outlive the call.
+static int poll_guest(smolscale_cx *cx, void *frame)
+{
+    struct guest *guest = frame;
+    return guest->poll(cx, guest->frame);
+}
+
+// The thread sleeps until it is woken here, whatever else it has seen: the frame is there.
+static void guest_ended(struct ss_owner *owner, struct smolscale_task *task)
+{
+    struct guest *guest = (struct guest *)((char *)owner - offsetof(struct guest, owner));
+    wake_thread(&guest->thread->home, task);
+}
+
+static int carry(smolscale_cx *cx, void *frame)
+{
+    struct smolscale_task *task = *(struct smolscale_task **)frame;
+    struct guest *guest = ss_frame(task);
+    unsigned made = OFFER_MADE;
+    (void)cx;
+    if (cas_strong_acq_rel(&guest->offer, &made, OFFER_TAKEN)) {
+        task->home = NULL;
+        task->owner = &guest->owner;
+        ss_schedule(task);
+    } else {
+        store_release(&guest->offer, OFFER_NONE);
+        atomic_fetch_sub_explicit(&stale_carriers, 1, memory_order_relaxed);
+    }
+    unref(task);
+    return 0;
+}
+
+// The task is ready to run. True: the workers have run it to its end. False: it is the thread's.
+static bool run_on_workers(struct thread *thread, struct smolscale_task *task)
+{
+    struct guest *guest = ss_frame(task);
+    if (load_acquire(&guest->offer) != OFFER_NONE || load_relaxed(&stale_carriers) > 0)
+        return false;
+    struct smolscale_task *carrier = ss_task_new(carry, &task, sizeof task, NULL);
+    if (!carrier)
+        return false;
+    carrier->join.lock = SS_JOIN_RELEASED;
+    smolscale_waker_clone((smolscale_waker){task}); // the carrier's reference
+    store_release(&guest->offer, OFFER_MADE);
+    int nobody = ss_submit(carrier);
+    if (!nobody && sleep_until_woken(thread, ss_time_in(OFFER_NS)))
+        return true;
+    unsigned made = OFFER_MADE;
+    fetch_add_relaxed(&stale_carriers, 1);
+    if (cas_strong_acq_rel(&guest->offer, &made, OFFER_WITHDRAWN))
+        return false;
+    atomic_fetch_sub_explicit(&stale_carriers, 1, memory_order_relaxed);
+    sleep_until_woken(thread, SS_FOREVER);
+    return true;
+}
+
+// While the thread does not sleep, and there may be no worker.
+static void fire_due_timers(void)
+{
+    uint64_t next = load_relaxed(&ss_timers_next), now = next == SS_FOREVER ? 0 : ss_os.now();
+    if (next <= now)
+        ss_timers_fire(now);
+}
+
 int smolscale_block_on(smolscale_poll_fn *poll, void *frame)
 {
     smolscale_thread storage;
     struct thread *thread = init_thread(&storage);
-    struct thread_frame mine = {poll, frame};
-    struct smolscale_task *task = ss_task_new(poll_for_thread, &mine, sizeof mine, &thread->home);
+    struct guest mine = {.poll = poll, .frame = frame, .thread = thread, .owner = {guest_ended}};
+    struct smolscale_task *task = ss_task_new(poll_guest, &mine, sizeof mine, &thread->home);
     if (!task)
         return -ENOMEM;
     for (unsigned turns = 0; !smolscale_finished(task); turns++) {
-        if (turns > TURNS_ON_THREAD)
-            move_to_workers(task);
-        else if (ss_poll_once(task, &thread->cx))
-            continue;
+        if (turns > TURNS_ON_THREAD && run_on_workers(thread, task))
+            break;
+        if (ss_poll_once(task, &thread->cx))
+            fire_due_timers();
         else if (!smolscale_finished(task))
-            sleep_until_woken(thread);
+            sleep_until_woken(thread, SS_FOREVER);
     }
     int result = task->result;
     unref(task);

@@ -25,9 +25,11 @@
 // Why a poll returned SMOLSCALE_PENDING; smolscale_cx.suspend.
 enum ss_suspend {
     SS_SUSPEND_WAKER,   // it waits for a smolscale_waker
-    SS_SUSPEND_YIELD,   // it lets others run first (the number stands in smolscale.h, too)
+    SS_SUSPEND_YIELD,   // it lets others run first (the number stands in smolscale_async.h, too)
     SS_SUSPEND_LIST,    // it is on the waitlist `where`, whose lock is held
     SS_SUSPEND_UNBLOCK, // it is to be handed to the work queue `where`
+    SS_SUSPEND_BUDGET,  // it has its result, and lets others run first
+    SS_SUSPEND_YIELD_AWAITED // as a yield, and it wants a result (a number in smolscale.h, too)
 };
 
 // smolscale_task.ctl: flags, the number of interrupters at work (see wait.h), and the executor's
@@ -94,8 +96,9 @@ struct smolscale_task {
     _Atomic uint32_t timer;           // place in the timer heap, or SS_NO_TIMER; the timers' lock
     _Atomic uint8_t wakes;            // SS_WAKES_*
     _Atomic bool joined;
-    bool sleeping;      // its timer ends a sleep; the timers' lock
-    uint8_t size_class; // the slab's
+    bool sleeping;                // its timer ends a sleep; the timers' lock
+    unsigned char size_class : 7; // the slab's; constant
+    bool deadline_tried : 1;      // an await was begun under the deadline; the runner's
 
     struct smolscale_task *next; // in a run queue, an inbox or a waitlist
     smolscale_poll_fn *poll;
@@ -290,8 +293,13 @@ struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, s
 int ss_task_start(struct smolscale_task *task);
 void ss_first_use(void);
 
+void ss_task_after_fork(void);
+
 // The runner's: the task has returned `result`.
 void ss_task_end(struct smolscale_task *task, int result);
+
+// Why the task, whose ctl is not 0, waits no more; 0: it may. See ss_interrupted().
+int ss_why_interrupted(struct smolscale_task *task, unsigned ctl);
 
 // Has the await that the task is in give `result`. The caller has set a flag and a pin in ctl, and
 // this gives the pin back.
@@ -305,9 +313,9 @@ bool ss_unblock_start(struct smolscale_task *task, void *queue);
 
 // ---- timer.c
 
-// The task is about to be suspended and its deadline is not in the heap. On failure (no memory) it
-// has none.
-void ss_timer_arm(struct smolscale_task *task);
+// The task has a deadline and is about to be suspended: sees to it that the deadline is in the
+// heap. False: no memory.
+bool ss_timer_arm(struct smolscale_task *task);
 
 // The task's timer is taken out, and nobody is at work on it any more.
 void ss_timer_disarm(struct smolscale_task *task);
@@ -353,8 +361,8 @@ bool ss_reactor_sit_locked(void); // ss.lock held
 bool ss_reactor_sit(void);
 
 // In the seat: sleeps until there are events (true), until ss_reactor_wake(), until `fd` can be
-// read (-1: none), for `timeout` ns at most, or for less. The caller looks in a loop.
-bool ss_reactor_sleep(int fd, uint64_t timeout, bool *time_up);
+// read (-1: none), until now() is `until`, or for less. The caller looks in a loop.
+bool ss_reactor_sleep(int fd, uint64_t until, bool *time_up);
 void ss_reactor_leave_locked(void); // ss.lock held
 void ss_reactor_leave(void);
 

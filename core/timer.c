@@ -8,7 +8,10 @@
 //               to schedule the task, as with any waitlist; or
 //   a deadline  of the task's awaits: it interrupts whatever the task does when it is due. It is
 //   put in when the task is first
-//               suspended under that deadline, and stays while one await follows another.
+//               suspended under that deadline, and stays while one await follows another. A task
+//               that is never suspended asks the clock (wait.h, ss_interrupted()).
+//
+// Without memory for an entry nothing waits: the await gives -ENOMEM.
 //
 // Who fires what is due: a worker that serves a lane, every 10 µs or so; else the *keeper*, an idle
 // worker that sleeps until then (worker.c); else the balancer; and a thread that waits like a task
@@ -98,13 +101,19 @@ static void remove_at(uint32_t i)
     publish_next();
 }
 
-// Takes out what the task has in the heap. Its index may be one in the parent's heap, where its
-// poll has forked and goes on in the child.
-static void remove_entry(struct smolscale_task *task)
+// The task's index may be one in the parent's heap, where its poll has forked and goes on in the
+// child.
+static bool has_entry(const struct smolscale_task *task)
 {
     uint32_t i = load_relaxed(&task->timer);
-    if (i < heap.count && at(i)->task == task) // SS_NO_TIMER is larger than any
-        remove_at(i);
+    return i < heap.count && at(i)->task == task; // SS_NO_TIMER is larger than any
+}
+
+// Takes out what the task has in the heap.
+static void remove_entry(struct smolscale_task *task)
+{
+    if (has_entry(task))
+        remove_at(load_relaxed(&task->timer));
     else
         store_relaxed(&task->timer, SS_NO_TIMER);
 }
@@ -125,11 +134,11 @@ static void unlock(void)
     ss_list_unlock(&ss_timers_list);
 }
 
-// Takes the lock with room for one more entry. False: no memory, and no lock.
-static bool lock_with_room(void)
+// Takes the lock with room for the task's entry. False: no memory, and no lock.
+static bool lock_with_room_for(const struct smolscale_task *task)
 {
     lock();
-    while (heap.count == heap.capacity) {
+    while (heap.count == heap.capacity && !has_entry(task)) {
         if (heap.capacity == SEGMENTS * SEGMENT) {
             unlock();
             return false;
@@ -156,22 +165,18 @@ uint64_t smolscale_now(void)
     return ss_os.now();
 }
 
-// The await gives `result` then.
-static int sleep_until(smolscale_cx *cx, uint64_t when, int result)
+// The await gives `result` then, and not before the interval, if there is one, has taken its tick.
+static int suspend_until(smolscale_cx *cx, uint64_t when, int result, smolscale_interval *interval)
 {
-    int interrupted = ss_interrupted(cx);
-    if (interrupted)
-        return interrupted;
-    if (ss_os.now() >= when)
-        return ss_ready(cx, result);
     struct smolscale_task *task = cx->task;
     bool cut = task->deadline && task->deadline < when;
-    if (!lock_with_room())
+    if (!lock_with_room_for(task))
         return -ENOMEM;
     remove_entry(task); // the deadline's; it is put in again at the next await
     insert(task, cut ? task->deadline : when);
     task->sleeping = true;
     task->result = cut ? -ETIMEDOUT : result;
+    task->slot = cut ? NULL : interval;
     cx->suspend = SS_SUSPEND_LIST;
     cx->where = &ss_timers_list;
     return SMOLSCALE_PENDING;
@@ -179,13 +184,15 @@ static int sleep_until(smolscale_cx *cx, uint64_t when, int result)
 
 int smolscale_sleep_until(smolscale_cx *cx, uint64_t when)
 {
-    return sleep_until(cx, when, 0);
+    int interrupted = ss_interrupted(cx);
+    if (interrupted)
+        return interrupted;
+    return ss_os.now() >= when ? ss_ready(cx, 0) : suspend_until(cx, when, 0, NULL);
 }
 
 int smolscale_sleep(smolscale_cx *cx, uint64_t ns)
 {
-    uint64_t now = ss_os.now();
-    return smolscale_sleep_until(cx, now + ns < now ? UINT64_MAX : now + ns);
+    return smolscale_sleep_until(cx, ss_time_in(ns));
 }
 
 void ss_timer_unsleep(struct smolscale_task *task)
@@ -217,18 +224,28 @@ uint64_t smolscale_deadline(smolscale_cx *cx, uint64_t when)
     if (before != 0)
         ss_timer_disarm(task);
     task->deadline = when;
+    task->deadline_tried = false;
     if (when != 0)
         atomic_fetch_or_explicit(&task->ctl, SS_CTL_DEADLINE, memory_order_relaxed);
     return before;
 }
 
-void ss_timer_arm(struct smolscale_task *task)
+// Where a sooner deadline holds, nothing changes: the awaits under it that were tried count.
+uint64_t smolscale_begin_timeout(smolscale_cx *cx, uint64_t ns)
 {
-    if (load_relaxed(&task->timer) != SS_NO_TIMER ||
-        (load_relaxed(&task->ctl) & SS_CTL_TIMED_OUT) || !lock_with_room())
-        return;
+    uint64_t when = ss_time_in(ns), before = cx->task->deadline;
+    return before != 0 && before <= when ? before : smolscale_deadline(cx, when);
+}
+
+bool ss_timer_arm(struct smolscale_task *task)
+{
+    if (load_relaxed(&task->timer) != SS_NO_TIMER || load_relaxed(&task->ctl) & SS_CTL_TIMED_OUT)
+        return true;
+    if (!lock_with_room_for(task))
+        return false;
     insert(task, task->deadline);
     unlock();
+    return true;
 }
 
 // Whoever has taken the entry out has set flag and pin under the lock, so both are seen here; the
@@ -243,6 +260,34 @@ void ss_timer_disarm(struct smolscale_task *task)
     atomic_fetch_and_explicit(&task->ctl, ~(SS_CTL_TIMED_OUT | SS_CTL_DEADLINE),
                               memory_order_acq_rel);
     task->deadline = 0;
+}
+
+// ---- intervals. `next` is the first tick that no await has given. An await that sleeps takes its
+// tick when that comes (firing, below), so one that is cut off has taken none.
+
+void smolscale_interval_init(smolscale_interval *interval, uint64_t period)
+{
+    interval->period = period ? period : 1;
+    interval->next = ss_time_in(interval->period);
+}
+
+static void take_tick(smolscale_interval *interval)
+{
+    interval->next = ss_time_after(interval->next, interval->period);
+}
+
+int smolscale_interval_wait(smolscale_cx *cx, smolscale_interval *interval)
+{
+    int interrupted = ss_interrupted(cx);
+    if (interrupted)
+        return interrupted;
+    uint64_t now = ss_os.now();
+    if (now < interval->next)
+        return suspend_until(cx, interval->next, 1, interval);
+    uint64_t missed = (now - interval->next) / interval->period;
+    interval->next += missed * interval->period; // not beyond now
+    take_tick(interval);
+    return ss_ready(cx, missed < INT32_MAX ? (int)missed + 1 : INT32_MAX);
 }
 
 // ---- firing
@@ -262,6 +307,8 @@ static struct smolscale_task *take_due(uint64_t now, struct smolscale_task **tim
             break;
         }
         task->sleeping = false; // its result stands there already
+        if (task->slot)
+            take_tick(task->slot);
         *tail = task;
         tail = &task->next;
     }
@@ -281,21 +328,7 @@ uint64_t ss_timers_fire(uint64_t now)
     return load_relaxed(&ss_timers_next);
 }
 
-// ---- intervals
-
-void smolscale_interval_init(smolscale_interval *interval, uint64_t period)
-{
-    interval->period = period ? period : 1;
-    interval->next = ss_os.now() + interval->period;
-}
-
-int smolscale_interval_wait(smolscale_cx *cx, smolscale_interval *interval)
-{
-    uint64_t now = ss_os.now(), when = interval->next;
-    uint64_t passed = now < when ? 1 : 1 + (now - when) / interval->period;
-    interval->next += passed * interval->period;
-    return sleep_until(cx, when, passed < INT32_MAX ? (int)passed : INT32_MAX);
-}
+// ---- fork
 
 void ss_timers_after_fork(void)
 {

@@ -119,13 +119,25 @@ static inline struct smolscale_task *ss_list_pop(smolscale_waitlist *list)
 
 // ---- what awaitables begin and end with
 
-// At the beginning: 0, or why the task does not wait any more.
+// At the beginning: 0, or why the task does not wait any more. A deadline is put into the timers'
+// heap only when its task is suspended, so until then the clock is asked; but not by the first
+// await under it: what that waits for may have come, and then it is given, however late.
 static inline int ss_interrupted(const smolscale_cx *cx)
 {
     unsigned ctl = load_relaxed(&cx->task->ctl);
-    if (__builtin_expect(ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT), 0))
-        return ctl & SS_CTL_CANCELLED ? -ECANCELED : -ETIMEDOUT;
+    if (__builtin_expect(ctl & SS_CTL_FLAGS, 0)) {
+        if (ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT) || cx->task->deadline_tried)
+            return ss_why_interrupted(cx->task, ctl);
+        cx->task->deadline_tried = true;
+    }
     return 0;
+}
+
+// The same of a task that has let others run, and waits for nothing.
+static inline int ss_interrupted_now(struct smolscale_task *task)
+{
+    unsigned ctl = load_relaxed(&task->ctl);
+    return __builtin_expect(ctl & SS_CTL_FLAGS, 0) ? ss_why_interrupted(task, ctl) : 0;
 }
 
 // Ends an awaitable that must wait: `list` is locked, and stays so. Whoever takes the task off may
@@ -145,7 +157,7 @@ static inline int ss_ready(smolscale_cx *cx, int result)
     if (__builtin_expect(--cx->budget != 0, 1))
         return result;
     cx->task->result = result;
-    cx->suspend = SS_SUSPEND_YIELD;
+    cx->suspend = SS_SUSPEND_BUDGET;
     return SMOLSCALE_PENDING;
 }
 

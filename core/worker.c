@@ -341,15 +341,12 @@ static void keep_time(struct ss_worker *worker)
     store_release(&ss.keeper, worker);
 }
 
-// How long the futex may sleep; `until` is when an idle worker ends.
+// When the sleep ends by itself; `until` is when an idle worker ends.
 static uint64_t sleep_time(const struct ss_worker *worker, uint64_t until)
 {
     if (load_relaxed(&ss.keeper) == worker && load_relaxed(&ss.keeper_until) < until)
         until = load_relaxed(&ss.keeper_until);
-    if (until == SS_FOREVER)
-        return SS_FOREVER;
-    uint64_t now = ss_os.now();
-    return until > now ? until - now : 0;
+    return until;
 }
 
 // The keeper's time has come, or descriptors have events. It is on its way to whatever they bring,
@@ -370,12 +367,12 @@ static void fire(struct ss_worker *worker, bool events)
 }
 
 // Sleeps in the seat or on the futex. True: there are events of descriptors, or the time is up.
-static bool sleep_parked(struct ss_worker *worker, bool seated, uint64_t timeout, bool *events)
+static bool sleep_parked(struct ss_worker *worker, bool seated, uint64_t until, bool *events)
 {
     if (!seated)
-        return !ss_os.futex_wait(&worker->park, SS_PARK_PARKED, timeout);
+        return !ss_os.futex_wait_until(&worker->park, SS_PARK_PARKED, until);
     bool time_up;
-    *events = ss_reactor_sleep(-1, timeout, &time_up);
+    *events = ss_reactor_sleep(-1, until, &time_up);
     return *events || time_up;
 }
 
@@ -384,7 +381,7 @@ static bool sleep_parked(struct ss_worker *worker, bool seated, uint64_t timeout
 static void sleep_until_woken(struct ss_worker *worker, bool seated)
 {
     uint64_t timeout = idle_time(worker->group);
-    uint64_t until = timeout == SS_FOREVER ? SS_FOREVER : ss_os.now() + timeout;
+    uint64_t until = timeout == SS_FOREVER ? SS_FOREVER : ss_time_in(timeout);
     add_idle(worker, timeout == SS_FOREVER);
     keep_time(worker);
     store_relaxed(&worker->park, seated ? SS_PARK_SEATED : SS_PARK_PARKED);

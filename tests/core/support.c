@@ -228,9 +228,8 @@ static struct {
           .changed = PTHREAD_COND_INITIALIZER,
           .now = 1000 * SS_NS_PER_S};
 
-// What the thread has read last and not slept after. A sleep counts from there, not from a step
-// that the test makes in between: in that, a thread would lie for ever under a clock that stands
-// still.
+// What the thread has read last and not slept after. A nap counts from there, not from a step that
+// the test makes in between: in that, a thread would lie for ever under a clock that stands still.
 static _Thread_local uint64_t seen_now;
 
 static uint64_t fake_now(void)
@@ -241,23 +240,60 @@ static uint64_t fake_now(void)
     return now;
 }
 
-static bool fake_futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
+// The lock held.
+static void enter(struct sleeper *self)
+{
+    seen_now = 0;
+    self->next = fake.sleepers;
+    fake.sleepers = self;
+    fake.sleeps++;
+}
+
+static void leave(struct sleeper *self)
+{
+    struct sleeper **at = &fake.sleepers;
+    while (*at != self)
+        at = &(*at)->next;
+    *at = self->next;
+}
+
+static bool fake_futex_wait_until(_Atomic uint32_t *word, uint32_t expected, uint64_t until)
 {
     pthread_mutex_lock(&fake.lock);
-    uint64_t from = seen_now ? seen_now : fake.now;
-    seen_now = 0;
-    uint64_t end = timeout < SS_FOREVER - from ? from + timeout : SS_FOREVER;
-    struct sleeper self = {fake.sleepers, word, atomic_load(word) != expected, end != SS_FOREVER};
-    fake.sleepers = &self;
-    fake.sleeps++;
-    while (!self.woken && fake.now < end)
+    struct sleeper self = {NULL, word, atomic_load(word) != expected, until != SS_FOREVER};
+    enter(&self);
+    while (!self.woken && fake.now < until)
         pthread_cond_wait(&fake.changed, &fake.lock);
-    struct sleeper **at = &fake.sleepers;
-    while (*at != &self)
-        at = &(*at)->next;
-    *at = self.next;
+    leave(&self);
     pthread_mutex_unlock(&fake.lock);
     return self.woken;
+}
+
+static void fake_nap(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
+{
+    uint64_t from = seen_now ? seen_now : fake_now();
+    fake_futex_wait_until(word, expected, from + ns);
+}
+
+// The kernel looks for events, a millisecond at a time, until the clock has come that far.
+static int fake_poll_until(struct pollfd *fds, unsigned count, uint64_t until)
+{
+    struct sleeper self = {NULL, NULL, false, until != SS_FOREVER};
+    pthread_mutex_lock(&fake.lock);
+    enter(&self);
+    bool time_up = fake.now >= until;
+    int result;
+    do {
+        pthread_mutex_unlock(&fake.lock);
+        result = poll(fds, count, time_up ? 0 : until == SS_FOREVER ? -1 : 1);
+        pthread_mutex_lock(&fake.lock);
+        if (result != 0 || time_up)
+            break;
+        time_up = fake.now >= until; // then one more look
+    } while (true);
+    leave(&self);
+    pthread_mutex_unlock(&fake.lock);
+    return result;
 }
 
 static void fake_futex_wake(_Atomic uint32_t *word, int count)
@@ -273,17 +309,13 @@ static void fake_futex_wake(_Atomic uint32_t *word, int count)
     pthread_mutex_unlock(&fake.lock);
 }
 
-static void fake_nap(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
-{
-    fake_futex_wait(word, expected, timeout);
-}
-
 void fake_clock_start(void)
 {
     ss_os.now = fake_now;
-    ss_os.futex_wait = fake_futex_wait;
+    ss_os.futex_wait_until = fake_futex_wait_until;
     ss_os.futex_wake = fake_futex_wake;
     ss_os.nap = fake_nap;
+    ss_os.poll_until = fake_poll_until;
 }
 
 void fake_clock_advance(uint64_t ns)

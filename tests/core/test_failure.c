@@ -7,6 +7,8 @@
 
 #include "support.h"
 
+#include <smolscale_async.h>
+
 #include <grp.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -323,6 +325,60 @@ START_TEST(a_user_out_of_threads_still_gets_its_work_done)
 }
 END_TEST
 
+// ---- smolscale_block_on(): the calling thread can always go on
+
+struct naps {
+    SMOLSCALE_FRAME;
+    unsigned left;
+    int got;
+};
+SMOLSCALE_ASYNC(naps, f)
+{
+    SMOLSCALE_BEGIN(f);
+    for (; f->left > 0; f->left--) {
+        SMOLSCALE_YIELD();
+        SMOLSCALE_TRY(smolscale_sleep(cx, 1000));
+    }
+    SMOLSCALE_RETURN(7);
+    SMOLSCALE_END;
+}
+
+START_TEST(block_on_ends_without_any_thread)
+{
+    fails_all_the_time = true;
+    failing_threads_start(fails_while_told);
+    for (unsigned i = 0; i < 50; i++)
+        ck_assert_int_eq(SMOLSCALE_BLOCK_ON(naps, .left = 10), 7);
+    ck_assert_uint_eq(stats_now().workers, 0);
+    fails_all_the_time = false;
+    for (unsigned i = 0; i < 50; i++)
+        ck_assert_int_eq(SMOLSCALE_BLOCK_ON(naps, .left = 10), 7);
+}
+END_TEST
+
+static struct counter entered = COUNTER_INIT, left_alone = COUNTER_INIT;
+
+static void block(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    counter_add(&entered, 1);
+    counter_wait(&left_alone, 1);
+}
+
+START_TEST(block_on_ends_though_the_only_worker_is_blocked)
+{
+    failing_threads_start(fails_while_told);
+    smolscale_queue *queue = queue_new(block, NULL, 1);
+    push(queue, item_of(0));
+    counter_wait(&entered, 1);
+    fails_all_the_time = true;
+    ck_assert_int_eq(SMOLSCALE_BLOCK_ON(naps, .left = 10), 7);
+    fails_all_the_time = false;
+    counter_add(&left_alone, 1);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
 int main(void)
 {
     return test_suite("failure",
@@ -338,6 +394,8 @@ int main(void)
                           a_dedicated_queue_works_with_the_threads_it_got_and_asks_again,
                           creations_that_fail_now_and_then_lose_nothing,
                           a_user_out_of_threads_still_gets_its_work_done,
+                          block_on_ends_without_any_thread,
+                          block_on_ends_though_the_only_worker_is_blocked,
                           NULL,
                       });
 }

@@ -563,7 +563,7 @@ START_TEST(freeing_ends_tasks_wherever_they_are)
     for (unsigned i = 0; i < 20; i++)
         ck_assert(smolscale_local_try_tick(local));
     LOCAL_SPAWN(local, &task[5], busy, .smolscale_frame = {NULL, 0}); // has not begun
-    LOCAL_SPAWN(local, &task[6], sleeper, .left = 0);              // nor this one
+    LOCAL_SPAWN(local, &task[6], sleeper, .left = 0);                 // nor this one
     for (unsigned i = 0; i < 7; i++)
         ck_assert(!smolscale_finished(task[i]));
     smolscale_local_free(local);

@@ -273,16 +273,33 @@ START_TEST(a_jittered_delay_is_random_up_to_twice_the_delay)
 }
 END_TEST
 
-START_TEST(a_function_that_ends_at_once_again_and_again_rests)
+static void rests_after_a_hundred_lives(enum smolscale_respawn respawn)
 {
     fake_clock_start();
-    IMMORTAL(SMOLSCALE_RESPAWN_AT_ONCE, 0, end_at_once, .result = 0);
+    IMMORTAL(respawn, 0, end_at_once, .result = 0);
     for (unsigned i = 1; i <= 5; i++) {
         EVENTUALLY(load_relaxed(&ss_timers_next) == smolscale_now() + SS_NS_PER_MS, ==, true);
         ck_assert_uint_eq(atomic_load(&begun), 100 * i);
         fake_clock_advance(SS_NS_PER_MS);
     }
     smolscale_immortal_free(immortal);
+}
+
+START_TEST(a_function_that_ends_at_once_again_and_again_rests)
+{
+    rests_after_a_hundred_lives(SMOLSCALE_RESPAWN_AT_ONCE);
+}
+END_TEST
+
+START_TEST(a_function_that_ends_at_once_rests_with_a_delay_of_nothing_too)
+{
+    rests_after_a_hundred_lives(SMOLSCALE_RESPAWN_DELAYED);
+}
+END_TEST
+
+START_TEST(a_function_that_ends_at_once_rests_with_a_jitter_of_nothing_too)
+{
+    rests_after_a_hundred_lives(SMOLSCALE_RESPAWN_JITTERED);
 }
 END_TEST
 
@@ -815,6 +832,8 @@ int main(void)
                 an_immortal_may_free_itself, an_immortal_waits_for_its_delay_before_it_begins_anew,
                 a_jittered_delay_is_random_up_to_twice_the_delay,
                 a_function_that_ends_at_once_again_and_again_rests,
+                a_function_that_ends_at_once_rests_with_a_delay_of_nothing_too,
+                a_function_that_ends_at_once_rests_with_a_jitter_of_nothing_too,
                 a_function_that_is_served_does_not_rest, a_deadline_ends_with_the_life_that_set_it,
                 an_immortal_leaves_the_cpu_to_other_tasks,
                 an_immortal_without_a_function_is_refused, a_reaper_forgets_tasks_that_have_ended,

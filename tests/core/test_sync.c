@@ -758,7 +758,7 @@ START_TEST(waiters_of_a_group_go_on_when_all_is_done)
     smolscale_waitgroup group;
     smolscale_task *task[2];
     smolscale_waitgroup_init(&group, 1);
-    smolscale_waitgroup_add(&group, 1);
+    ck_assert_int_eq(smolscale_waitgroup_add(&group, 1), 0);
     SPAWN(&task[0], wait_for, .group = &group);
     SPAWN(&task[1], wait_for, .group = &group);
     EVENTUALLY(waiting(&group.waiters), ==, 2);
@@ -777,6 +777,20 @@ START_TEST(an_empty_group_is_not_waited_for_and_not_done_again)
     ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_waitgroup_wait(cx, &group)), 0);
     ck_assert_int_eq(smolscale_waitgroup_done(&group), -EINVAL);
     ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_waitgroup_wait(cx, &group)), 0);
+}
+END_TEST
+
+START_TEST(a_group_does_not_count_beyond_its_range)
+{
+    smolscale_waitgroup group;
+    smolscale_waitgroup_init(&group, 1);
+    ck_assert_int_eq(smolscale_waitgroup_add(&group, UINT32_MAX), -EOVERFLOW);
+    ck_assert_int_eq(smolscale_waitgroup_done(&group), 0); // one, as before
+    ck_assert_int_eq(smolscale_waitgroup_done(&group), -EINVAL);
+    ck_assert_int_eq(smolscale_waitgroup_add(&group, UINT32_MAX), 0);
+    ck_assert_int_eq(smolscale_waitgroup_add(&group, 1), -EOVERFLOW);
+    ck_assert_int_eq(smolscale_waitgroup_done(&group), 0);
+    ck_assert_int_eq(smolscale_waitgroup_add(&group, 1), 0);
 }
 END_TEST
 
@@ -1201,6 +1215,7 @@ int main(void)
                                   a_mutex_excludes_tasks_and_threads_from_one_another,
                                   waiters_of_a_group_go_on_when_all_is_done,
                                   an_empty_group_is_not_waited_for_and_not_done_again,
+                                  a_group_does_not_count_beyond_its_range,
                                   a_cancelled_waiter_leaves_the_group_to_the_others,
                                   what_was_done_is_seen_after_the_wait_and_the_group_may_be_freed,
                                   the_last_to_come_gets_one_and_the_others_zero,

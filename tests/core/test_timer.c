@@ -4,8 +4,13 @@
 // fake one where a test says so; it stands until the test moves it.
 
 #include "support.h"
+#include "wait.h"
 
 #include <smolscale_async.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
 
 #define MS SS_NS_PER_MS
 
@@ -323,6 +328,248 @@ START_TEST(a_thread_may_have_a_deadline)
 }
 END_TEST
 
+// ---- tasks that never wait
+
+enum busy {
+    SENDS,  // awaits that are always ready
+    YIELDS, // and nothing else
+    ASKS,   // whether it is interrupted, within one poll
+};
+
+struct busy_loop {
+    SMOLSCALE_FRAME;
+    enum busy with;
+    atomic_ulong *turns;
+    smolscale_channel *channel;
+    long message;
+    int got;
+};
+SMOLSCALE_ASYNC(busy_loop, f)
+{
+    SMOLSCALE_BEGIN(f);
+    for (;;) {
+        atomic_fetch_add(f->turns, 1);
+        if (f->with == SENDS) {
+            SMOLSCALE_TRY(smolscale_send(cx, f->channel, &f->message));
+            SMOLSCALE_TRY(smolscale_recv(cx, f->channel, &f->message));
+        } else if (f->with == YIELDS) {
+            SMOLSCALE_TRY(smolscale_yield(cx));
+        } else if ((f->got = smolscale_interrupted(cx)) != 0) {
+            SMOLSCALE_RETURN(f->got);
+        }
+    }
+    SMOLSCALE_END;
+}
+
+struct busy_under_timeout {
+    SMOLSCALE_FRAME;
+    struct busy_loop callee;
+    int got;
+};
+SMOLSCALE_ASYNC(busy_under_timeout, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_CALL_TIMEOUT(f->got, 50 * MS, busy_loop, f->callee, .with = f->callee.with,
+                           .turns = f->callee.turns, .channel = f->callee.channel);
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+static atomic_ulong turns;
+
+static void more_turns(void)
+{
+    unsigned long before = atomic_load(&turns);
+    EVENTUALLY(atomic_load(&turns) - before, >=, 1000);
+}
+
+static void busy_until(enum busy with, bool cancelled)
+{
+    smolscale_channel *channel = channel_of_longs();
+    fake_clock_start();
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, busy_under_timeout, .callee.with = with,
+                                     .callee.turns = &turns, .callee.channel = channel),
+                     0);
+    more_turns(); // it has begun
+    fake_clock_advance(50 * MS - 1);
+    more_turns();
+    ck_assert_msg(!smolscale_finished(task), "it ended before its time");
+    if (cancelled)
+        ck_assert(smolscale_cancel(task));
+    else
+        fake_clock_advance(1);
+    EVENTUALLY(smolscale_finished(task), ==, true);
+    ck_assert_int_eq(join(task), cancelled ? -ECANCELED : -ETIMEDOUT);
+    smolscale_channel_unref(channel);
+}
+
+START_TEST(a_task_whose_awaits_are_always_ready_times_out)
+{
+    busy_until(SENDS, false);
+}
+END_TEST
+
+START_TEST(a_task_that_only_yields_times_out)
+{
+    busy_until(YIELDS, false);
+}
+END_TEST
+
+START_TEST(a_task_that_only_asks_times_out)
+{
+    busy_until(ASKS, false);
+}
+END_TEST
+
+START_TEST(a_task_whose_awaits_are_always_ready_is_cancelled)
+{
+    busy_until(SENDS, true);
+}
+END_TEST
+
+START_TEST(a_task_that_only_yields_is_cancelled)
+{
+    busy_until(YIELDS, true);
+}
+END_TEST
+
+// Timeouts that are not reached, under one that is: each ready await has its own.
+struct inner_timeouts {
+    SMOLSCALE_FRAME;
+    smolscale_channel *channel;
+    long message;
+    int got;
+};
+SMOLSCALE_ASYNC(inner_timeouts, f)
+{
+    SMOLSCALE_BEGIN(f);
+    for (;;) {
+        atomic_fetch_add(&turns, 1);
+        SMOLSCALE_TIMEOUT(f->got, MS, smolscale_send(cx, f->channel, &f->message));
+        if (f->got < 0)
+            SMOLSCALE_RETURN(f->got);
+        SMOLSCALE_TIMEOUT(f->got, MS, smolscale_recv(cx, f->channel, &f->message));
+        if (f->got < 0)
+            SMOLSCALE_RETURN(f->got);
+    }
+    SMOLSCALE_END;
+}
+struct outer_of_inner {
+    SMOLSCALE_FRAME;
+    struct inner_timeouts callee;
+    int got;
+};
+SMOLSCALE_ASYNC(outer_of_inner, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_CALL_TIMEOUT(f->got, 50 * MS, inner_timeouts, f->callee,
+                           .channel = f->callee.channel);
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+START_TEST(timeouts_within_a_timeout_do_not_put_it_off)
+{
+    fake_clock_start();
+    smolscale_channel *channel = channel_of_longs();
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, outer_of_inner, .callee.channel = channel), 0);
+    more_turns();
+    fake_clock_advance(50 * MS);
+    EVENTUALLY(smolscale_finished(task), ==, true);
+    ck_assert_int_eq(join(task), -ETIMEDOUT);
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
+START_TEST(what_has_come_is_given_though_time_is_up)
+{
+    fake_clock_start();
+    smolscale_channel *channel = channel_of_longs();
+    long message;
+    ck_assert_int_eq(smolscale_try_send(channel, &(long){42}), 0);
+    ck_assert_int_eq(
+        SMOLSCALE_BLOCK((smolscale_begin_timeout(cx, 0), smolscale_recv(cx, channel, &message))),
+        0);
+    ck_assert_int_eq(message, 42);
+    ck_assert_int_eq(
+        SMOLSCALE_BLOCK((smolscale_begin_timeout(cx, 0), smolscale_recv(cx, channel, &message))),
+        -ETIMEDOUT);
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
+// ---- without memory
+
+static atomic_bool no_memory;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_malloc(size_t size)
+{
+    // Small pieces are Check's own.
+    return size >= 4096 && atomic_load(&no_memory) ? NULL : __real_malloc(size);
+}
+
+START_TEST(an_await_whose_deadline_finds_no_memory_says_so)
+{
+    fake_clock_start();
+    smolscale_channel *channel = channel_of_longs();
+    long message;
+    atomic_store(&no_memory, true);
+    ck_assert_int_eq(SMOLSCALE_BLOCK((smolscale_begin_timeout(cx, 100 * MS),
+                                      smolscale_recv(cx, channel, &message))),
+                     -ENOMEM);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_sleep(cx, MS)), -ENOMEM);
+    atomic_store(&no_memory, false);
+    // The channel is as before: the next to wait gets the message.
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, receiver, .channel = channel, .inner = 100 * MS), 0);
+    all_idle();
+    ck_assert_int_eq(smolscale_try_send(channel, &(long){43}), 0);
+    ck_assert_int_eq(join(task), 0);
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
+// Waits for a waker that nobody has. Under a deadline without memory it is polled until that comes.
+struct deaf {
+    SMOLSCALE_FRAME;
+    int got;
+};
+static int never(smolscale_cx *cx)
+{
+    (void)cx;
+    atomic_fetch_add(&turns, 1);
+    return SMOLSCALE_PENDING;
+}
+SMOLSCALE_ASYNC(deaf, f)
+{
+    SMOLSCALE_BEGIN(f);
+    smolscale_deadline(cx, smolscale_now() + 100 * MS);
+    SMOLSCALE_POLL(f->got, never(cx));
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+START_TEST(a_deadline_without_memory_holds_for_a_waker_too)
+{
+    fake_clock_start();
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, sleeper, .when = 0), 0);
+    ck_assert_int_eq(join(task), 0);
+    atomic_store(&no_memory, true);
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, deaf, .got = 0), 0);
+    EVENTUALLY(atomic_load(&turns), >=, 1);
+    ck_assert(!smolscale_finished(task));
+    fake_clock_advance(100 * MS);
+    EVENTUALLY(smolscale_finished(task), ==, true);
+    atomic_store(&no_memory, false);
+    ck_assert_int_eq(join(task), -ETIMEDOUT);
+}
+END_TEST
+
 // ---- cancelling
 
 START_TEST(a_cancelled_sleeper_leaves_no_timer_behind)
@@ -396,6 +643,103 @@ START_TEST(an_interval_tells_how_many_periods_have_passed)
     ck_assert_int_eq(n, 1);
     ck_assert_int_eq(join(task), 0);
     smolscale_channel_unref(ticks);
+}
+END_TEST
+
+// Each wait is cut off before its tick comes, some several times. Ticks that have come are given
+// all the same.
+struct cut_ticker {
+    SMOLSCALE_FRAME;
+    smolscale_interval interval;
+    int got;
+    atomic_ulong *periods, *cuts;
+};
+SMOLSCALE_ASYNC(cut_ticker, f)
+{
+    SMOLSCALE_BEGIN(f);
+    smolscale_interval_init(&f->interval, 50 * MS);
+    for (;;) {
+        SMOLSCALE_TIMEOUT(f->got, 20 * MS, smolscale_interval_wait(cx, &f->interval));
+        if (f->got == -ECANCELED)
+            break;
+        ck_assert_msg(f->got > 0 || f->got == -ETIMEDOUT, "got %d", f->got);
+        if (f->got > 0)
+            atomic_fetch_add(f->periods, (unsigned long)f->got);
+        else
+            atomic_fetch_add(f->cuts, 1);
+    }
+    SMOLSCALE_END;
+}
+
+START_TEST(a_wait_that_is_cut_off_takes_no_tick)
+{
+    fake_clock_start();
+    smolscale_task *task;
+    static atomic_ulong periods, cuts;
+    uint64_t begin = smolscale_now();
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, cut_ticker, .periods = &periods, .cuts = &cuts), 0);
+    EVENTUALLY(load_relaxed(&ss_timers_next), ==, begin + 20 * MS);
+    for (unsigned ms = 10; ms <= 1000; ms += 10) {
+        fake_clock_advance(10 * MS);
+        // What has come by now is given now: it waits for something that is still to come.
+        EVENTUALLY(load_relaxed(&ss_timers_next) > smolscale_now() &&
+                       load_relaxed(&ss_timers_next) != SS_FOREVER,
+                   ==, true);
+        EVENTUALLY(atomic_load(&periods), ==, ms / 50);
+    }
+    ck_assert_uint_ge(atomic_load(&cuts), 20);
+    ck_assert(smolscale_cancel(task));
+    ck_assert_int_eq(join(task), 0);
+}
+END_TEST
+
+struct far_ticker {
+    SMOLSCALE_FRAME;
+    smolscale_interval interval;
+    uint64_t period;
+    int got;
+};
+SMOLSCALE_ASYNC(far_ticker, f)
+{
+    SMOLSCALE_BEGIN(f);
+    smolscale_interval_init(&f->interval, f->period);
+    SMOLSCALE_TIMEOUT(f->got, 20 * MS, smolscale_interval_wait(cx, &f->interval));
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+START_TEST(times_beyond_the_end_of_the_range_never_come)
+{
+    static const uint64_t far[] = {UINT64_MAX, UINT64_MAX - 1, UINT64_MAX - SS_NS_PER_S,
+                                   UINT64_MAX / 2};
+    fake_clock_start();
+    for (unsigned i = 0; i < sizeof far / sizeof far[0]; i++) {
+        smolscale_task *tick, *sleep;
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&tick, far_ticker, .period = far[i]), 0);
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&sleep, sleeper, .when = far[i]), 0);
+        ck_assert(ends_within(tick, 1000 * MS));
+        ck_assert_int_eq(join(tick), -ETIMEDOUT);
+        ck_assert_int_eq(SMOLSCALE_BLOCK((smolscale_begin_timeout(cx, 0), //
+                                          smolscale_sleep(cx, far[i]))),
+                         -ETIMEDOUT);
+        ck_assert(!smolscale_finished(sleep));
+        smolscale_cancel(sleep);
+        ck_assert_int_eq(join(sleep), -ECANCELED);
+    }
+}
+END_TEST
+
+START_TEST(the_last_tick_of_the_range_is_not_followed_by_others)
+{
+    fake_clock_start();
+    smolscale_interval interval;
+    smolscale_interval_init(&interval, MS);
+    interval.period = UINT64_MAX - MS;
+    fake_clock_advance(2 * MS);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_interval_wait(cx, &interval)), 1);
+    ck_assert_int_eq(SMOLSCALE_BLOCK((smolscale_begin_timeout(cx, 0), //
+                                      smolscale_interval_wait(cx, &interval))),
+                     -ETIMEDOUT);
 }
 END_TEST
 
@@ -557,6 +901,78 @@ START_TEST(a_timer_fires_although_its_keeper_has_gone_to_a_dedicated_queue)
 }
 END_TEST
 
+// ---- signals
+
+static void take_signal(int number)
+{
+    (void)number;
+}
+
+// Each thread of the executor gets a signal, whose handler ends a wait in the kernel.
+static bool ends_under_signals(smolscale_task *task, const struct tids *others)
+{
+    struct tids now;
+    threads_now(&now);
+    for (unsigned i = 0; i < now.count; i++) {
+        bool other = false;
+        for (unsigned j = 0; j < others->count; j++)
+            other |= now.tid[i] == others->tid[j];
+        if (!other)
+            syscall(SYS_tgkill, getpid(), now.tid[i], SIGUSR1);
+    }
+    return smolscale_finished(task);
+}
+
+// A signal every millisecond or so: whoever begins its wait anew each time never gets to its end.
+static void sleep_under_signals(const struct tids *others)
+{
+    struct sigaction action = {.sa_handler = take_signal, .sa_flags = SA_RESTART};
+    ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+    smolscale_task *task;
+    uint64_t begin = test_clock(), woken_at = 0;
+    ck_assert_int_eq(
+        SMOLSCALE_SPAWN(&task, sleeper, .when = begin + 500 * MS, .woken_at = &woken_at), 0);
+    EVENTUALLY(ends_under_signals(task, others), ==, true);
+    ck_assert_int_eq(join(task), 0);
+    ck_assert_uint_ge(woken_at - begin, 500 * MS);
+}
+
+START_TEST(a_sleep_ends_while_signals_come)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    sleep_under_signals(&others);
+}
+END_TEST
+
+struct pipe_reader {
+    SMOLSCALE_FRAME;
+    int fd, got;
+    char c;
+};
+SMOLSCALE_ASYNC(pipe_reader, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->got, smolscale_read(cx, f->fd, &f->c, 1));
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+START_TEST(a_sleep_ends_while_signals_come_and_a_descriptor_is_waited_for)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    int fds[2];
+    ck_assert_int_eq(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
+    smolscale_task *reader;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&reader, pipe_reader, .fd = fds[0]), 0);
+    all_idle();
+    sleep_under_signals(&others);
+    ck_assert_int_eq(write(fds[1], "x", 1), 1);
+    ck_assert_int_eq(join(reader), 1);
+}
+END_TEST
+
 START_TEST(a_timer_fires_although_its_keeper_was_sent_away)
 {
     fake_clock_start();
@@ -583,13 +999,27 @@ int main(void)
         a_timeout_cuts_a_sleep,
         timeouts_and_messages_race_and_neither_is_mistaken,
         a_thread_may_have_a_deadline,
+        a_task_whose_awaits_are_always_ready_times_out,
+        a_task_that_only_yields_times_out,
+        a_task_that_only_asks_times_out,
+        a_task_whose_awaits_are_always_ready_is_cancelled,
+        a_task_that_only_yields_is_cancelled,
+        timeouts_within_a_timeout_do_not_put_it_off,
+        what_has_come_is_given_though_time_is_up,
+        an_await_whose_deadline_finds_no_memory_says_so,
+        a_deadline_without_memory_holds_for_a_waker_too,
         a_cancelled_sleeper_leaves_no_timer_behind,
         an_interval_tells_how_many_periods_have_passed,
+        a_wait_that_is_cut_off_takes_no_tick,
+        times_beyond_the_end_of_the_range_never_come,
+        the_last_tick_of_the_range_is_not_followed_by_others,
         a_sleeping_task_is_woken_by_the_one_worker_that_runs_it,
         a_timer_fires_although_its_worker_is_blocked_and_the_keeper_sleeps_longer,
         a_timer_fires_although_its_worker_runs_a_job_and_the_keeper_sleeps_longer,
         a_timer_fires_although_its_keeper_has_gone_to_a_dedicated_queue,
         a_timer_fires_although_its_keeper_was_sent_away,
+        a_sleep_ends_while_signals_come,
+        a_sleep_ends_while_signals_come_and_a_descriptor_is_waited_for,
         NULL,
     };
     return test_suite("timer", tests);
