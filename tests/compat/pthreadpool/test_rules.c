@@ -423,17 +423,20 @@ START_TEST(the_number_of_threads_can_be_lowered_and_raised_up_to_that_of_the_sta
 }
 END_TEST
 
-// An executor with one thread for each task.
+// An executor with one thread for each task. Whoever has one on the stack joins its threads before
+// it goes: a thread touches the executor after its task, of which the pool knows nothing any more.
 struct own_executor {
     int threads;
     _Atomic int scheduled, begun, ended;
-    pthread_mutex_t lock;
+    _Atomic(struct own_task *) tasks; // all there were
 };
 
 struct own_task {
     struct own_executor *executor;
     void *context;
     void (*task)(void *);
+    pthread_t thread;
+    struct own_task *next;
 };
 
 static int own_threads(void *self)
@@ -445,23 +448,35 @@ static __thread bool in_own_thread;
 
 static void *own_thread(void *argument)
 {
-    struct own_task t = *(struct own_task *)argument;
-    free(argument);
+    struct own_task *t = argument;
     in_own_thread = true;
-    t.executor->begun++;
-    t.task(t.context);
-    t.executor->ended++;
+    t->executor->begun++;
+    t->task(t->context);
+    t->executor->ended++;
     return NULL;
 }
 
 static void own_schedule(void *self, void *context, void (*task)(void *))
 {
+    struct own_executor *executor = self;
     struct own_task *t = malloc(sizeof *t);
-    *t = (struct own_task){self, context, task};
-    t->executor->scheduled++;
-    pthread_t thread;
-    ck_assert_int_eq(pthread_create(&thread, NULL, own_thread, t), 0);
-    pthread_detach(thread);
+    ck_assert_ptr_nonnull(t);
+    *t = (struct own_task){.executor = executor, .context = context, .task = task};
+    executor->scheduled++;
+    ck_assert_int_eq(pthread_create(&t->thread, NULL, own_thread, t), 0);
+    t->next = executor->tasks;
+    while (!atomic_compare_exchange_weak(&executor->tasks, &t->next, t))
+        ;
+}
+
+static void own_join(struct own_executor *executor)
+{
+    for (struct own_task *t = executor->tasks, *next; t; t = next) {
+        next = t->next;
+        pthread_join(t->thread, NULL);
+        free(t);
+    }
+    executor->tasks = NULL;
 }
 
 struct guests {
@@ -497,6 +512,7 @@ START_TEST(an_executor_of_the_programs_own_lends_the_threads)
     // Tasks that had been given away have run before destroy returned.
     ck_assert_int_ge(own.scheduled, 3);
     ck_assert_int_eq(own.begun, own.scheduled);
+    own_join(&own);
 }
 END_TEST
 
@@ -514,6 +530,8 @@ START_TEST(an_executor_can_be_exchanged)
     ck_assert_int_eq(own[0].scheduled, 0);
     ck_assert_int_ge(own[1].scheduled, 2);
     pthreadpool_destroy(pool);
+    own_join(&own[0]);
+    own_join(&own[1]);
 }
 END_TEST
 
