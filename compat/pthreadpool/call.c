@@ -800,7 +800,9 @@ static bool is_watched(void)
     return ptp_likely(atomic_load(&ptp_watch_armed)) || ptp_watch_arm();
 }
 
-void ptp_call(struct pthreadpool *pool, const struct call *given)
+// (No address sanitizer: it would have the mark on a stack of its own.)
+__attribute__((no_sanitize("address"))) void ptp_call(struct pthreadpool *pool,
+                                                      const struct call *given)
 {
     size_t threads = pool ? atomic_load_explicit(&pool->threads, memory_order_relaxed) : 1;
     if (threads <= 1 || given->total <= 1) {

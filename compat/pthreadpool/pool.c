@@ -163,7 +163,7 @@ SMOLSCALE_API size_t pthreadpool_set_threads_count(pthreadpool_t pool, size_t nu
     FORWARD(pthreadpool_set_threads_count, size_t, (pool, num_threads), pthreadpool_t, size_t);
     if (!pool)
         return 1;
-    ptp_reclaim(pool, &num_threads);
+    ptp_reclaim(pool, __builtin_frame_address(0));
     ptp_lock(pool);
     if (num_threads == 0 || num_threads > pool->max_threads)
         num_threads = pool->max_threads;
@@ -205,7 +205,7 @@ SMOLSCALE_API bool pthreadpool_update_executor(pthreadpool_t pool,
 {
     FORWARD(pthreadpool_update_executor, bool, (pool, executor, executor_context), pthreadpool_t,
             struct pthreadpool_executor *, void *);
-    ptp_reclaim(pool, &pool);
+    ptp_reclaim(pool, __builtin_frame_address(0));
     ptp_lock(pool);
     bool changes = pool->executor.num_threads != executor->num_threads ||
                    pool->executor.schedule != executor->schedule ||

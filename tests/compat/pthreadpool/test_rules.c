@@ -597,6 +597,7 @@ START_TEST(an_item_may_fork)
 }
 END_TEST
 
+#ifndef __SANITIZE_THREAD__
 // The children below are forked by an item that a helper runs: their only thread is no caller.
 struct helper_fork {
     pthreadpool_t pool;
@@ -668,6 +669,8 @@ START_TEST(an_item_in_a_thread_of_the_programs_executor_may_fork_as_well)
     own_join(&own);
 }
 END_TEST
+
+#endif
 
 // More threads than anybody asks for by himself.
 static size_t many_threads(void)
@@ -864,8 +867,10 @@ int main(void)
     tcase_add_test(rules, an_executor_can_be_exchanged);
     tcase_add_test(rules, a_child_can_use_the_pools_of_its_parent);
     tcase_add_test(rules, an_item_may_fork);
+#ifndef __SANITIZE_THREAD__ // cannot follow a child that gets the stack of a parent's thread
     tcase_add_test(rules, a_helpers_item_may_fork_and_the_child_use_the_pool);
     tcase_add_test(rules, an_item_in_a_thread_of_the_programs_executor_may_fork_as_well);
+#endif
     tcase_add_test(rules, items_may_wait_for_each_other_where_no_timer_can_be_had);
     tcase_add_test(rules, items_may_wait_for_each_other_where_no_thread_can_be_had_to_watch_them);
     tcase_add_test(rules, the_watcher_ends_with_the_last_pool);
