@@ -816,27 +816,29 @@ static int threads_named(const char *name)
     return found;
 }
 
-// A thread has its name soon after it was created, and is listed until soon after it was joined.
-static void wait_for_threads_named(const char *name, int count_of_them)
-{
-    while (threads_named(name) != count_of_them)
-        sched_yield();
-}
-
+// With an executor of the program's own, whose threads are joined: a thread that the watcher has
+// made begins with its name. One is listed until soon after it was joined, hence the wait.
 START_TEST(the_watcher_ends_with_the_last_pool)
 {
     for (int round = 0; round < 20; round++) {
-        pthreadpool_t pools[2] = {pthreadpool_create(2), pthreadpool_create(3)};
+        struct own_executor own = {.threads = 2};
+        struct pthreadpool_executor executor = {own_threads, own_schedule};
+        pthreadpool_t pools[2];
+        for (int p = 0; p < 2; p++)
+            pools[p] = pthreadpool_create_v2(&executor, &own, 3);
         for (int p = 0; p < 2; p++) {
-            struct meeting m = {.all = 2, .meet = true};
-            pthreadpool_parallelize_1d(pools[p], meet, &m, 2, 0);
+            struct meeting m = {.all = 3, .meet = true};
+            pthreadpool_parallelize_1d(pools[p], meet, &m, 3, 0);
         }
         pthreadpool_destroy(pools[round % 2]);
-        struct meeting m = {.all = 2, .meet = true};
-        pthreadpool_parallelize_1d(pools[1 - round % 2], meet, &m, 2, 0);
-        wait_for_threads_named("smolscale-watch", 1);
+        struct meeting m = {.all = 3, .meet = true};
+        pthreadpool_parallelize_1d(pools[1 - round % 2], meet, &m, 3, 0);
+        while (threads_named("smolscale-watch") == 0)
+            sched_yield();
         pthreadpool_destroy(pools[1 - round % 2]);
-        wait_for_threads_named("smolscale-watch", 0);
+        own_join(&own);
+        while (threads_named("smolscale-watch") != 0)
+            sched_yield();
     }
 }
 END_TEST
