@@ -47,7 +47,7 @@
 #include <errno.h>
 #include <stddef.h>
 
-__thread struct participant *ptp_current __attribute__((tls_model("initial-exec")));
+_Atomic unsigned ptp_generation;
 
 // What waking costs, and so from what rest on a helper is asked for; and the cost from which on
 // helpers that are awake already are let in (bench/pthreadpool, rows call-50us and part-load).
@@ -310,19 +310,24 @@ static void fpu_leave(uint32_t flags, fpu_state before)
         fpu_set(before);
 }
 
-// Asks for as many helpers as there are items, threads and CPUs for.
-static void ask_for_free_cpus(struct pthreadpool *pool, size_t items, struct tickets *tickets)
+// Asks for helpers: as many as there are items and threads for, at most `can` in all.
+static void ask(struct pthreadpool *pool, size_t items, size_t can, struct tickets *tickets)
 {
     size_t want = atomic_load_explicit(&pool->threads, memory_order_relaxed) - 1;
     if (want > items)
         want = items;
-    uint32_t present = door_present(atomic_load_explicit(&pool->door, memory_order_relaxed));
-    size_t can = (size_t)present + free_cpus(pool);
     // A thread that is created for this starts with the control word of its creator.
     fpu_state fpu = fpu_get();
     fpu_leave(pool->call.flags, pool->fpu);
     ptp_ask(pool, (uint32_t)(want < can ? want : can), tickets);
     fpu_leave(pool->call.flags, fpu);
+}
+
+// The same, no more than there are CPUs for.
+static void ask_for_free_cpus(struct pthreadpool *pool, size_t items, struct tickets *tickets)
+{
+    uint32_t present = door_present(atomic_load_explicit(&pool->door, memory_order_relaxed));
+    ask(pool, items, (size_t)present + free_cpus(pool), tickets);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -429,15 +434,166 @@ static void run_serially(const struct call *call, size_t thread)
 }
 
 // ---------------------------------------------------------------------------------------------
+// Calls without a caller
+// ---------------------------------------------------------------------------------------------
+//
+// An item may throw or jump out of the call (the caller runs it), and it may fork (a helper runs
+// it: its caller does not exist in the child). Natively the other threads go on with what is left
+// while the caller is long elsewhere; later calls on this pool hang, all else works. So it is here,
+// and later calls work: the call goes on as an *orphan*.
+//
+// No clean-up runs when a frame is left by longjmp() (nor by an exception: the library does without
+// the C++ run time's help), and nothing of ours lies in that frame but a mark. The pool itself says
+// whose call it is in. Its caller's thread finds that out when it comes back to the pool: while the
+// frame of the call lives, what comes is a nested call of one of its items.
+//   O1  Not taken for gone is what may live: the frame is gone if its memory is the present frame's
+//       or lies just below, where those of the functions called from here lie; or if its mark has
+//       changed. A call taken for nested runs in the caller alone, which is right for either.
+//   O2  An orphan ends by one compare-and-swap from "nobody present" to idle, by whoever finds that
+//       no item is left: the last to leave, or the one that made it an orphan. A helper leaves only
+//       if it finds nothing to take, so nothing is left when the last of them goes; the watcher may
+//       leave as the last with items left, which it sends help for at its next look.
+
+static void wake_waiting_caller(struct pthreadpool *pool)
+{
+    if (ptp_likely(atomic_load(&pool->waiting_callers) == 0))
+        return;
+    atomic_fetch_add(&pool->turn, 1);
+    futex_wake(&pool->turn, 1);
+}
+
+// BUSY is a lock with sleepers. Pairs: the unlocker clears BUSY, then reads waiting_callers; a
+// waiter raises waiting_callers, then reads BUSY; both are sequentially consistent, so one sees the
+// other. `turn` is read before BUSY, so an unlock in between makes the futex return at once.
+static void wait_for_turn(struct pthreadpool *pool, uint64_t deadline)
+{
+    atomic_fetch_add(&pool->waiting_callers, 1);
+    uint32_t turn = atomic_load(&pool->turn);
+    if (atomic_load(&pool->door) & DOOR_BUSY)
+        futex_wait_until(&pool->turn, turn, deadline); // woken, changed, interrupted, late: look
+    atomic_fetch_sub_explicit(&pool->waiting_callers, 1, memory_order_relaxed);
+}
+
+static size_t all_left(struct pthreadpool *pool)
+{
+    size_t left = 0;
+    uint32_t used = atomic_load_explicit(&pool->shares_used, memory_order_relaxed);
+    for (uint32_t i = 0; i < used; i++)
+        left += items_left(&pool->shares[i]);
+    return left;
+}
+
+// True when all items of the call have begun and no helper is inside. An item on its way from one
+// share to another is in neither, but then its thief is present: hence the door before and after.
+bool ptp_is_drained(struct pthreadpool *pool)
+{
+    uint64_t door = atomic_load(&pool->door);
+    if (!(door & DOOR_READY) || door_present(door) != 0)
+        return false;
+    size_t left = all_left(pool);
+    atomic_thread_fence(memory_order_acquire);
+    return left == 0 && atomic_load(&pool->door) == door;
+}
+
+// O2. From its success on the pool is another caller's.
+static void end_orphan(struct pthreadpool *pool)
+{
+    uint64_t door = atomic_load(&pool->door);
+    while ((door & DOOR_ORPHAN) && door_present(door) == 0 && all_left(pool) == 0)
+        if (atomic_compare_exchange_weak(&pool->door, &door, door & ~(DOOR_CALL - 1))) {
+            wake_waiting_caller(pool);
+            return;
+        }
+}
+
+// Makes an orphan of the calling thread's call, whose frame is gone.
+static void abandon(struct pthreadpool *pool)
+{
+    struct share *mine = &pool->shares[0];
+    steal_lock(pool);
+    // Nobody runs the piece any more: what is left of it can be taken without a membarrier.
+    atomic_store_explicit(&mine->claimed, atomic_load_explicit(&mine->next, memory_order_relaxed),
+                          memory_order_relaxed);
+    steal_unlock(pool);
+    atomic_store_explicit(&pool->caller, 0, memory_order_relaxed);
+    atomic_fetch_or_explicit(&pool->door, DOOR_OPEN, memory_order_release);
+    size_t left = all_left(pool);
+    size_t most = atomic_load_explicit(&pool->threads, memory_order_relaxed) - 1;
+    if (left > 0)
+        ptp_ask(pool, (uint32_t)(left < most ? left : most), NULL);
+    atomic_fetch_or(&pool->door, DOOR_ORPHAN);
+    end_orphan(pool);
+}
+
+// O1. `here`: something in the calling frame.
+__attribute__((noinline, no_sanitize("address"))) static bool frame_is_gone(
+    const struct pthreadpool *pool, uintptr_t here)
+{
+    enum { below = 1024, above = 1 << 16 }; // bytes; beyond, a stack may have been given back
+    uintptr_t mark = (uintptr_t)pool->mark;
+    if (mark <= here)
+        return here - mark < below;
+    return mark - here < above && *pool->mark != pool->mark_value;
+}
+
+// Called before ptp_lock(), which would wait for ever for a call that the calling thread has left.
+void ptp_reclaim(struct pthreadpool *pool, const void *here)
+{
+    if ((atomic_load_explicit(&pool->door, memory_order_relaxed) & DOOR_BUSY) &&
+        atomic_load_explicit(&pool->caller, memory_order_relaxed) == this_thread() &&
+        frame_is_gone(pool, (uintptr_t)here))
+        abandon(pool);
+}
+
+// The number of the thread as which the calling thread runs items of the pool; SIZE_MAX: it runs
+// none. Natively a call from there waits for itself for ever; here it runs in its own thread.
+static size_t seat_of_this_thread(struct pthreadpool *pool)
+{
+    uintptr_t self = this_thread();
+    if (atomic_load_explicit(&pool->caller, memory_order_relaxed) == self)
+        return 0;
+    uint32_t used = atomic_load_explicit(&pool->shares_used, memory_order_relaxed);
+    for (uint32_t i = 1; i < used; i++)
+        if (atomic_load_explicit(&pool->shares[i].owner, memory_order_relaxed) == self)
+            return i;
+    return SIZE_MAX;
+}
+
+// Before the pool is destroyed: waits until no call is made. As natively, one whose caller is out
+// of its items' way (it may have jumped out of them, and nobody but itself could know) is not
+// waited for: the pool then is not used again before that call has ended.
+void ptp_settle(struct pthreadpool *pool)
+{
+    enum { first_ms = 1, last_ms = 64 };
+    uint64_t ms = first_ms;
+    if ((atomic_load(&pool->door) & DOOR_BUSY) && atomic_load(&pool->caller) == this_thread())
+        abandon(pool);
+    while ((atomic_load(&pool->door) & DOOR_BUSY) && !ptp_is_drained(pool)) {
+        wait_for_turn(pool, monotonic_ns() + ms * 1000000);
+        ms = ms < last_ms ? ms * 2 : last_ms;
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
 // Helpers
 // ---------------------------------------------------------------------------------------------
+
+// The half of the door's word in which its lowest bits are: a futex.
+static _Atomic uint32_t *door_futex(struct pthreadpool *pool)
+{
+    return (_Atomic uint32_t *)&pool->door + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+}
 
 // D3. The futex may belong to a later call by now: its caller looks again and sleeps on.
 void ptp_leave(struct pthreadpool *pool)
 {
     uint64_t old = atomic_fetch_sub_explicit(&pool->door, DOOR_PRESENT, memory_order_acq_rel);
-    if ((old & DOOR_SLEEPER) && door_present(old) == 1)
-        futex_wake((_Atomic uint32_t *)&pool->door + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__), 1);
+    if (ptp_likely(door_present(old) != 1))
+        return;
+    if (old & DOOR_SLEEPER)
+        futex_wake(door_futex(pool), 1);
+    if (ptp_unlikely(old & DOOR_ORPHAN))
+        end_orphan(pool);
 }
 
 // Checks in (D1): the number of the thread that the helper now is, 0 if it is not let in.
@@ -460,6 +616,7 @@ static size_t check_in(struct pthreadpool *pool, uint32_t *call)
             if (atomic_load_explicit(&share->taken, memory_order_relaxed) ||
                 atomic_exchange_explicit(&share->taken, 1, memory_order_acquire))
                 continue;
+            atomic_store_explicit(&share->owner, this_thread(), memory_order_relaxed);
             atomic_store_explicit(&share->cpu, current_cpu(), memory_order_relaxed);
             uint32_t used = atomic_load_explicit(&pool->shares_used, memory_order_relaxed);
             while (used <= i && !atomic_compare_exchange_weak(&pool->shares_used, &used, i + 1))
@@ -473,16 +630,14 @@ static void help(struct pthreadpool *pool, size_t thread)
 {
     uint64_t start = ticks();
     struct share *mine = &pool->shares[thread];
-    struct participant self = {pool, mine, thread, ptp_current};
     uint32_t uarch = uarch_here(&pool->call);
     fpu_state fpu = fpu_enter(pool->call.flags);
-    ptp_current = &self;
     struct pace pace = {atomic_load_explicit(&pool->item_ticks, memory_order_relaxed), SIZE_MAX,
                         UINT64_MAX};
     run_stolen(pool, mine, thread, uarch, &pace);
-    ptp_current = self.outer;
     fpu_leave(pool->call.flags, fpu);
     atomic_fetch_add_explicit(&pool->helper_ticks, ticks() - start, memory_order_relaxed);
+    atomic_store_explicit(&mine->owner, 0, memory_order_relaxed);
     atomic_store_explicit(&mine->taken, 0, memory_order_release);
     ptp_leave(pool);
 }
@@ -532,17 +687,16 @@ static void helper_main(void *item, void *unused)
 // What executors of the program run.
 static void helper_task(void *pool)
 {
+    unsigned generation = atomic_load_explicit(&ptp_generation, memory_order_relaxed);
     helper_main(pool, NULL);
-    ptp_foreign_ended(pool);
+    if (generation == atomic_load_explicit(&ptp_generation, memory_order_relaxed))
+        ptp_foreign_ended(pool); // otherwise it is counted in the parent
 }
 
 // ---------------------------------------------------------------------------------------------
 // The caller
 // ---------------------------------------------------------------------------------------------
 
-// BUSY is a lock with sleepers. Pairs: the unlocker clears BUSY, then reads waiting_callers; a
-// waiter raises waiting_callers, then reads BUSY; both are sequentially consistent, so one sees the
-// other. `turn` is read before BUSY, so an unlock in between makes the futex return at once.
 void ptp_lock(struct pthreadpool *pool)
 {
     uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
@@ -552,22 +706,9 @@ void ptp_lock(struct pthreadpool *pool)
                 return;
             continue;
         }
-        atomic_fetch_add(&pool->waiting_callers, 1);
-        uint32_t turn = atomic_load(&pool->turn);
-        door = atomic_load(&pool->door);
-        if (door & DOOR_BUSY)
-            futex_wait(&pool->turn, turn, 0); // woken, value changed or interrupted: look again
-        atomic_fetch_sub_explicit(&pool->waiting_callers, 1, memory_order_relaxed);
+        wait_for_turn(pool, 0);
         door = atomic_load_explicit(&pool->door, memory_order_relaxed);
     }
-}
-
-static void wake_waiting_caller(struct pthreadpool *pool)
-{
-    if (ptp_likely(atomic_load(&pool->waiting_callers) == 0))
-        return;
-    atomic_fetch_add(&pool->turn, 1);
-    futex_wake(&pool->turn, 1);
 }
 
 // Gives up BUSY without having made a call.
@@ -593,8 +734,7 @@ static void wait_for_helpers(struct pthreadpool *pool)
             continue;
         // Woken by the last to leave (its decrement came after our swap, so it saw SLEEPER), or the
         // word has changed, or a signal came: look again.
-        futex_wait((_Atomic uint32_t *)&pool->door + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__),
-                   (uint32_t)(door | DOOR_SLEEPER), 0);
+        futex_wait_until(door_futex(pool), (uint32_t)(door | DOOR_SLEEPER), 0);
         door = atomic_load_explicit(&pool->door, memory_order_acquire);
     }
 }
@@ -602,6 +742,7 @@ static void wait_for_helpers(struct pthreadpool *pool)
 // D2. From its success on the pool is another caller's.
 static void end_call(struct pthreadpool *pool)
 {
+    atomic_store_explicit(&pool->caller, 0, memory_order_relaxed);
     uint64_t door = atomic_load_explicit(&pool->door, memory_order_acquire);
     for (;;) {
         if (door_present(door) != 0) {
@@ -626,21 +767,12 @@ static void judge_gap(struct pthreadpool *pool, uint64_t now)
     atomic_store_explicit(&pool->linger, linger, memory_order_relaxed);
 }
 
-// The thread that a nested call on the same pool belongs to; NULL when this is not one. Natively
-// such a call waits for itself for ever; here it runs in its own thread.
-static struct participant *nested(struct pthreadpool *pool)
-{
-    struct participant *p = ptp_current;
-    while (p && p->pool != pool)
-        p = p->outer;
-    return p;
-}
-
-// Writes down the call and opens the door, if that can pay. True: it is open.
-static bool begin_call(struct pthreadpool *pool, const struct call *given, size_t threads,
+// Writes down the call, and opens the door if `open`.
+static void begin_call(struct pthreadpool *pool, const struct call *given, size_t threads,
                        bool open)
 {
     struct share *mine = &pool->shares[0];
+    atomic_store_explicit(&pool->caller, this_thread(), memory_order_relaxed);
     pool->call = *given;
     pool->call.guide *= threads * 2;
     pool->call.fenced = !atomic_load_explicit(&ptp_membarrier_ready, memory_order_relaxed);
@@ -659,21 +791,32 @@ static bool begin_call(struct pthreadpool *pool, const struct call *given, size_
     uint64_t door = atomic_load_explicit(&pool->door, memory_order_relaxed);
     atomic_store_explicit(&pool->door, door | DOOR_READY | (open ? DOOR_OPEN : 0),
                           memory_order_release);
-    // Either we see that the watcher is armed, or it sees BUSY when it disarms (watch.c, W1).
+}
+
+// Either we see that the watcher is armed, or it sees BUSY when it disarms (watch.c, W1). False:
+// there is no watcher.
+static bool is_watched(void)
+{
     return ptp_likely(atomic_load(&ptp_watch_armed)) || ptp_watch_arm();
 }
 
-void ptp_call(struct pthreadpool *pool, const struct call *given)
+// (No address sanitizer: it would have the mark on a stack of its own.)
+__attribute__((no_sanitize("address"))) void ptp_call(struct pthreadpool *pool,
+                                                      const struct call *given)
 {
     size_t threads = pool ? atomic_load_explicit(&pool->threads, memory_order_relaxed) : 1;
     if (threads <= 1 || given->total <= 1) {
         run_serially(given, 0);
         return;
     }
-    struct participant *outer = nested(pool);
-    if (ptp_unlikely(outer != NULL)) {
-        run_serially(given, outer->thread);
-        return;
+    volatile uint64_t mark;
+    if (ptp_unlikely(atomic_load_explicit(&pool->door, memory_order_relaxed) & DOOR_BUSY)) {
+        ptp_reclaim(pool, (const void *)&mark);
+        size_t seat = seat_of_this_thread(pool);
+        if (seat != SIZE_MAX) {
+            run_serially(given, seat);
+            return;
+        }
     }
 
     ptp_lock(pool);
@@ -681,12 +824,14 @@ void ptp_call(struct pthreadpool *pool, const struct call *given)
     uint64_t expected;
     struct cost_key key = ptp_cost_key(given);
     bool known = ptp_cost_get(key, &expected);
-    bool open = !known || expected >= ticks_of_us(awake_help_pays_us);
-    bool watched = begin_call(pool, given, threads, open);
+    bool watched = is_watched();
+    bool open = !watched || !known || expected >= ticks_of_us(awake_help_pays_us);
+    begin_call(pool, given, threads, open);
+    pool->mark = &mark;
+    pool->mark_value = mark =
+        atomic_load_explicit(&pool->door, memory_order_relaxed) ^ (uintptr_t)pool;
 
     struct share *mine = &pool->shares[0];
-    struct participant self = {pool, mine, 0, ptp_current};
-    ptp_current = &self;
     pool->fpu = fpu_enter(given->flags);
     uint32_t uarch = uarch_here(given);
 
@@ -700,7 +845,9 @@ void ptp_call(struct pthreadpool *pool, const struct call *given)
         if (known)
             pace = (struct pace){expected * 16 / given->total + 1, SIZE_MAX, 0};
         atomic_store_explicit(&pool->item_ticks, pace.item, memory_order_relaxed);
-        if (!known || !watched || expected >= ticks_of_us(help_pays_us))
+        if (!watched)
+            ask(pool, given->total - 1, SIZE_MAX, &pool->tickets); // nobody would send more of them
+        else if (!known || expected >= ticks_of_us(help_pays_us))
             ask_for_free_cpus(pool, given->total - 1, &pool->tickets);
         start = ticks(); // what asking costs is not the call's
         pace.look = start + ticks_of_us(look_soon_us);
@@ -712,7 +859,6 @@ void ptp_call(struct pthreadpool *pool, const struct call *given)
         run_stolen(pool, mine, 0, uarch, &pace);
     }
     fpu_leave(given->flags, pool->fpu);
-    ptp_current = self.outer;
 
     if (pool->tickets.count)
         withdraw(pool, &pool->tickets);

@@ -57,10 +57,14 @@ static inline uint64_t ticks(void)
 #endif
 }
 
-static inline long futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns)
+// Sleeps while the word has this value, until `deadline` (of monotonic_ns(); 0: without limit). It
+// is a point in time, so that one who is interrupted by signals all the time and begins anew does
+// not sleep for ever.
+static inline void futex_wait_until(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline)
 {
-    struct timespec t = {(time_t)(timeout_ns / 1000000000u), (long)(timeout_ns % 1000000000u)};
-    return syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns ? &t : NULL, NULL, 0);
+    struct timespec t = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
+    syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, deadline ? &t : NULL, NULL,
+            FUTEX_BITSET_MATCH_ANY);
 }
 
 static inline void futex_wake(_Atomic uint32_t *word, int count)

@@ -4,7 +4,8 @@
 // Also the list of all pools there ever were, which the watcher and the count of busy CPUs walk
 // without a lock, and what happens to pools at fork().
 //
-// `lock` guards the list of unused pools. Everything else of a pool is guarded as pool.h says.
+// `lock` guards the list of unused pools and their count. Everything else of a pool is guarded as
+// pool.h says.
 
 #include "pool.h"
 #include "forward.h"
@@ -16,6 +17,7 @@ _Atomic(struct pthreadpool *) ptp_pools;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pthreadpool *unused;
+static size_t alive; // pools between create and destroy
 
 bool cpuinfo_initialize(void) __attribute__((weak));
 
@@ -36,17 +38,19 @@ static size_t online_cpus(void)
 static void before_fork(void)
 {
     pthread_mutex_lock(&lock);
+    ptp_watch_before_fork();
 }
 
 static void after_fork_parent(void)
 {
+    ptp_watch_after_fork();
     pthread_mutex_unlock(&lock);
 }
 
 static void after_fork_child(void)
 {
-    pthread_mutex_unlock(&lock);
     ptp_watch_fork_child();
+    pthread_mutex_unlock(&lock);
     ptp_fork_child();
 }
 
@@ -55,25 +59,13 @@ static void first_use(void)
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
-// A pool from the unused ones, or a new one. Its door is idle, its shares are empty. NULL: no
-// memory.
-static struct pthreadpool *get(size_t threads)
+static struct pthreadpool *new_pool(size_t threads)
 {
-    pthread_mutex_lock(&lock);
-    struct pthreadpool **at = &unused;
-    while (*at && (*at)->capacity < threads)
-        at = &(*at)->next_free;
-    struct pthreadpool *pool = *at;
-    if (pool)
-        *at = pool->next_free;
-    pthread_mutex_unlock(&lock);
-    if (pool)
-        return pool;
-
+    struct pthreadpool *pool;
     size_t capacity = threads < 4 ? 4 : threads;
     size_t size;
     if (__builtin_mul_overflow(capacity, sizeof(struct share), &size) ||
-        __builtin_add_overflow(size, sizeof *pool, &size) || capacity >= UINT32_MAX / 16)
+        __builtin_add_overflow(size, sizeof *pool, &size) || capacity >= UINT32_MAX / DOOR_PRESENT)
         return NULL;
     pool = aligned_alloc(_Alignof(struct pthreadpool), size);
     if (!pool)
@@ -84,6 +76,46 @@ static struct pthreadpool *get(size_t threads)
     do
         atomic_store(&pool->next_pool, head);
     while (!atomic_compare_exchange_weak(&ptp_pools, &head, pool));
+    return pool;
+}
+
+// Puts a pool away (NULL: it could not be had). The watcher ends with the last one; `lock` is held
+// meanwhile, so that none is created, hence none is called.
+static void put(struct pthreadpool *pool)
+{
+    pthread_mutex_lock(&lock);
+    if (pool) {
+        pool->next_free = unused;
+        unused = pool;
+    }
+    if (--alive == 0)
+        ptp_watch_stop();
+    pthread_mutex_unlock(&lock);
+}
+
+// A pool of those that were destroyed may still belong to a caller; see ptp_settle().
+static bool can_be_used_again(struct pthreadpool *pool, size_t threads)
+{
+    return pool->capacity >= threads && !(atomic_load(&pool->door) & DOOR_BUSY);
+}
+
+// A pool from the unused ones, or a new one. Its door is idle, its shares are empty. NULL: no
+// memory.
+static struct pthreadpool *get(size_t threads)
+{
+    pthread_mutex_lock(&lock);
+    struct pthreadpool **at = &unused;
+    while (*at && !can_be_used_again(*at, threads))
+        at = &(*at)->next_free;
+    struct pthreadpool *pool = *at;
+    if (pool)
+        *at = pool->next_free;
+    alive++;
+    pthread_mutex_unlock(&lock);
+    if (!pool)
+        pool = new_pool(threads);
+    if (!pool)
+        put(NULL);
     return pool;
 }
 
@@ -131,6 +163,7 @@ SMOLSCALE_API size_t pthreadpool_set_threads_count(pthreadpool_t pool, size_t nu
     FORWARD(pthreadpool_set_threads_count, size_t, (pool, num_threads), pthreadpool_t, size_t);
     if (!pool)
         return 1;
+    ptp_reclaim(pool, __builtin_frame_address(0));
     ptp_lock(pool);
     if (num_threads == 0 || num_threads > pool->max_threads)
         num_threads = pool->max_threads;
@@ -155,7 +188,7 @@ static void wait_for_foreign(struct pthreadpool *pool)
 {
     uint32_t count;
     while ((count = atomic_load(&pool->foreign)) != 0)
-        futex_wait(&pool->foreign, count, 0); // woken, changed or interrupted: look again
+        futex_wait_until(&pool->foreign, count, 0); // woken, changed or interrupted: look again
 }
 
 // Nothing to do: helpers go back to their executor at the end of each call by themselves.
@@ -172,6 +205,7 @@ SMOLSCALE_API bool pthreadpool_update_executor(pthreadpool_t pool,
 {
     FORWARD(pthreadpool_update_executor, bool, (pool, executor, executor_context), pthreadpool_t,
             struct pthreadpool_executor *, void *);
+    ptp_reclaim(pool, __builtin_frame_address(0));
     ptp_lock(pool);
     bool changes = pool->executor.num_threads != executor->num_threads ||
                    pool->executor.schedule != executor->schedule ||
@@ -187,45 +221,57 @@ SMOLSCALE_API void pthreadpool_destroy(pthreadpool_t pool)
     FORWARD_VOID(pthreadpool_destroy, (pool), pthreadpool_t);
     if (!pool)
         return;
-    ptp_lock(pool); // as natively, a call that another thread still makes is waited for
-    ptp_unlock(pool);
+    ptp_settle(pool);
     wait_for_foreign(pool);
-    pthread_mutex_lock(&lock);
-    pool->next_free = unused;
-    unused = pool;
-    pthread_mutex_unlock(&lock);
+    put(pool);
 }
 
 // ---------------------------------------------------------------------------------------------
 // Fork
 // ---------------------------------------------------------------------------------------------
 
-// In the child there are no helpers, and no callers but this thread, if it forked from an item. It
-// goes on with what is left in its own share; items in the shares of others belong to the parent.
-// Nobody can take back of the piece that it is in before the child has registered for membarrier
-// (steal() then goes without), which the owner's plain stores rely on.
+// In the child there are no helpers, and no callers but this thread, if it forked from an item: as
+// the caller of a call or as a helper of one, whose caller then is none of the child's. It goes on
+// with what is left in its own share; items in the shares of others belong to the parent. Nobody
+// can take back of the piece that it is in before the child has registered for membarrier (steal()
+// then goes without), which the owner's plain stores rely on.
+static void fork_pool(struct pthreadpool *pool, uintptr_t self)
+{
+    uint64_t door = atomic_load(&pool->door);
+    struct share *mine = NULL;
+    if ((door & DOOR_BUSY) && atomic_load(&pool->caller) == self)
+        mine = &pool->shares[0];
+    else
+        atomic_store(&pool->caller, 0);
+    for (size_t i = 1; i < pool->capacity; i++)
+        if (atomic_load(&pool->shares[i].owner) == self)
+            mine = &pool->shares[i];
+    bool helps = mine && mine != &pool->shares[0];
+    door &= ~(DOOR_CALL - 1);
+    if (mine)
+        door |= DOOR_BUSY | DOOR_READY | (helps ? DOOR_ORPHAN | DOOR_PRESENT : 0);
+    atomic_store(&pool->door, door);
+    atomic_store(&pool->steal_lock, 0);
+    atomic_store(&pool->asked, 0);
+    atomic_store(&pool->around, helps ? 1 : 0);
+    atomic_store(&pool->foreign, 0); // and ptp_generation says so to a task that forked
+    atomic_store(&pool->waiting_callers, 0);
+    pool->tickets.count = 0;
+    for (size_t i = 0; i < pool->capacity; i++) {
+        struct share *share = &pool->shares[i];
+        if (share == mine)
+            continue;
+        atomic_store(&share->limit, 0);
+        atomic_store(&share->claimed, 0);
+        atomic_store(&share->taken, 0);
+        atomic_store(&share->owner, 0);
+    }
+}
+
 void ptp_fork_child(void)
 {
-    for (struct pthreadpool *p = atomic_load(&ptp_pools); p; p = atomic_load(&p->next_pool)) {
-        struct participant *me = ptp_current;
-        while (me && me->pool != p)
-            me = me->outer;
-        uint64_t door = atomic_load(&p->door) & ~(DOOR_CALL - 1);
-        if (me)
-            door |= DOOR_BUSY | DOOR_READY | (me->thread ? DOOR_PRESENT : 0);
-        atomic_store(&p->door, door);
-        atomic_store(&p->steal_lock, 0);
-        atomic_store(&p->asked, 0);
-        atomic_store(&p->around, me && me->thread ? 1 : 0);
-        atomic_store(&p->foreign, 0);
-        atomic_store(&p->waiting_callers, 0);
-        p->tickets.count = 0;
-        for (size_t i = 0; i < p->capacity; i++) {
-            if (me && me->share == &p->shares[i])
-                continue;
-            atomic_store(&p->shares[i].limit, 0);
-            atomic_store(&p->shares[i].claimed, 0);
-            atomic_store(&p->shares[i].taken, 0);
-        }
-    }
+    uintptr_t self = this_thread();
+    atomic_fetch_add(&ptp_generation, 1);
+    for (struct pthreadpool *p = atomic_load(&ptp_pools); p; p = atomic_load(&p->next_pool))
+        fork_pool(p, self);
 }

@@ -17,6 +17,8 @@
 #include "pthreadpool.h"
 #include "smolscale.h"
 
+#include <pthread.h>
+
 enum { max_dims = 6 };
 
 #define cache_line __attribute__((aligned(64)))
@@ -27,6 +29,7 @@ enum { max_dims = 6 };
 //   claimed  written by the owner alone, before it runs any item of the piece that ends here
 //   limit    written with the pool's steal_lock held, except by the caller before its door opens
 //   taken    1 while a helper is this participant
+//   owner    its thread (this_thread()), written by itself; 0: none. Share 0: see `caller`
 //   cpu      where the participant was last seen running; a hint
 struct share {
     _Atomic size_t next;
@@ -34,6 +37,7 @@ struct share {
     _Atomic size_t limit;
     _Atomic uint32_t taken;
     _Atomic uint32_t cpu;
+    _Atomic uintptr_t owner;
 } cache_line;
 
 struct call;
@@ -66,6 +70,8 @@ struct call {
 //   READY     `call` and share 0 are written (only ever with BUSY)
 //   OPEN      helpers may check in (only ever with READY)
 //   SLEEPER   the caller sleeps until the helpers have left
+//   ORPHAN    the caller has gone without an end of the call (only ever with READY): who leaves
+//             last, when no item is left, ends it
 //   present   checked-in helpers, and ptp_watch() when it looks at the pool, in units of PRESENT
 //   upper half: number of the call, so that a helper can tell a new call from the one it has seen
 // While BUSY is set without READY the word belongs to the caller alone (plain stores); otherwise
@@ -74,12 +80,13 @@ struct call {
 #define DOOR_READY   UINT64_C(2)
 #define DOOR_OPEN    UINT64_C(4)
 #define DOOR_SLEEPER UINT64_C(8)
-#define DOOR_PRESENT UINT64_C(16)
+#define DOOR_ORPHAN  UINT64_C(16)
+#define DOOR_PRESENT UINT64_C(32)
 #define DOOR_CALL    (UINT64_C(1) << 32)
 
 static inline uint32_t door_present(uint64_t door)
 {
-    return (uint32_t)(door & (DOOR_CALL - 1)) >> 4;
+    return (uint32_t)(door & (DOOR_CALL - 1)) >> 5;
 }
 
 static inline uint32_t door_call(uint64_t door)
@@ -98,7 +105,6 @@ struct pthreadpool {
     _Atomic uint32_t waiting_callers; // callers that wait for BUSY to go
     _Atomic uint32_t turn;  // futex of these; counts the calls that ended while any waited
     _Atomic size_t threads; // what this call and the next ones may use, caller included
-    _Atomic bool alive;     // between create and destroy
 
     // Thieves.
     _Atomic uint32_t steal_lock cache_line;
@@ -113,8 +119,12 @@ struct pthreadpool {
     // The caller (owner of BUSY) alone, unless said otherwise.
     struct call call cache_line; // read by helpers
     _Atomic uint64_t last_end;   // ticks at the end of the last open call; others read it as a hint
-    fpu_state fpu;               // the caller's control word, while denormals are disabled
-    struct tickets tickets;      // of the helpers that this call has asked for
+    _Atomic uintptr_t caller; // its thread while the call is READY; 0 before BUSY is given up, so
+                              // that one who reads its own number here has written it
+    const volatile uint64_t *mark; // in the caller's frame, and what stands there until it returns:
+    uint64_t mark_value;           // read by the caller's thread alone
+    fpu_state fpu;                 // the caller's control word, while denormals are disabled
+    struct tickets tickets;        // of the helpers that this call has asked for
 
     // Set by create, constant.
     size_t max_threads;
@@ -135,14 +145,6 @@ struct pthreadpool {
     struct share shares[];
 };
 
-// One level of "this thread runs items of that pool"; on the stack of its thread.
-struct participant {
-    struct pthreadpool *pool;
-    struct share *share;
-    size_t thread;
-    struct participant *outer;
-};
-
 // pool.c
 extern _Atomic(struct pthreadpool *) ptp_pools; // all pools there ever were
 extern _Atomic int ptp_mode;
@@ -150,10 +152,13 @@ enum { mode_unknown = 0, mode_ours, mode_native };
 int ptp_decide_mode(void);
 
 // call.c
-extern __thread struct participant *ptp_current __attribute__((tls_model("initial-exec")));
+extern _Atomic unsigned ptp_generation; // counts fork()s
 void ptp_call(struct pthreadpool *pool, const struct call *call);
 void ptp_lock(struct pthreadpool *pool);
 void ptp_unlock(struct pthreadpool *pool);
+void ptp_reclaim(struct pthreadpool *pool, const void *here);
+void ptp_settle(struct pthreadpool *pool);
+bool ptp_is_drained(struct pthreadpool *pool);
 void ptp_ask(struct pthreadpool *pool, uint32_t want, struct tickets *tickets);
 void ptp_foreign_ended(struct pthreadpool *pool); // pool.c
 void ptp_leave(struct pthreadpool *pool);
@@ -164,7 +169,16 @@ extern _Atomic uint32_t ptp_watch_armed;
 extern _Atomic bool ptp_membarrier_ready;
 extern _Atomic uint64_t ptp_ticks_per_us;
 bool ptp_watch_arm(void);
+void ptp_watch_stop(void);
+void ptp_watch_before_fork(void);
+void ptp_watch_after_fork(void);
 void ptp_watch_fork_child(void);
+
+// A number that no other living thread has; never 0.
+static inline uintptr_t this_thread(void)
+{
+    return (uintptr_t)pthread_self();
+}
 
 static inline uint64_t ticks_of_us(uint64_t us)
 {

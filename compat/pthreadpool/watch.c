@@ -10,73 +10,69 @@
 // It also does, off the callers' path, what takes its time once: registering for membarrier (16 ms
 // in a process with threads) and learning the unit of ticks().
 //
-// Zero idle: its timer is armed by the first call after a quiet time (one system call that wakes
-// nobody) and by itself for as long as it finds a call in progress. The timer's signal is directed
-// to this thread alone, where it is blocked and taken by sigwaitinfo(): no descriptor that a
-// program could close, no handler, no effect on any other thread.
+// Zero idle: it sleeps without a time limit until the first call after a quiet time wakes it, and
+// then from look to look for as long as it finds a call in progress. It needs nothing but a thread
+// and a futex, no timer or descriptor that the process could run out of. Where the thread cannot be
+// had, the caller is told so, asks for all its helpers at once, and needs nobody who looks.
 //
 //   W1  No call goes unwatched. A caller sets BUSY, then reads `armed`; the watcher clears `armed`,
 //       then looks at all doors once more. All four are sequentially consistent: if the caller saw
 //       `armed` still set, the look comes later and finds BUSY.
 //   W2  The watcher touches the call of a pool only while it is counted as present (D2 keeps the
 //       call from ending), and counts itself only where READY is set.
+//   W3  `armed` is the futex that the thread sleeps on: it sleeps only while the word is what it
+//       looked for, and whoever changes the word wakes it. ENDING is set by ptp_watch_stop() alone,
+//       when no pool is left, hence no caller; nothing but the thread's end replaces it.
 
 #include "pool.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 
 enum { look_first_ms = 1, look_last_ms = 4, retry_ms = 1000 };
-enum {
-    timer_signal = 32
-}; // reserved for timers by glibc and musl: no program can send or handle it
 
-_Atomic uint32_t ptp_watch_armed;
+enum { WATCH_DISARMED, WATCH_ARMED, WATCH_ENDING };
+_Atomic uint32_t ptp_watch_armed; // one of these
 _Atomic bool ptp_membarrier_ready;
 _Atomic uint64_t ptp_ticks_per_us = 2500;
 
-// The life of the thread; changed by compare-and-swap, except by the thread itself.
-enum { state_none, state_starting, state_ready, state_failed };
-static _Atomic int state;
-static _Atomic uint64_t failed_at; // monotonic ns
-static timer_t timer;              // valid in state_ready
+// The thread's life, under `lock`; `running` is read without it.
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic bool running;
+static pthread_t thread;
+static uint64_t retry_at; // monotonic ns: not started again before, if it could not be
+
+// The thread's own.
 static _Atomic uint32_t first_ms = look_first_ms;
+static bool learnt;     // what a tick is
+static bool registered; // for membarrier, or it is forbidden
 
-static const uint64_t timer_set = UINT64_C(1) << (timer_signal - 1); // as the kernel has it
-
-static void arm(uint64_t ms)
-{
-    struct itimerspec when = {.it_value = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000}};
-    timer_settime(timer, 0, &when, NULL);
-}
-
-static void learn_ticks(void)
+// The unit of ticks(), from a stretch of at least a look.
+static void learn_ticks(uint64_t passed, uint64_t ns)
 {
 #if defined(__aarch64__)
     uint64_t hz;
+    (void)passed;
+    (void)ns;
     __asm__ __volatile__("mrs %0, cntfrq_el0" : "=r"(hz));
     atomic_store(&ptp_ticks_per_us, hz / 1000000 ? hz / 1000000 : 1);
 #else
-    uint64_t ns = monotonic_ns();
-    uint64_t start = ticks();
-    struct timespec while_ = {0, 2000000};
-    nanosleep(&while_, NULL);
-    uint64_t passed = ticks() - start;
-    ns = monotonic_ns() - ns;
-    if (passed * 1000 / ns > 0)
+    if (ns > 0 && passed * 1000 / ns > 0)
         atomic_store(&ptp_ticks_per_us, passed * 1000 / ns);
 #endif
 }
 
-// Helps the pool if its call has not moved since the last look. True: help was sent.
+// Helps the pool if its call has not moved since the last look. True: help was sent. Sets `active`
+// if the call may need some later.
 static bool look_at(struct pthreadpool *pool, bool *active)
 {
     uint64_t door = atomic_load(&pool->door);
     uint64_t before = pool->watch_door;
     pool->watch_door = door & ~(DOOR_CALL - 1);
     if (!(door & DOOR_BUSY))
+        return false;
+    if (ptp_is_drained(pool)) // all its items have begun: it may take as long as it wants
         return false;
     *active = true;
     if (!(door & DOOR_READY) ||
@@ -120,104 +116,145 @@ static bool look_at_all(bool *active)
     return stands;
 }
 
-static void watch(void)
+// Sleeps while `armed` has this value, until `deadline` (monotonic ns; 0: without limit). Woken,
+// interrupted, changed or late: the caller looks again.
+static void sleep_while(uint32_t value, uint64_t deadline)
 {
-    uint64_t ms = look_first_ms;
+    while (atomic_load(&ptp_watch_armed) == value) {
+        if (deadline != 0 && monotonic_ns() >= deadline)
+            return;
+        futex_wait_until(&ptp_watch_armed, value, deadline);
+    }
+}
+
+static void sleep_until_look(uint64_t ms)
+{
+    uint64_t start = ticks();
+    uint64_t ns = monotonic_ns();
+    sleep_while(WATCH_ARMED, ns + ms * 1000000);
+    ns = monotonic_ns() - ns;
+    if (learnt || ns < look_first_ms * 1000000)
+        return;
+    learnt = true;
+    learn_ticks(ticks() - start, ns);
+}
+
+// Looks until no call is in progress, and disarms.
+static void watch_calls(void)
+{
+    uint64_t ms = atomic_load_explicit(&first_ms, memory_order_relaxed);
     bool found = false; // something stood still since it was armed
     for (;;) {
-        if (syscall(SYS_rt_sigtimedwait, &timer_set, NULL, NULL, sizeof timer_set) < 0 &&
-            errno != EINTR)
-            return; // cannot happen; then calls go unwatched, but nothing spins
+        sleep_until_look(ms);
         bool active = false;
         if (look_at_all(&active)) {
             found = true;
             atomic_store_explicit(&first_ms, look_first_ms, memory_order_relaxed);
             ms = look_first_ms;
-        } else if (active) {
-            ms = ms < look_last_ms ? ms * 2 : look_last_ms;
-        } else {
-            atomic_store(&ptp_watch_armed, 0); // W1
-            look_at_all(&active);
-            if (!active || atomic_exchange(&ptp_watch_armed, 1)) {
-                uint32_t next = atomic_load_explicit(&first_ms, memory_order_relaxed) * 2;
-                if (!found && next <= look_last_ms)
-                    atomic_store_explicit(&first_ms, next, memory_order_relaxed);
-                found = false;
-                continue; // disarmed, or armed by a caller in the meantime
-            }
-            ms = atomic_load_explicit(&first_ms, memory_order_relaxed);
+            continue;
         }
-        arm(ms);
+        if (!registered) { // nothing stands still: time for what takes long
+            registered = true;
+            atomic_store(&ptp_membarrier_ready, membarrier_register());
+        }
+        if (active) {
+            ms = ms < look_last_ms ? ms * 2 : look_last_ms;
+            continue;
+        }
+        uint32_t armed = WATCH_ARMED;
+        if (!atomic_compare_exchange_strong(&ptp_watch_armed, &armed, WATCH_DISARMED)) // W1
+            return;
+        look_at_all(&active);
+        if (!active)
+            break;
+        armed = WATCH_DISARMED;
+        atomic_compare_exchange_strong(&ptp_watch_armed, &armed, WATCH_ARMED);
+        ms = atomic_load_explicit(&first_ms, memory_order_relaxed);
     }
+    uint32_t next = atomic_load_explicit(&first_ms, memory_order_relaxed) * 2;
+    if (!found && next <= look_last_ms)
+        atomic_store_explicit(&first_ms, next, memory_order_relaxed);
 }
 
 static void *watch_thread(void *unused)
 {
     (void)unused;
     prctl(PR_SET_NAME, "smolscale-watch");
-    // By system call: the C library would leave its own signals out of any set.
-    syscall(SYS_rt_sigprocmask, SIG_BLOCK, &timer_set, NULL, sizeof timer_set);
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = timer_signal};
-    event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-    if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0) {
-        atomic_store(&failed_at, monotonic_ns());
-        atomic_store(&ptp_watch_armed, 0);
-        atomic_store(&state, state_failed);
-        return NULL;
+    while (atomic_load(&ptp_watch_armed) != WATCH_ENDING) {
+        sleep_while(WATCH_DISARMED, 0);
+        watch_calls();
     }
-    atomic_store(&state, state_ready);
-    arm(look_first_ms); // for the caller that started us
-    learn_ticks();
-    if (membarrier_register())
-        atomic_store(&ptp_membarrier_ready, true);
-    watch();
     return NULL;
 }
 
-// Starts the thread; the timer counts as armed as soon as it can be: the thread arms it first
-// thing.
+// ---------------------------------------------------------------------------------------------
+// Its life
+// ---------------------------------------------------------------------------------------------
+
 static bool start(void)
 {
-    pthread_t thread;
-    pthread_attr_t attr;
+    uint64_t now = monotonic_ns();
+    if (now < retry_at)
+        return false;
     sigset_t all, before;
     sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(&thread, &attr, watch_thread, NULL);
+    int err = pthread_create(&thread, NULL, watch_thread, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    if (err == 0)
-        return true;
-    atomic_store(&failed_at, monotonic_ns());
-    atomic_store(&ptp_watch_armed, 0);
-    atomic_store(&state, state_failed);
-    return false;
+    if (err != 0) {
+        retry_at = now + retry_ms * UINT64_C(1000000);
+        return false;
+    }
+    atomic_store(&running, true);
+    return true;
 }
 
-// Called by a caller that found `armed` clear. False: there is no watcher, ask for help at once.
+// Called by a caller that found `armed` clear. False: there is no watcher.
 bool ptp_watch_arm(void)
 {
-    int now = atomic_load(&state);
-    if (now == state_failed &&
-        monotonic_ns() - atomic_load(&failed_at) < retry_ms * UINT64_C(1000000))
-        return false;
-    if (atomic_exchange(&ptp_watch_armed, 1))
-        return true; // another caller does it
-    if (now == state_ready) {
-        arm(atomic_load_explicit(&first_ms, memory_order_relaxed));
-        return true;
+    if (ptp_unlikely(!atomic_load_explicit(&running, memory_order_acquire))) {
+        pthread_mutex_lock(&lock);
+        bool runs = atomic_load_explicit(&running, memory_order_relaxed) || start();
+        pthread_mutex_unlock(&lock);
+        if (!runs)
+            return false;
     }
-    if (now == state_starting || !atomic_compare_exchange_strong(&state, &now, state_starting))
-        return true; // it arms itself
-    return start();
+    if (atomic_exchange(&ptp_watch_armed, WATCH_ARMED) == WATCH_DISARMED)
+        futex_wake(&ptp_watch_armed, 1);
+    return true;
 }
 
-// The child has neither the thread nor the timer, and is not registered.
+// No pool is left: the thread has ended when this returns.
+void ptp_watch_stop(void)
+{
+    pthread_mutex_lock(&lock);
+    if (atomic_load_explicit(&running, memory_order_relaxed)) {
+        atomic_store(&ptp_watch_armed, WATCH_ENDING);
+        futex_wake(&ptp_watch_armed, 1);
+        pthread_join(thread, NULL);
+        atomic_store(&ptp_watch_armed, WATCH_DISARMED);
+        atomic_store(&running, false);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void ptp_watch_before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void ptp_watch_after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+// The child has no such thread, and is not registered.
 void ptp_watch_fork_child(void)
 {
-    atomic_store(&ptp_watch_armed, 0);
+    atomic_store(&ptp_watch_armed, WATCH_DISARMED);
     atomic_store(&ptp_membarrier_ready, false);
-    atomic_store(&state, state_none);
+    atomic_store(&running, false);
+    registered = false;
+    retry_at = 0;
+    pthread_mutex_unlock(&lock);
 }

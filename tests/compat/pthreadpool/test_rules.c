@@ -8,8 +8,17 @@
 #include "pthreadpool.h"
 
 #include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #ifdef __SANITIZE_THREAD__
@@ -423,17 +432,20 @@ START_TEST(the_number_of_threads_can_be_lowered_and_raised_up_to_that_of_the_sta
 }
 END_TEST
 
-// An executor with one thread for each task.
+// An executor with one thread for each task. Whoever has one on the stack joins its threads before
+// it goes: a thread touches the executor after its task, of which the pool knows nothing any more.
 struct own_executor {
     int threads;
     _Atomic int scheduled, begun, ended;
-    pthread_mutex_t lock;
+    _Atomic(struct own_task *) tasks; // all there were
 };
 
 struct own_task {
     struct own_executor *executor;
     void *context;
     void (*task)(void *);
+    pthread_t thread;
+    struct own_task *next;
 };
 
 static int own_threads(void *self)
@@ -445,23 +457,35 @@ static __thread bool in_own_thread;
 
 static void *own_thread(void *argument)
 {
-    struct own_task t = *(struct own_task *)argument;
-    free(argument);
+    struct own_task *t = argument;
     in_own_thread = true;
-    t.executor->begun++;
-    t.task(t.context);
-    t.executor->ended++;
+    t->executor->begun++;
+    t->task(t->context);
+    t->executor->ended++;
     return NULL;
 }
 
 static void own_schedule(void *self, void *context, void (*task)(void *))
 {
+    struct own_executor *executor = self;
     struct own_task *t = malloc(sizeof *t);
-    *t = (struct own_task){self, context, task};
-    t->executor->scheduled++;
-    pthread_t thread;
-    ck_assert_int_eq(pthread_create(&thread, NULL, own_thread, t), 0);
-    pthread_detach(thread);
+    ck_assert_ptr_nonnull(t);
+    *t = (struct own_task){.executor = executor, .context = context, .task = task};
+    executor->scheduled++;
+    ck_assert_int_eq(pthread_create(&t->thread, NULL, own_thread, t), 0);
+    t->next = executor->tasks;
+    while (!atomic_compare_exchange_weak(&executor->tasks, &t->next, t))
+        ;
+}
+
+static void own_join(struct own_executor *executor)
+{
+    for (struct own_task *t = executor->tasks, *next; t; t = next) {
+        next = t->next;
+        pthread_join(t->thread, NULL);
+        free(t);
+    }
+    executor->tasks = NULL;
 }
 
 struct guests {
@@ -497,6 +521,7 @@ START_TEST(an_executor_of_the_programs_own_lends_the_threads)
     // Tasks that had been given away have run before destroy returned.
     ck_assert_int_ge(own.scheduled, 3);
     ck_assert_int_eq(own.begun, own.scheduled);
+    own_join(&own);
 }
 END_TEST
 
@@ -514,6 +539,8 @@ START_TEST(an_executor_can_be_exchanged)
     ck_assert_int_eq(own[0].scheduled, 0);
     ck_assert_int_ge(own[1].scheduled, 2);
     pthreadpool_destroy(pool);
+    own_join(&own[0]);
+    own_join(&own[1]);
 }
 END_TEST
 
@@ -570,6 +597,252 @@ START_TEST(an_item_may_fork)
 }
 END_TEST
 
+#ifndef __SANITIZE_THREAD__
+// The children below are forked by an item that a helper runs: their only thread is no caller.
+struct helper_fork {
+    pthreadpool_t pool;
+    pthread_t caller;
+    _Atomic int here;
+    _Atomic bool forked;
+    int status;
+};
+
+static void *use_the_pool_in_the_child(void *argument)
+{
+    struct helper_fork *f = argument;
+    for (int round = 0; round < 3; round++) {
+        struct meeting m = {.all = 2, .meet = true};
+        pthreadpool_parallelize_1d(f->pool, meet, &m, 2, 0);
+        if (m.here != 2)
+            _exit(1);
+    }
+    pthreadpool_destroy(f->pool);
+    _exit(7);
+}
+
+static void fork_in_helpers_item(void *context, size_t i)
+{
+    struct helper_fork *f = context;
+    (void)i;
+    f->here++;
+    while (f->here < 2)
+        sched_yield();
+    if (pthread_equal(pthread_self(), f->caller)) {
+        while (!f->forked)
+            sched_yield();
+        return;
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        _Atomic size_t items = 0;
+        pthreadpool_parallelize_1d(f->pool, count, &items, 10, 0); // a nested call, as before
+        pthread_t thread;
+        if (items != 10 || pthread_create(&thread, NULL, use_the_pool_in_the_child, f) != 0)
+            _exit(2);
+        return;
+    }
+    waitpid(child, &f->status, 0);
+    f->forked = true;
+}
+
+static void fork_in_a_helpers_item(pthreadpool_t pool)
+{
+    struct helper_fork f = {.pool = pool, .caller = pthread_self(), .status = -1};
+    pthreadpool_parallelize_1d(pool, fork_in_helpers_item, &f, 2, 0);
+    ck_assert_msg(WIFEXITED(f.status), "signal %d", WTERMSIG(f.status));
+    ck_assert_int_eq(WEXITSTATUS(f.status), 7);
+    pthreadpool_destroy(pool);
+}
+
+START_TEST(a_helpers_item_may_fork_and_the_child_use_the_pool)
+{
+    fork_in_a_helpers_item(pthreadpool_create(2));
+}
+END_TEST
+
+START_TEST(an_item_in_a_thread_of_the_programs_executor_may_fork_as_well)
+{
+    struct own_executor own = {.threads = 1};
+    struct pthreadpool_executor executor = {own_threads, own_schedule};
+    fork_in_a_helpers_item(pthreadpool_create_v2(&executor, &own, 2));
+    own_join(&own);
+}
+END_TEST
+
+#endif
+
+// More threads than anybody asks for by himself.
+static size_t many_threads(void)
+{
+    return 2 * (size_t)sysconf(_SC_NPROCESSORS_ONLN) + 2;
+}
+
+// In a child, so that what it forbids itself is its own: the items of a call meet that has always
+// been cheap, and of one that is new.
+static void items_meet_in_a_child(bool (*prepare)(void *), void *argument,
+                                  struct pthreadpool_executor *executor)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        size_t threads = many_threads();
+        pthreadpool_t pool = pthreadpool_create_v2(executor, argument, threads);
+        if (!prepare(argument))
+            _exit(2);
+        struct meeting m = {.all = threads, .meet = true};
+        pthreadpool_parallelize_1d(pool, meet, &m, threads, 0);
+        m = (struct meeting){.all = threads};
+        for (int round = 0; round < 1000; round++)
+            pthreadpool_parallelize_1d(pool, meet, &m, threads, 0);
+        m = (struct meeting){.all = threads, .meet = true};
+        pthreadpool_parallelize_1d(pool, meet, &m, threads, 0);
+        _exit(m.here == threads ? 7 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    ck_assert_msg(WIFEXITED(status), "signal %d", WTERMSIG(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 7);
+}
+
+static bool without_pending_signals(void *unused)
+{
+    (void)unused;
+    return setrlimit(RLIMIT_SIGPENDING, &(struct rlimit){0, 0}) == 0;
+}
+
+START_TEST(items_may_wait_for_each_other_where_no_timer_can_be_had)
+{
+    items_meet_in_a_child(without_pending_signals, NULL, NULL);
+}
+END_TEST
+
+// An executor whose threads wait for tasks from the start.
+struct ready_executor {
+    int threads;
+    pthread_mutex_t lock;
+    pthread_cond_t some;
+    struct own_task *first;
+};
+
+static int ready_threads(void *self)
+{
+    return ((struct ready_executor *)self)->threads;
+}
+
+static void ready_schedule(void *self, void *context, void (*task)(void *))
+{
+    struct ready_executor *executor = self;
+    struct own_task *t = malloc(sizeof *t);
+    ck_assert_ptr_nonnull(t);
+    *t = (struct own_task){.context = context, .task = task};
+    pthread_mutex_lock(&executor->lock);
+    t->next = executor->first;
+    executor->first = t;
+    pthread_cond_signal(&executor->some);
+    pthread_mutex_unlock(&executor->lock);
+}
+
+static void *ready_thread(void *self)
+{
+    struct ready_executor *executor = self;
+    for (;;) {
+        pthread_mutex_lock(&executor->lock);
+        while (!executor->first)
+            pthread_cond_wait(&executor->some, &executor->lock);
+        struct own_task *t = executor->first;
+        executor->first = t->next;
+        pthread_mutex_unlock(&executor->lock);
+        t->task(t->context);
+        free(t);
+    }
+    return NULL;
+}
+
+// From here on the process gets no thread.
+static bool forbid_threads(void)
+{
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof program / sizeof program[0], program};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+static bool with_threads_of_the_executor_alone(void *self)
+{
+    struct ready_executor *executor = self;
+    pthread_t thread;
+    for (int n = 0; n < executor->threads; n++)
+        if (pthread_create(&thread, NULL, ready_thread, executor) != 0)
+            return false;
+    return forbid_threads();
+}
+
+// Nobody looks whether a call stands still, and so all help is asked for at its begin.
+START_TEST(items_may_wait_for_each_other_where_no_thread_can_be_had_to_watch_them)
+{
+    struct ready_executor ready = {.threads = (int)many_threads(),
+                                   .lock = PTHREAD_MUTEX_INITIALIZER,
+                                   .some = PTHREAD_COND_INITIALIZER};
+    struct pthreadpool_executor executor = {ready_threads, ready_schedule};
+    items_meet_in_a_child(with_threads_of_the_executor_alone, &ready, &executor);
+}
+END_TEST
+
+// Threads of this process whose name is this.
+static int threads_named(const char *name)
+{
+    int found = 0;
+    DIR *folder = opendir("/proc/self/task");
+    ck_assert_ptr_nonnull(folder);
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        char path[300], comm[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
+        FILE *file = fopen(path, "r");
+        if (!file)
+            continue;
+        if (fgets(comm, sizeof comm, file))
+            comm[strcspn(comm, "\n")] = '\0';
+        fclose(file);
+        found += strcmp(comm, name) == 0;
+    }
+    closedir(folder);
+    return found;
+}
+
+// With an executor of the program's own, whose threads are joined: a thread that the watcher has
+// made begins with its name. One is listed until soon after it was joined, hence the wait.
+START_TEST(the_watcher_ends_with_the_last_pool)
+{
+    for (int round = 0; round < 20; round++) {
+        struct own_executor own = {.threads = 2};
+        struct pthreadpool_executor executor = {own_threads, own_schedule};
+        pthreadpool_t pools[2];
+        for (int p = 0; p < 2; p++)
+            pools[p] = pthreadpool_create_v2(&executor, &own, 3);
+        for (int p = 0; p < 2; p++) {
+            struct meeting m = {.all = 3, .meet = true};
+            pthreadpool_parallelize_1d(pools[p], meet, &m, 3, 0);
+        }
+        pthreadpool_destroy(pools[round % 2]);
+        struct meeting m = {.all = 3, .meet = true};
+        pthreadpool_parallelize_1d(pools[1 - round % 2], meet, &m, 3, 0);
+        while (threads_named("smolscale-watch") == 0)
+            sched_yield();
+        pthreadpool_destroy(pools[1 - round % 2]);
+        own_join(&own);
+        while (threads_named("smolscale-watch") != 0)
+            sched_yield();
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("pthreadpool rules");
@@ -596,6 +869,13 @@ int main(void)
     tcase_add_test(rules, an_executor_can_be_exchanged);
     tcase_add_test(rules, a_child_can_use_the_pools_of_its_parent);
     tcase_add_test(rules, an_item_may_fork);
+#ifndef __SANITIZE_THREAD__ // cannot follow a child that gets the stack of a parent's thread
+    tcase_add_test(rules, a_helpers_item_may_fork_and_the_child_use_the_pool);
+    tcase_add_test(rules, an_item_in_a_thread_of_the_programs_executor_may_fork_as_well);
+#endif
+    tcase_add_test(rules, items_may_wait_for_each_other_where_no_timer_can_be_had);
+    tcase_add_test(rules, items_may_wait_for_each_other_where_no_thread_can_be_had_to_watch_them);
+    tcase_add_test(rules, the_watcher_ends_with_the_last_pool);
     suite_add_tcase(suite, rules);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
