@@ -116,7 +116,7 @@ struct ss_worker {
     char name[16];           // the thread's name, if set
     bool placed;    // its CPUs were restricted for the wake; written before `park` becomes AWAKE
     bool keep_away; // it is to wake elsewhere than on its waker's CPU; the waker's
-    cpu_set_t own_cpus; // what it had before
+    struct ss_placement placement; // how
     uint64_t homed_at;  // when it was woken on its waker's CPU, ns; 0: it was not
 
     struct ss_worker *next; // all workers, or the free list; ss.lock

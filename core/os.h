@@ -34,6 +34,11 @@ struct ss_traits {
     cpu_set_t affinity;
 };
 
+// What place() does to a thread: the CPUs that it had, and those that it has until release().
+struct ss_placement {
+    cpu_set_t had, set;
+};
+
 struct ss_os {
     // Monotonic time in ns.
     uint64_t (*now)(void);
@@ -42,7 +47,8 @@ struct ss_os {
     // at any time: the caller looks again in a loop. Returns false only when the time was up.
     bool (*futex_wait)(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
 
-    // The same for a short sleep that should end on time: with the least timer slack.
+    // The same for a short sleep that should end on time: with the least timer slack. Afterwards
+    // the thread has the slack that it had.
     void (*nap)(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
 
     // Sleeps until one of `count` descriptors has an event, at most `timeout` ns. As poll(2), with
@@ -80,12 +86,12 @@ struct ss_os {
     int (*cpu)(void);
     uint64_t (*sleeps)(void);
 
-    // Restricts a sleeping thread to one CPU of those it may use (`on`), or to the others, and
-    // keeps in *mask what it had. False: not done.
-    bool (*place)(pid_t tid, int cpu, bool on, cpu_set_t *mask);
+    // Restricts a sleeping thread to one CPU of those it may use (`on`), or to the others. False:
+    // not done.
+    bool (*place)(pid_t tid, int cpu, bool on, struct ss_placement *placement);
 
-    // Gives the calling thread its CPUs back.
-    void (*release)(const cpu_set_t *mask);
+    // Gives the calling thread its CPUs back, unless somebody else has set others meanwhile.
+    void (*release)(const struct ss_placement *placement);
 
     // Asks the kernel to let this process use membarrier(2) (private, expedited); false: it will
     // not.

@@ -45,10 +45,13 @@ static bool futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeo
 
 static void nap(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
 {
-    // Given back at once: children forked from a job would inherit it as their default.
-    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+    // Given back at once: children forked from a job would inherit it as their default. To what it
+    // was, not to the default: a job, or who created the thread, may have set it.
+    long slack = syscall(SYS_prctl, PR_GET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL);
+    bool shortened = slack > 1 && prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL) == 0;
     futex_wait(word, expected, timeout);
-    prctl(PR_SET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL);
+    if (shortened)
+        prctl(PR_SET_TIMERSLACK, (unsigned long)slack, 0UL, 0UL, 0UL);
 }
 
 static int poll_fds(struct pollfd *fds, unsigned count, uint64_t timeout)
@@ -298,29 +301,33 @@ static uint64_t sleeps(void)
     return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_nvcsw : 0;
 }
 
-static bool place(pid_t tid, int cpu, bool on, cpu_set_t *mask)
+static bool place(pid_t tid, int cpu, bool on, struct ss_placement *placement)
 {
     int saved_errno = errno;
-    cpu_set_t one, wanted;
+    cpu_set_t one, *had = &placement->had, *set = &placement->set;
     CPU_ZERO(&one);
-    bool done = cpu >= 0 && cpu < CPU_SETSIZE && sched_getaffinity(tid, sizeof *mask, mask) == 0;
+    bool done = cpu >= 0 && cpu < CPU_SETSIZE && sched_getaffinity(tid, sizeof *had, had) == 0;
     if (done) {
         CPU_SET((size_t)cpu, &one);
-        wanted = *mask;
-        if (CPU_ISSET((size_t)cpu, mask))
-            CPU_XOR(&wanted, mask, &one);
+        *set = *had;
+        if (CPU_ISSET((size_t)cpu, had))
+            CPU_XOR(set, had, &one);
         if (on)
-            CPU_AND(&wanted, mask, &one);
-        done = CPU_COUNT(&wanted) > 0 && sched_setaffinity(tid, sizeof wanted, &wanted) == 0;
+            CPU_AND(set, had, &one);
+        done = CPU_COUNT(set) > 0 && !CPU_EQUAL(set, had) &&
+               sched_setaffinity(tid, sizeof *set, set) == 0;
     }
     errno = saved_errno;
     return done;
 }
 
-static void release(const cpu_set_t *mask)
+// A mask that was changed meanwhile, by taskset(1) or because a CPU has gone, is left alone.
+static void release(const struct ss_placement *placement)
 {
     int saved_errno = errno;
-    sched_setaffinity(0, sizeof *mask, mask);
+    cpu_set_t now;
+    if (sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &placement->set))
+        sched_setaffinity(0, sizeof placement->had, &placement->had);
     errno = saved_errno;
 }
 

@@ -233,7 +233,7 @@ static void place(struct ss_worker *worker)
     bool home = !worker->keep_away && waker_sleeps_soon();
     pid_t tid = load_relaxed(&worker->tid);
     if (tid != 0 && (home || worker->keep_away))
-        worker->placed = ss_os.place(tid, ss_os.cpu(), home, &worker->own_cpus);
+        worker->placed = ss_os.place(tid, ss_os.cpu(), home, &worker->placement);
     worker->homed_at = home ? waker.last_wake : 0;
     worker->keep_away = false;
 }
@@ -478,7 +478,7 @@ static void sleep_until_woken(struct ss_worker *worker, bool seated)
     }
     if (worker->placed) {
         worker->placed = false;
-        ss_os.release(&worker->own_cpus);
+        ss_os.release(&worker->placement);
         if (worker->homed_at)
             judge_homing(worker->homed_at);
     }
