@@ -117,7 +117,7 @@ struct ss_worker {
     bool placed;    // its CPUs were restricted for the wake; written before `park` becomes AWAKE
     bool keep_away; // it is to wake elsewhere than on its waker's CPU; the waker's
     struct ss_placement placement; // how
-    uint64_t homed_at;  // when it was woken on its waker's CPU, ns; 0: it was not
+    uint64_t homed_at;             // when it was woken on its waker's CPU, ns; 0: it was not
 
     struct ss_worker *next; // all workers, or the free list; ss.lock
     struct ss_worker **prev_link;
@@ -222,8 +222,9 @@ enum ss_cover {
 struct ss_executor {
     struct ss_lock lock;
     _Atomic bool started;
-    unsigned generation; // counts fork()s
-    unsigned cpus;
+    unsigned generation;       // counts fork()s
+    _Atomic unsigned cpus;     // that it plans with; changed under `lock`
+    _Atomic uint64_t cpus_due; // when the balancer is to count them anew, ns; 0: it never has
     unsigned max_threads;
     unsigned elastic_queues; // queues with SMOLSCALE_QUEUE_ELASTIC
     unsigned max_idle;       // see smolscale_set_max_idle()
@@ -254,6 +255,12 @@ struct ss_executor {
 };
 
 extern struct ss_executor ss;
+
+// Changes at run time: read once for one decision.
+static inline unsigned ss_cpus(void)
+{
+    return load_relaxed(&ss.cpus);
+}
 
 // A time for which something that did not pay is left alone: twice as long each time that it
 // happens again soon.
@@ -289,6 +296,9 @@ static inline void ss_start(void)
     if (__builtin_expect(!load_acquire(&ss.started), 0))
         ss_start_slow();
 }
+
+// Counts the CPUs anew, if they are counted at all (SMOLSCALE_WORKERS). No lock held.
+void ss_count_cpus(void);
 
 // Called for each new queue: whom shared workers take after is the creator of the first shared
 // queue, and until there is one, of the first queue. For a dedicated queue: whether the calling
@@ -328,15 +338,15 @@ void ss_disown_workers(void);
 // Workers of the group that have a claim to a CPU of their own.
 static inline unsigned ss_group_busy(const struct ss_group *group)
 {
-    unsigned hogs =
-        group->hogs < SS_HOGS_PER_CPU * ss.cpus ? group->hogs : SS_HOGS_PER_CPU * ss.cpus;
+    unsigned most = SS_HOGS_PER_CPU * ss_cpus();
+    unsigned hogs = group->hogs < most ? group->hogs : most;
     return group->workers - group->idle_count - group->blocked - hogs;
 }
 
 // How many of them the executor aims at.
 static inline unsigned ss_group_limit(const struct ss_group *group)
 {
-    return group->owner ? SMOLSCALE_UNLIMITED : ss.cpus;
+    return group->owner ? SMOLSCALE_UNLIMITED : ss_cpus();
 }
 
 // fork(), in the child: the calling thread was this worker; it is now the only one.

@@ -72,15 +72,22 @@ struct ss_os {
     // CPU time used by a thread of this process in ns; UINT64_MAX when it cannot be told.
     uint64_t (*thread_cpu_time)(pid_t tid);
 
-    // What the kernel says of a thread of this process.
-    enum ss_thread_state (*thread_state)(pid_t tid);
+    // The caller, a thread of the executor's own, is from now on the one that looks at /proc and at
+    // the cgroup by the next three: without a descriptor of the program's table being taken, where
+    // the kernel allows it (os_look.c). What that needs goes when the thread ends.
+    void (*begin_looks)(void);
+
+    // What the kernel says of `count` threads of this process, each at one moment after the call.
+    void (*thread_states)(const pid_t *tids, enum ss_thread_state *states, unsigned count);
 
     // How many threads of the machine run or wait for a CPU, the caller included; 0 when it cannot
     // be told.
     unsigned (*runnable_threads)(void);
 
-    // CPUs this process may use: the affinity mask and the cgroup quota, rounded up; at least 1.
-    unsigned (*cpu_count)(void);
+    // CPUs this process may use, at least 1: the union of the affinity masks of the caller, of the
+    // main thread and of `count` others; and, to the thread that has begun looks, no more than the
+    // cgroup quota, rounded up.
+    unsigned (*cpu_count)(const pid_t *tids, unsigned count);
 
     // The CPU the caller runs on, and how often it has gone to sleep so far.
     int (*cpu)(void);
@@ -109,5 +116,8 @@ struct ss_os {
 };
 
 extern struct ss_os ss_os;
+
+// fork(), in the child: which has no thread that looks.
+void ss_os_after_fork(void);
 
 #endif // SS_OS_H

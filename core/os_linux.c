@@ -31,7 +31,7 @@ static uint64_t now(void)
     return (uint64_t)ts.tv_sec * SS_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-static bool futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
+bool ss_futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
 {
     int saved_errno = errno;
     struct timespec ts = {.tv_sec = (time_t)(timeout / SS_NS_PER_S),
@@ -49,7 +49,7 @@ static void nap(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
     // was, not to the default: a job, or who created the thread, may have set it.
     long slack = syscall(SYS_prctl, PR_GET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL);
     bool shortened = slack > 1 && prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL) == 0;
-    futex_wait(word, expected, timeout);
+    ss_futex_wait(word, expected, timeout);
     if (shortened)
         prctl(PR_SET_TIMERSLACK, (unsigned long)slack, 0UL, 0UL, 0UL);
 }
@@ -76,7 +76,7 @@ static void rest(void)
     errno = saved_errno;
 }
 
-static void futex_wake(_Atomic uint32_t *word, int count)
+void ss_futex_wake(_Atomic uint32_t *word, int count)
 {
     int saved_errno = errno;
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
@@ -135,44 +135,11 @@ enum ss_thread_state ss_parse_thread_state(const char *stat)
     }
 }
 
-// Opened for this one look: a descriptor per worker would make the process's table grow, which
-// stalls a threaded process for milliseconds.
-static ssize_t read_file(const char *path, char *text, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    ssize_t n = read(fd, text, size - 1);
-    close(fd);
-    if (n >= 0)
-        text[n] = '\0';
-    return n;
-}
-
-static enum ss_thread_state thread_state(pid_t tid)
-{
-    int saved_errno = errno;
-    char path[64], stat[256];
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
-    ssize_t n = read_file(path, stat, sizeof stat);
-    errno = saved_errno;
-    return n > 0 ? ss_parse_thread_state(stat) : SS_THREAD_UNKNOWN;
-}
-
 unsigned ss_parse_runnable(const char *loadavg)
 {
     unsigned runnable, all; // "0.52 0.58 0.59 2/211 4242"
     int fields = sscanf(loadavg, "%*s %*s %*s %u/%u", &runnable, &all);
     return fields == 2 ? runnable : 0;
-}
-
-static unsigned runnable_threads(void)
-{
-    int saved_errno = errno;
-    char text[128];
-    ssize_t n = read_file("/proc/loadavg", text, sizeof text);
-    errno = saved_errno;
-    return n > 0 ? ss_parse_runnable(text) : 0;
 }
 
 unsigned ss_parse_cpu_max(const char *text)
@@ -213,84 +180,46 @@ bool ss_parse_cgroup_path(const char *proc_self_cgroup, const char *controller, 
     return false;
 }
 
-// The tightest quota on the way from the process's cgroup up to the root of the mounted hierarchy.
-static unsigned quota_along(const char *mount, char *path, unsigned (*quota_of)(const char *dir))
+// Adds the CPUs that a thread may use to `all`; false: `size` is too small for the kernel.
+static bool add_affinity(pid_t tid, size_t size, cpu_set_t *all, cpu_set_t *one)
 {
-    unsigned cpus = UINT_MAX;
-    for (;;) {
-        char dir[PATH_MAX];
-        if (snprintf(dir, sizeof dir, "%s%s", mount, strcmp(path, "/") == 0 ? "" : path) <
-            (int)sizeof dir) {
-            unsigned here = quota_of(dir);
-            cpus = here < cpus ? here : cpus;
-        }
-        char *slash = strrchr(path, '/');
-        if (!slash || path[1] == '\0')
-            return cpus;
-        slash[slash == path ? 1 : 0] = '\0';
-    }
+    if (sched_getaffinity(tid, size, one) == 0)
+        CPU_OR_S(size, all, all, one);
+    else if (errno == EINVAL)
+        return false;
+    return true; // or the thread is gone
 }
 
-static unsigned quota_v2(const char *dir)
+static unsigned count_affinity(const pid_t *tids, unsigned count, size_t size, cpu_set_t *all,
+                               cpu_set_t *one)
 {
-    char file[PATH_MAX + 16], text[64];
-    snprintf(file, sizeof file, "%s/cpu.max", dir);
-    return read_file(file, text, sizeof text) > 0 ? ss_parse_cpu_max(text) : UINT_MAX;
+    CPU_ZERO_S(size, all);
+    bool done = add_affinity(0, size, all, one) && add_affinity(getpid(), size, all, one);
+    for (unsigned i = 0; i < count; i++)
+        done = done && add_affinity(tids[i], size, all, one);
+    return done ? (unsigned)CPU_COUNT_S(size, all) : 0;
 }
 
-static unsigned quota_v1(const char *dir)
+static unsigned affinity_cpus(const pid_t *tids, unsigned count)
 {
-    char file[PATH_MAX + 32], quota[32], period[32], both[80];
-    snprintf(file, sizeof file, "%s/cpu.cfs_quota_us", dir);
-    if (read_file(file, quota, sizeof quota) <= 0 || quota[0] == '-')
-        return UINT_MAX;
-    snprintf(file, sizeof file, "%s/cpu.cfs_period_us", dir);
-    if (read_file(file, period, sizeof period) <= 0)
-        return UINT_MAX;
-    snprintf(both, sizeof both, "%s %s", quota, period);
-    return ss_parse_cpu_max(both);
-}
-
-static unsigned cgroup_cpus(void)
-{
-    static char text[8192]; // once, under the caller's lock
-    if (read_file("/proc/self/cgroup", text, sizeof text) <= 0)
-        return UINT_MAX;
-    char path[PATH_MAX];
-    unsigned cpus = UINT_MAX;
-    if (ss_parse_cgroup_path(text, "", path, sizeof path))
-        cpus = quota_along("/sys/fs/cgroup", path, quota_v2);
-    if (ss_parse_cgroup_path(text, "cpu", path, sizeof path)) {
-        unsigned v1 = quota_along("/sys/fs/cgroup/cpu", path, quota_v1);
-        cpus = v1 < cpus ? v1 : cpus;
-    }
-    return cpus;
-}
-
-static unsigned affinity_cpus(void)
-{
+    unsigned found = 0;
     // Machines with more than 1024 CPUs need a larger set; grow until the kernel is content.
-    for (size_t cpus = 1024; cpus <= 1u << 20; cpus *= 4) {
-        cpu_set_t *set = CPU_ALLOC(cpus);
-        if (!set)
-            break;
-        size_t size = CPU_ALLOC_SIZE(cpus);
-        int result = sched_getaffinity(0, size, set);
-        int count = result == 0 ? CPU_COUNT_S(size, set) : 0;
-        CPU_FREE(set);
-        if (count > 0)
-            return (unsigned)count;
-        if (errno != EINVAL)
-            break;
+    for (size_t cpus = 1024; cpus <= 1u << 20 && found == 0; cpus *= 4) {
+        cpu_set_t *all = CPU_ALLOC(cpus), *one = CPU_ALLOC(cpus);
+        if (all && one)
+            found = count_affinity(tids, count, CPU_ALLOC_SIZE(cpus), all, one);
+        CPU_FREE(all);
+        CPU_FREE(one);
     }
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 ? (unsigned)online : 1;
+    return found ? found : 1;
 }
 
-static unsigned cpu_count(void)
+// The affinity mask of one thread alone says little: the first pool may be made by a thread that is
+// pinned. So those of the main thread and of some workers count, too.
+static unsigned cpu_count(const pid_t *tids, unsigned count)
 {
     int saved_errno = errno;
-    unsigned affinity = affinity_cpus(), quota = cgroup_cpus();
+    unsigned affinity = affinity_cpus(tids, count), quota = ss_look_at_quota();
     errno = saved_errno;
     return affinity < quota ? affinity : quota;
 }
@@ -379,16 +308,17 @@ static void set_thread_traits(const struct ss_traits *traits)
 
 struct ss_os ss_os = {
     .now = now,
-    .futex_wait = futex_wait,
+    .futex_wait = ss_futex_wait,
     .nap = nap,
     .poll = poll_fds,
     .yield = yield,
     .rest = rest,
-    .futex_wake = futex_wake,
+    .futex_wake = ss_futex_wake,
     .thread_create = thread_create,
     .thread_cpu_time = thread_cpu_time,
-    .thread_state = thread_state,
-    .runnable_threads = runnable_threads,
+    .begin_looks = ss_begin_looks,
+    .thread_states = ss_look_at_threads,
+    .runnable_threads = ss_look_at_load,
     .cpu_count = cpu_count,
     .cpu = sched_getcpu,
     .sleeps = sleeps,

@@ -600,8 +600,10 @@ SMOLSCALE_API bool smolscale_in_worker(void);
 // The queue whose job the calling thread runs; NULL outside jobs.
 SMOLSCALE_API smolscale_queue *smolscale_current_queue(void);
 
-// CPUs the executor plans with: SMOLSCALE_WORKERS if that is set, else the lesser of the affinity
-// mask and the cgroup quota (rounded up); at least 1. Constant once asked.
+// CPUs the executor plans with: SMOLSCALE_WORKERS if that is set, else the CPUs that the caller,
+// the main thread or workers may run on (the union of their affinity masks), and no more than the
+// cgroup quota, rounded up; at least 1. Follows changes of these within about a second while there
+// is work; the quota counts from the first work on.
 SMOLSCALE_API unsigned smolscale_cpus(void);
 
 // Shared workers that run no job and have not been called for one.

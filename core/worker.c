@@ -168,6 +168,8 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
         struct ss_worker *worker = ss_summon(group);
         worker->keep_away = late;
         group->waking_since = ss_os.now();
+        if (group->waking_since >= load_relaxed(&ss.cpus_due))
+            *cover = SS_WATCH; // it would sleep on, and see no change of the CPUs
         return worker;
     }
     *cover = SS_WATCH;
@@ -325,7 +327,7 @@ void ss_set_standing(struct ss_worker *worker, enum ss_standing standing)
 // Parked shared workers that are kept without a time limit.
 static unsigned idle_kept(void)
 {
-    unsigned kept = 2 * ss.cpus > 4 ? 2 * ss.cpus : 4;
+    unsigned cpus = ss_cpus(), kept = cpus > 2 ? 2 * cpus : 4;
     return ss.max_idle < kept ? ss.max_idle : kept;
 }
 

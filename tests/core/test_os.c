@@ -6,7 +6,9 @@
 
 #include "support.h"
 
+#include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 // ---------------------------------------------------------------------------------------------
@@ -106,12 +108,124 @@ START_TEST(an_affinity_set_from_outside_while_a_thread_is_placed_stays)
 }
 END_TEST
 
+// ---------------------------------------------------------------------------------------------
+// Descriptors
+// ---------------------------------------------------------------------------------------------
+
+static void wait_for(void *item, void *user_data)
+{
+    (void)user_data;
+    counter_wait(item, 1);
+}
+
+// So that whoever opens a file in the program's table fails.
+static void use_up_all_descriptors(void)
+{
+    int last = open("/dev/null", O_RDONLY | O_CLOEXEC), highest = last;
+    ck_assert_int_ge(last, 0);
+    // Those below `last` are taken; whatever is open above it is not ours.
+    while ((last = fcntl(highest, F_DUPFD_CLOEXEC, highest + 1)) >= 0 && highest < 200)
+        highest = last;
+    struct rlimit limit;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = (rlim_t)highest + 1;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    while (open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0)
+        ;
+    ck_assert_int_eq(errno, EMFILE);
+}
+
+START_TEST(who_is_blocked_is_seen_though_the_program_has_no_descriptor_left)
+{
+    use_up_all_descriptors();
+    struct counter go = COUNTER_INIT;
+    smolscale_queue *queue = queue_new(wait_for, NULL, SMOLSCALE_UNLIMITED);
+    // A queue that may start no more keeps the balancer looking.
+    for (unsigned i = 0; i < 4 * smolscale_cpus(); i++)
+        push(queue, &go);
+    EVENTUALLY(stats_now().workers_blocked, >, 0);
+    counter_add(&go, 1);
+    smolscale_queue_free(queue);
+    ck_assert_int_lt(open("/dev/null", O_RDONLY | O_CLOEXEC), 0); // and none was closed
+}
+END_TEST
+
+static void sleep_for_a_ms(void *item, void *user_data)
+{
+    (void)item;
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    counter_add(user_data, 1);
+}
+
+START_TEST(the_lowest_free_descriptor_is_the_programs)
+{
+    enum { JOBS = 2000 };
+    struct counter done = COUNTER_INIT;
+    smolscale_queue *queue = queue_new(sleep_for_a_ms, &done, 16);
+    for (unsigned i = 0; i < JOBS; i++)
+        push(queue, item_of(i));
+    int lowest = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(lowest, 0);
+    while (counter_get(&done) < JOBS) {
+        close(lowest);
+        ck_assert_int_eq(open("/dev/null", O_RDONLY | O_CLOEXEC), lowest);
+    }
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+// What a thread that has begun looks is told, and what is left of it.
+static void *look(void *arg)
+{
+    pid_t *main_and_self = arg;
+    main_and_self[1] = gettid();
+    enum ss_thread_state states[2];
+    ss_os.begin_looks();
+    // At first the kernel is said to tell nothing; the main thread waits for this one.
+    for (states[0] = SS_THREAD_UNKNOWN; states[0] != SS_THREAD_SLEEPING;)
+        ss_os.thread_states(main_and_self, states, 2);
+    ck_assert_int_ne(states[1], SS_THREAD_UNKNOWN);
+    ck_assert_uint_gt(ss_os.runnable_threads(), 0);
+    ck_assert_uint_ge(ss_os.cpu_count(NULL, 0), 1);
+    return NULL;
+}
+
+START_TEST(what_looks_need_goes_with_the_thread_that_looked)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    for (unsigned i = 0; i < 20; i++) {
+        pid_t tids[2] = {gettid(), 0};
+        pthread_join(thread_start(look, tids), NULL);
+        EVENTUALLY(threads_new(&others), ==, 0);
+    }
+}
+END_TEST
+
+START_TEST(a_child_looks_anew)
+{
+    pid_t tids[2] = {gettid(), 0};
+    pthread_join(thread_start(look, tids), NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        tids[0] = gettid();
+        pthread_join(thread_start(look, tids), NULL);
+        _exit(CHILD_OK);
+    }
+    ck_child_ok(pid);
+}
+END_TEST
+
 int main(void)
 {
     return test_suite("os", (const TTest *[]){
                                 a_nap_leaves_the_timer_slack_of_its_thread_as_it_was,
                                 a_placed_thread_gets_its_cpus_back,
                                 an_affinity_set_from_outside_while_a_thread_is_placed_stays,
+                                who_is_blocked_is_seen_though_the_program_has_no_descriptor_left,
+                                the_lowest_free_descriptor_is_the_programs,
+                                what_looks_need_goes_with_the_thread_that_looked,
+                                a_child_looks_anew,
                                 NULL,
                             });
 }
