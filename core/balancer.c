@@ -47,7 +47,8 @@
 
 #define CREATE_RETRY_NS (100 * SS_NS_PER_MS)
 
-#define CPUS_LOOK_NS SS_NS_PER_S
+#define CPUS_LOOK_NS       SS_NS_PER_S
+#define CPUS_FIRST_LOOK_NS (5 * SS_NS_PER_MS) // when the first workers have come
 
 // What one tick found.
 struct look {
@@ -465,10 +466,12 @@ static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint
 // it, too, when it is time (ss_recruit).
 static void look_at_cpus(uint64_t now)
 {
-    if (now < load_relaxed(&ss.cpus_due))
+    uint64_t due = load_relaxed(&ss.cpus_due);
+    if (due != 0 && now < due)
         return;
-    store_relaxed(&ss.cpus_due, now + CPUS_LOOK_NS);
-    ss_count_cpus();
+    store_relaxed(&ss.cpus_due, now + (due ? CPUS_LOOK_NS : CPUS_FIRST_LOOK_NS));
+    if (due != 0)
+        ss_count_cpus();
 }
 
 // Returns the time to the next tick; SS_FOREVER: there is nothing to watch.
@@ -476,7 +479,6 @@ static uint64_t tick(uint64_t interval)
 {
     struct look look = {.now = ss_os.now(), .deadline = SS_FOREVER};
     count_owned(&ss.stats.ticks);
-    look_at_cpus(look.now);
     answer_waiting();
     survey(&look);
     examine(&look);
@@ -484,6 +486,7 @@ static uint64_t tick(uint64_t interval)
     add_workers(&look);
     fire_timers();
     poll_if_uncovered();
+    look_at_cpus(look.now);
     return until_next_tick(&look, interval, lanes);
 }
 

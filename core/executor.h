@@ -224,7 +224,7 @@ struct ss_executor {
     _Atomic bool started;
     unsigned generation;       // counts fork()s
     _Atomic unsigned cpus;     // that it plans with; changed under `lock`
-    _Atomic uint64_t cpus_due; // when the balancer is to count them anew, ns; 0: it never has
+    _Atomic uint64_t cpus_due; // when the balancer is to count them anew, ns; 0: no balancer yet
     unsigned max_threads;
     unsigned elastic_queues; // queues with SMOLSCALE_QUEUE_ELASTIC
     unsigned max_idle;       // see smolscale_set_max_idle()
