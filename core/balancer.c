@@ -538,7 +538,7 @@ static void *balancer_main(void *arg)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
-    pthread_setname_np(pthread_self(), "smolscale");
+    ss_os.name_thread("smolscale");
     ss_os.begin_looks();
     uint64_t interval = TICK_MIN;
     for (;;) {

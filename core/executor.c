@@ -156,6 +156,8 @@ static void register_exit_handler(void)
 static void start_locked(void)
 {
     long workers = ss_option(SS_OPTION_WORKERS);
+    if (smolscale_quiet())
+        ss_os_be_quiet();
     // Without the quota, for which files would have to be read: the balancer adds it at once.
     store_relaxed(&ss.cpus, workers > 0 ? (unsigned)workers : ss_os.cpu_count(NULL, 0));
     ss.max_threads = (unsigned)ss_option(SS_OPTION_MAX_THREADS);
@@ -241,6 +243,11 @@ unsigned smolscale_cpus(void)
 bool smolscale_disabled(void)
 {
     return ss_option(SS_OPTION_DISABLE) != 0;
+}
+
+bool smolscale_quiet(void)
+{
+    return ss_option(SS_OPTION_QUIET) != 0;
 }
 
 bool smolscale_elastic(void)

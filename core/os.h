@@ -104,9 +104,15 @@ struct ss_os {
     // not.
     bool (*membarrier_register)(void);
 
-    // A full fence on every CPU that runs a thread of this process. After registration it cannot
-    // fail.
-    void (*membarrier)(void);
+    // A full fence on every CPU that runs a thread of this process. False: it is forbidden since
+    // registration, and there was none.
+    bool (*membarrier)(void);
+
+    // The calling thread's id; where it cannot be had, any number above 0.
+    pid_t (*thread_id)(void);
+
+    // Names the calling thread (15 bytes).
+    void (*name_thread)(const char *name);
 
     // The traits of the calling thread.
     void (*thread_traits)(struct ss_traits *traits);
@@ -116,6 +122,11 @@ struct ss_os {
 };
 
 extern struct ss_os ss_os;
+
+// SMOLSCALE_QUIET: from now on none of the calls that docs/system-calls.md lists. They are treated
+// as refused, as is each that the kernel did refuse once (EPERM, EACCES, ENOSYS): none of them is
+// made again.
+void ss_os_be_quiet(void);
 
 // fork(), in the child: which has no thread that looks.
 void ss_os_after_fork(void);

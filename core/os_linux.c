@@ -4,6 +4,7 @@
 
 #include "os.h"
 
+#include "atomic.h"
 #include "os_linux.h"
 
 #include <errno.h>
@@ -22,7 +23,23 @@
 #include <time.h>
 #include <unistd.h>
 
+#define REST_NS   50000
 #define STACK_MIN ((size_t)8 << 20) // libuv's
+
+// Bits of enum ss_call.
+static _Atomic unsigned refused;
+
+bool ss_may(unsigned calls)
+{
+    return (load_relaxed(&refused) & calls) == 0;
+}
+
+bool ss_noted(enum ss_call call, bool success)
+{
+    if (!success && (errno == EPERM || errno == EACCES || errno == ENOSYS))
+        atomic_fetch_or_explicit(&refused, (unsigned)call, memory_order_relaxed);
+    return success;
+}
 
 static uint64_t now(void)
 {
@@ -47,11 +64,15 @@ static void nap(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
 {
     // Given back at once: children forked from a job would inherit it as their default. To what it
     // was, not to the default: a job, or who created the thread, may have set it.
-    long slack = syscall(SYS_prctl, PR_GET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL);
-    bool shortened = slack > 1 && prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL) == 0;
+    int saved_errno = errno;
+    long slack =
+        ss_may(SS_CALL_PRCTL) ? syscall(SYS_prctl, PR_GET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL) : 0;
+    bool shortened = ss_noted(SS_CALL_PRCTL, slack >= 0) && slack > 1 &&
+                     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL) == 0;
     ss_futex_wait(word, expected, timeout);
     if (shortened)
         prctl(PR_SET_TIMERSLACK, (unsigned long)slack, 0UL, 0UL, 0UL);
+    errno = saved_errno;
 }
 
 static int poll_fds(struct pollfd *fds, unsigned count, uint64_t timeout)
@@ -64,15 +85,30 @@ static int poll_fds(struct pollfd *fds, unsigned count, uint64_t timeout)
     return result;
 }
 
+// A sleep by the one call that every thread pool makes.
+static void sleep_by_futex(uint64_t ns)
+{
+    static _Atomic uint32_t nothing;
+    ss_futex_wait(&nothing, 0, ns);
+}
+
 static void yield(void)
 {
-    sched_yield();
+    int saved_errno = errno;
+    if (!ss_may(SS_CALL_YIELD) || !ss_noted(SS_CALL_YIELD, sched_yield() == 0))
+        sleep_by_futex(1);
+    errno = saved_errno;
 }
 
 static void rest(void)
 {
     int saved_errno = errno;
-    nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+    const struct timespec time = {.tv_nsec = REST_NS};
+    // Any other error than a refusal: a signal came.
+    if (ss_may(SS_CALL_SLEEP))
+        ss_noted(SS_CALL_SLEEP, nanosleep(&time, NULL) == 0);
+    if (!ss_may(SS_CALL_SLEEP))
+        sleep_by_futex(REST_NS);
     errno = saved_errno;
 }
 
@@ -111,8 +147,12 @@ static clockid_t thread_cpu_clock(pid_t tid)
 
 static uint64_t thread_cpu_time(pid_t tid)
 {
+    int saved_errno = errno;
     struct timespec ts;
-    if (clock_gettime(thread_cpu_clock(tid), &ts) != 0)
+    bool done = ss_may(SS_CALL_CPU_CLOCK) &&
+                ss_noted(SS_CALL_CPU_CLOCK, clock_gettime(thread_cpu_clock(tid), &ts) == 0);
+    errno = saved_errno;
+    if (!done)
         return UINT64_MAX;
     return (uint64_t)ts.tv_sec * SS_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
@@ -183,35 +223,51 @@ bool ss_parse_cgroup_path(const char *proc_self_cgroup, const char *controller, 
 // Adds the CPUs that a thread may use to `all`; false: `size` is too small for the kernel.
 static bool add_affinity(pid_t tid, size_t size, cpu_set_t *all, cpu_set_t *one)
 {
-    if (sched_getaffinity(tid, size, one) == 0)
+    if (!ss_may(SS_CALL_GETAFFINITY))
+        return true;
+    if (ss_noted(SS_CALL_GETAFFINITY, sched_getaffinity(tid, size, one) == 0))
         CPU_OR_S(size, all, all, one);
     else if (errno == EINVAL)
         return false;
     return true; // or the thread is gone
 }
 
-static unsigned count_affinity(const pid_t *tids, unsigned count, size_t size, cpu_set_t *all,
-                               cpu_set_t *one)
+static unsigned count_affinity(const pid_t *tids, unsigned count, pid_t main_thread, size_t size,
+                               cpu_set_t *all, cpu_set_t *one)
 {
     CPU_ZERO_S(size, all);
-    bool done = add_affinity(0, size, all, one) && add_affinity(getpid(), size, all, one);
+    bool done = add_affinity(0, size, all, one) && add_affinity(main_thread, size, all, one);
     for (unsigned i = 0; i < count; i++)
         done = done && add_affinity(tids[i], size, all, one);
     return done ? (unsigned)CPU_COUNT_S(size, all) : 0;
 }
 
-static unsigned affinity_cpus(const pid_t *tids, unsigned count)
+// 0: cannot be told.
+static unsigned affinity_cpus(const pid_t *tids, unsigned count, pid_t main_thread)
 {
     unsigned found = 0;
     // Machines with more than 1024 CPUs need a larger set; grow until the kernel is content.
-    for (size_t cpus = 1024; cpus <= 1u << 20 && found == 0; cpus *= 4) {
+    for (size_t cpus = 1024; cpus <= 1u << 20 && found == 0 && ss_may(SS_CALL_GETAFFINITY);
+         cpus *= 4) {
         cpu_set_t *all = CPU_ALLOC(cpus), *one = CPU_ALLOC(cpus);
         if (all && one)
-            found = count_affinity(tids, count, CPU_ALLOC_SIZE(cpus), all, one);
+            found = count_affinity(tids, count, main_thread, CPU_ALLOC_SIZE(cpus), all, one);
         CPU_FREE(all);
         CPU_FREE(one);
     }
-    return found ? found : 1;
+    return found;
+}
+
+// SMOLSCALE_QUIET: the CPUs are counted when the library is loaded, before the program can forbid
+// it, and never again; not at all if SMOLSCALE_WORKERS says how many. (glibc's malloc makes this
+// call, too, for its second thread.)
+static unsigned counted_early;
+
+__attribute__((constructor)) static void count_early(void)
+{
+    const char *quiet = secure_getenv("SMOLSCALE_QUIET"), *workers = getenv("SMOLSCALE_WORKERS");
+    if (quiet && strcmp(quiet, "1") == 0 && (!workers || strcmp(workers, "0") == 0))
+        counted_early = affinity_cpus(NULL, 0, 0);
 }
 
 // The affinity mask of one thread alone says little: the first pool may be made by a thread that is
@@ -219,15 +275,52 @@ static unsigned affinity_cpus(const pid_t *tids, unsigned count)
 static unsigned cpu_count(const pid_t *tids, unsigned count)
 {
     int saved_errno = errno;
-    unsigned affinity = affinity_cpus(tids, count), quota = ss_look_at_quota();
+    pid_t main_thread = ss_may(SS_CALL_GETAFFINITY) ? getpid() : 0; // 0: the caller
+    unsigned cpus = affinity_cpus(tids, count, main_thread), quota = ss_look_at_quota();
+    if (cpus == 0)
+        cpus = counted_early ? counted_early : ss_look_at_online();
+    cpus = cpus < quota ? cpus : quota;
     errno = saved_errno;
-    return affinity < quota ? affinity : quota;
+    return cpus ? cpus : 1;
+}
+
+void ss_os_be_quiet(void)
+{
+    if (counted_early == 0)
+        count_early();
+    store_relaxed(&refused, ~0u);
 }
 
 static uint64_t sleeps(void)
 {
-    struct rusage usage;
-    return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_nvcsw : 0;
+    int saved_errno = errno;
+    struct rusage usage = {.ru_nvcsw = 0};
+    if (ss_may(SS_CALL_RUSAGE))
+        ss_noted(SS_CALL_RUSAGE, getrusage(RUSAGE_THREAD, &usage) == 0);
+    errno = saved_errno;
+    return (uint64_t)usage.ru_nvcsw;
+}
+
+static int cpu(void)
+{
+    int saved_errno = errno;
+    int number = ss_may(SS_CALL_GETCPU) ? sched_getcpu() : -1;
+    if (ss_may(SS_CALL_GETCPU))
+        ss_noted(SS_CALL_GETCPU, number >= 0);
+    errno = saved_errno;
+    return number;
+}
+
+static bool get_affinity(pid_t tid, cpu_set_t *set)
+{
+    return ss_may(SS_CALL_GETAFFINITY) &&
+           ss_noted(SS_CALL_GETAFFINITY, sched_getaffinity(tid, sizeof *set, set) == 0);
+}
+
+static bool set_affinity(pid_t tid, const cpu_set_t *set)
+{
+    return ss_may(SS_CALL_SETAFFINITY) &&
+           ss_noted(SS_CALL_SETAFFINITY, sched_setaffinity(tid, sizeof *set, set) == 0);
 }
 
 static bool place(pid_t tid, int cpu, bool on, struct ss_placement *placement)
@@ -235,7 +328,8 @@ static bool place(pid_t tid, int cpu, bool on, struct ss_placement *placement)
     int saved_errno = errno;
     cpu_set_t one, *had = &placement->had, *set = &placement->set;
     CPU_ZERO(&one);
-    bool done = cpu >= 0 && cpu < CPU_SETSIZE && sched_getaffinity(tid, sizeof *had, had) == 0;
+    bool done =
+        cpu >= 0 && cpu < CPU_SETSIZE && ss_may(SS_CALL_SETAFFINITY) && get_affinity(tid, had);
     if (done) {
         CPU_SET((size_t)cpu, &one);
         *set = *had;
@@ -243,8 +337,7 @@ static bool place(pid_t tid, int cpu, bool on, struct ss_placement *placement)
             CPU_XOR(set, had, &one);
         if (on)
             CPU_AND(set, had, &one);
-        done = CPU_COUNT(set) > 0 && !CPU_EQUAL(set, had) &&
-               sched_setaffinity(tid, sizeof *set, set) == 0;
+        done = CPU_COUNT(set) > 0 && !CPU_EQUAL(set, had) && set_affinity(tid, set);
     }
     errno = saved_errno;
     return done;
@@ -255,24 +348,66 @@ static void release(const struct ss_placement *placement)
 {
     int saved_errno = errno;
     cpu_set_t now;
-    if (sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &placement->set))
-        sched_setaffinity(0, sizeof placement->had, &placement->had);
+    if (!get_affinity(0, &now) || CPU_EQUAL(&now, &placement->set))
+        set_affinity(0, &placement->had);
     errno = saved_errno;
+}
+
+static bool membarrier_command(int command)
+{
+    int saved_errno = errno;
+    bool done = ss_may(SS_CALL_MEMBARRIER) &&
+                ss_noted(SS_CALL_MEMBARRIER, syscall(SYS_membarrier, command, 0, 0) == 0);
+    errno = saved_errno;
+    return done;
 }
 
 static bool membarrier_register(void)
 {
-    int saved_errno = errno;
-    long done = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
-    errno = saved_errno;
-    return done == 0;
+    return membarrier_command(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
 }
 
-static void membarrier(void)
+static bool membarrier(void)
+{
+    return membarrier_command(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+}
+
+static pid_t thread_id(void)
 {
     int saved_errno = errno;
-    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    long tid = 0;
+    if (ss_may(SS_CALL_GETTID)) {
+        tid = syscall(SYS_gettid);
+        ss_noted(SS_CALL_GETTID, tid > 0);
+    }
     errno = saved_errno;
+    return tid > 0 ? (pid_t)tid : 1;
+}
+
+static void name_thread(const char *name)
+{
+    int saved_errno = errno;
+    errno = ss_may(SS_CALL_PRCTL) ? pthread_setname_np(pthread_self(), name) : 0;
+    ss_noted(SS_CALL_PRCTL, errno == 0);
+    errno = saved_errno;
+}
+
+// All that concerns scheduling; 0 where the kernel does not tell.
+static void scheduling(struct ss_traits *traits)
+{
+    struct sched_param param = {0};
+    if (!ss_may(SS_CALL_SCHEDULER))
+        return;
+    int policy = sched_getscheduler(0);
+    if (!ss_noted(SS_CALL_SCHEDULER, policy >= 0) ||
+        !ss_noted(SS_CALL_SCHEDULER, sched_getparam(0, &param) == 0))
+        return;
+    long nice = syscall(SYS_getpriority, PRIO_PROCESS, 0);
+    if (!ss_noted(SS_CALL_SCHEDULER, nice > 0))
+        return;
+    traits->policy = policy;
+    traits->priority = param.sched_priority;
+    traits->nice = 20 - (int)nice; // the raw call's scale
 }
 
 static void thread_traits(struct ss_traits *traits)
@@ -282,15 +417,12 @@ static void thread_traits(struct ss_traits *traits)
     pthread_sigmask(SIG_SETMASK, NULL, &traits->mask);
     // glibc's sigset_t is larger than the kernel's 64 signals; only those are defined
     memset((char *)&traits->mask + 8, 0, sizeof traits->mask - 8);
-    traits->policy = sched_getscheduler(0);
-    struct sched_param param = {0};
-    sched_getparam(0, &param);
-    traits->priority = param.sched_priority;
-    traits->nice = 20 - (int)syscall(SYS_getpriority, PRIO_PROCESS, 0); // the raw call's scale
-    sched_getaffinity(0, sizeof traits->affinity, &traits->affinity);
+    scheduling(traits);
+    get_affinity(0, &traits->affinity);
     errno = saved_errno;
 }
 
+// Only what differs: each is a system call, which privileges may not allow.
 static void set_thread_traits(const struct ss_traits *traits)
 {
     struct ss_traits mine;
@@ -298,10 +430,14 @@ static void set_thread_traits(const struct ss_traits *traits)
     if (memcmp(&mine, traits, sizeof mine) == 0)
         return;
     int saved_errno = errno;
-    sched_setaffinity(0, sizeof traits->affinity, &traits->affinity);
+    if (!CPU_EQUAL(&mine.affinity, &traits->affinity))
+        set_affinity(0, &traits->affinity);
+    bool may = ss_may(SS_CALL_SCHEDULER);
     struct sched_param param = {.sched_priority = traits->priority};
-    sched_setscheduler(0, traits->policy, &param);
-    syscall(SYS_setpriority, PRIO_PROCESS, 0, traits->nice);
+    if (may && (mine.policy != traits->policy || mine.priority != traits->priority))
+        sched_setscheduler(0, traits->policy, &param);
+    if (may && mine.nice != traits->nice)
+        syscall(SYS_setpriority, PRIO_PROCESS, 0, traits->nice);
     pthread_sigmask(SIG_SETMASK, &traits->mask, NULL);
     errno = saved_errno;
 }
@@ -320,12 +456,14 @@ struct ss_os ss_os = {
     .thread_states = ss_look_at_threads,
     .runnable_threads = ss_look_at_load,
     .cpu_count = cpu_count,
-    .cpu = sched_getcpu,
+    .cpu = cpu,
     .sleeps = sleeps,
     .place = place,
     .release = release,
     .membarrier_register = membarrier_register,
     .membarrier = membarrier,
+    .thread_id = thread_id,
+    .name_thread = name_thread,
     .thread_traits = thread_traits,
     .set_thread_traits = set_thread_traits,
 };

@@ -56,7 +56,7 @@ enum looker_state {
     LOOKER_ENDING,
 };
 
-enum question { THREADS, LOAD, QUOTA, END };
+enum question { THREADS, LOAD, QUOTA, ONLINE, END };
 
 static struct {
     _Atomic uint32_t state;    // enum looker_state; futex word
@@ -99,7 +99,10 @@ static enum ss_thread_state look_at_thread(pid_t tid)
     char path[64], stat[256];
     bool relative = kept.tasks >= 0;
     snprintf(path, sizeof path, "%s%d/stat", relative ? "" : "/proc/self/task/", (int)tid);
+    if (!ss_may(SS_CALL_OPEN))
+        return SS_THREAD_UNKNOWN;
     ssize_t n = read_file(relative ? kept.tasks : AT_FDCWD, path, stat, sizeof stat);
+    ss_noted(SS_CALL_OPEN, n >= 0);
     return n > 0 ? ss_parse_thread_state(stat) : SS_THREAD_UNKNOWN;
 }
 
@@ -113,12 +116,15 @@ static unsigned look_at_load(void)
 {
     char text[128];
     ssize_t n;
+    if (!ss_may(SS_CALL_OPEN))
+        return 0;
     if (kept.load < 0) {
         n = read_file(AT_FDCWD, "/proc/loadavg", text, sizeof text);
     } else {
         n = pread(kept.load, text, sizeof text - 1, 0);
         text[n > 0 ? n : 0] = '\0';
     }
+    ss_noted(SS_CALL_OPEN, n >= 0);
     return n > 0 ? ss_parse_runnable(text) : 0;
 }
 
@@ -163,7 +169,8 @@ static unsigned quota_v1(const char *dir)
 static unsigned look_at_quota(void)
 {
     static char text[8192]; // of the one thread that looks
-    if (read_file(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) <= 0)
+    if (!ss_may(SS_CALL_OPEN) ||
+        !ss_noted(SS_CALL_OPEN, read_file(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) > 0))
         return UINT_MAX;
     char path[PATH_MAX];
     unsigned cpus = UINT_MAX;
@@ -176,6 +183,13 @@ static unsigned look_at_quota(void)
     return cpus;
 }
 
+// glibc reads a file for it.
+static unsigned look_at_online(void)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (unsigned)online : 0;
+}
+
 // ---- the looker
 
 // In its own table from here on. `asked` counts what came before; nothing can.
@@ -183,7 +197,8 @@ static bool leave_table(void)
 {
     // The asker shares the old table and waits for the answer, or for the end: so it is shared, and
     // it is a copy of which all is closed.
-    return syscall(SYS_close_range, 0U, ~0U, CLOSE_RANGE_UNSHARE) == 0;
+    return ss_noted(SS_CALL_CLOSE_RANGE,
+                    syscall(SYS_close_range, 0U, ~0U, CLOSE_RANGE_UNSHARE) == 0);
 }
 
 static void answer(void)
@@ -197,6 +212,9 @@ static void answer(void)
         break;
     case QUOTA:
         looker.number = look_at_quota();
+        break;
+    case ONLINE:
+        looker.number = look_at_online();
         break;
     case END:
         break;
@@ -220,7 +238,7 @@ static void serve(uint32_t answered)
 static void *looker_main(void *arg)
 {
     (void)arg;
-    pthread_setname_np(pthread_self(), "smolscale-look");
+    ss_os.name_thread("smolscale-look");
     uint32_t answered = load_relaxed(&looker.answered), starting = LOOKER_STARTING;
     bool left = leave_table();
     if (left) {
@@ -300,7 +318,9 @@ enum way { BY_LOOKER, BY_CALLER, NOT_AT_ALL };
 
 static enum way way(void)
 {
-    if (!is_asker)
+    if (!ss_may(SS_CALL_OPEN))
+        return NOT_AT_ALL;
+    if (!is_asker || !ss_may(SS_CALL_CLOSE_RANGE))
         return BY_CALLER;
     if (load_relaxed(&looker.state) == LOOKER_NONE)
         start_looker();
@@ -365,6 +385,11 @@ unsigned ss_look_at_load(void)
 unsigned ss_look_at_quota(void)
 {
     return is_asker ? ask_number(QUOTA, look_at_quota, UINT_MAX) : UINT_MAX;
+}
+
+unsigned ss_look_at_online(void)
+{
+    return is_asker ? ask_number(ONLINE, look_at_online, 0) : 0;
 }
 
 void ss_os_after_fork(void)

@@ -486,7 +486,7 @@ static void set_thread_name(struct ss_worker *worker, const smolscale_queue *que
     if (queue->name[0] == '\0' || memcmp(worker->name, queue->name, sizeof worker->name) == 0)
         return;
     memcpy(worker->name, queue->name, sizeof worker->name);
-    pthread_setname_np(pthread_self(), worker->name);
+    ss_os.name_thread(worker->name);
 }
 
 static unsigned run_batch(smolscale_queue *queue, struct ss_worker *worker)

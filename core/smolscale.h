@@ -632,6 +632,9 @@ SMOLSCALE_API bool smolscale_disabled(void);
 // do not guard correctness.
 SMOLSCALE_API bool smolscale_elastic(void);
 
+// SMOLSCALE_QUIET=1: only system calls that a plain thread pool makes, too (docs/system-calls.md).
+SMOLSCALE_API bool smolscale_quiet(void);
+
 // Counters since the start of the process. Each is read on its own; together they are not a
 // snapshot.
 struct smolscale_stats {

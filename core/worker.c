@@ -645,7 +645,7 @@ static void *worker_main(void *arg)
     pthread_setspecific(death_key, worker);
     if (!worker->own_traits)
         ss_os.set_thread_traits(&ss.traits);
-    store_release(&worker->tid, gettid());
+    store_release(&worker->tid, ss_os.thread_id());
     for (struct ss_runnable *runnable; (runnable = next(worker));) {
         count_owned(&worker->progress);
         runnable->run(runnable, worker);
@@ -888,7 +888,7 @@ void ss_worker_adopt_after_fork(struct ss_worker *worker)
     store_relaxed(&worker->batch_end, 0);
     store_relaxed(&worker->standing, SS_RUNNING);
     store_relaxed(&worker->park, SS_PARK_AWAKE);
-    store_relaxed(&worker->tid, gettid());
+    store_relaxed(&worker->tid, ss_os.thread_id());
     store_relaxed(&worker->lane, NULL);
     store_relaxed(&worker->in_section, false);
     worker->task = NULL;
