@@ -259,8 +259,8 @@ static unsigned affinity_cpus(const pid_t *tids, unsigned count, pid_t main_thre
 }
 
 // SMOLSCALE_QUIET: the CPUs are counted when the library is loaded, before the program can forbid
-// it, and never again; not at all if SMOLSCALE_WORKERS says how many. (glibc's malloc makes this
-// call, too, for its second thread.)
+// it, and never again; not at all if SMOLSCALE_WORKERS says how many. (glibc's malloc counts
+// them, too, for its second thread.)
 static unsigned counted_early;
 
 __attribute__((constructor)) static void count_early(void)
