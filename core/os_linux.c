@@ -343,13 +343,61 @@ static bool place(pid_t tid, int cpu, bool on, struct ss_placement *placement)
     return done;
 }
 
+// The CPUs of the cpuset: those that a thread gets that asks for all. None until they are known.
+static _Atomic unsigned long cpuset[CPU_SETSIZE / (8 * sizeof(unsigned long))];
+
+#define CPUSET_WORDS (sizeof cpuset / sizeof *cpuset)
+
+// By one thread, now and then. Who reads words of the old and of the new one takes a mask for a
+// restricted one; the next placing puts that right.
+static void note_cpuset(const cpu_set_t *set)
+{
+    unsigned long words[CPUSET_WORDS];
+    memcpy(words, set, sizeof words);
+    for (unsigned i = 0; i < CPUSET_WORDS; i++)
+        store_relaxed(&cpuset[i], words[i]);
+}
+
+static bool is_cpuset(const cpu_set_t *set)
+{
+    unsigned long words[CPUSET_WORDS];
+    memcpy(words, set, sizeof words);
+    for (unsigned i = 0; i < CPUSET_WORDS; i++)
+        if (load_relaxed(&cpuset[i]) != words[i])
+            return false;
+    return true;
+}
+
+// Since Linux 6.2 a thread that has once asked for CPUs gets no others when its cpuset grows. So
+// who may use the whole cpuset asks for all there may ever be. Where that brings others than it
+// had, the cpuset has changed since it was learnt, and what it had may have been a restriction.
+static void give_back(const cpu_set_t *set)
+{
+    cpu_set_t all, got;
+    memset(&all, 0xff, sizeof all);
+    if (!is_cpuset(set) || !set_affinity(0, &all) || !get_affinity(0, &got) ||
+        !CPU_EQUAL(&got, set))
+        set_affinity(0, set);
+}
+
+void ss_learn_cpuset(void)
+{
+    cpu_set_t mine, all, got;
+    memset(&all, 0xff, sizeof all);
+    if (!get_affinity(0, &mine) || !set_affinity(0, &all))
+        return;
+    if (get_affinity(0, &got))
+        note_cpuset(&got);
+    give_back(&mine);
+}
+
 // A mask that was changed meanwhile, by taskset(1) or because a CPU has gone, is left alone.
 static void release(const struct ss_placement *placement)
 {
     int saved_errno = errno;
     cpu_set_t now;
     if (!get_affinity(0, &now) || CPU_EQUAL(&now, &placement->set))
-        set_affinity(0, &placement->had);
+        give_back(&placement->had);
     errno = saved_errno;
 }
 

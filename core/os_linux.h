@@ -52,6 +52,9 @@ bool ss_noted(enum ss_call call, bool success);
 bool ss_futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
 void ss_futex_wake(_Atomic uint32_t *word, int count);
 
+// What CPUs the cpuset has; by the thread that looks, which may use all of them for some µs.
+void ss_learn_cpuset(void);
+
 // ---- os_look.c: see os.h
 
 void ss_begin_looks(void);

@@ -211,6 +211,7 @@ static void answer(void)
         looker.number = look_at_load();
         break;
     case QUOTA:
+        ss_learn_cpuset();
         looker.number = look_at_quota();
         break;
     case ONLINE:

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 // ---------------------------------------------------------------------------------------------
@@ -105,6 +106,89 @@ START_TEST(an_affinity_set_from_outside_while_a_thread_is_placed_stays)
     ck_assert_int_eq(sched_setaffinity(0, sizeof others, &others), 0); // as taskset does
     ss_os.release(&placement);
     ck_affinity("set meanwhile", &others);
+}
+END_TEST
+
+// A cpuset for this process alone, below the one of the machine.
+static const char *cpuset_root;
+static char cpuset_path[128];
+
+static bool write_cpuset(const char *folder, const char *name, const char *text)
+{
+    char path[192];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+static void leave_cpuset(void)
+{
+    write_cpuset(cpuset_root, "cgroup.procs", "0");
+    rmdir(cpuset_path);
+}
+
+// False: none can be had.
+static bool enter_cpuset(const char *cpus)
+{
+    static const char *const roots[] = {"/sys/fs/cgroup/cpuset", "/sys/fs/cgroup"};
+    for (unsigned i = 0; i < sizeof roots / sizeof *roots; i++) {
+        cpuset_root = roots[i];
+        snprintf(cpuset_path, sizeof cpuset_path, "%s/smolscale-test-%d", roots[i], (int)getpid());
+        if (mkdir(cpuset_path, 0755) != 0)
+            continue;
+        if (write_cpuset(cpuset_path, "cpuset.mems", "0") &&
+            write_cpuset(cpuset_path, "cpuset.cpus", cpus) &&
+            write_cpuset(cpuset_path, "cgroup.procs", "0"))
+            return true;
+        leave_cpuset();
+    }
+    return false;
+}
+
+// Given back what it had, the thread has the CPUs of a cpuset that has grown, unless it had fewer.
+static void *be_released_and_grow(void *arg)
+{
+    const char *two = arg;
+    ss_os.begin_looks();
+    while (ss_os.runnable_threads() == 0) // until its looks are answered
+        ;
+    ss_os.cpu_count(NULL, 0); // the cpuset is learnt with the quota
+    struct ss_placement placement = {.had = affinity_of(0)};
+    placement.set = placement.had;
+    ss_os.release(&placement);
+    bool grown = write_cpuset(cpuset_path, "cpuset.cpus", two);
+    cpu_set_t now = affinity_of(0);
+    if (grown && CPU_COUNT(&now) == 2) { // what was the whole cpuset is a restriction now
+        now = only(first_of(&now));
+        sched_setaffinity(0, sizeof now, &now);
+        placement.had = placement.set = now;
+        ss_os.release(&placement);
+        now = affinity_of(0);
+        return CPU_COUNT(&now) == 1 ? "right" : "a restriction of its own was lifted";
+    }
+    return grown ? "the cpuset has grown, and the thread has not got the CPU" : "right";
+}
+
+START_TEST(a_thread_that_was_placed_follows_a_cpuset_that_grows_later)
+{
+    cpu_set_t all = affinity_of(0);
+    if (CPU_COUNT(&all) == 1)
+        return; // nothing can grow
+    unsigned first = first_of(&all), second = first + 1;
+    while (!CPU_ISSET(second, &all))
+        second++;
+    char one[16], two[32];
+    snprintf(one, sizeof one, "%u", first);
+    snprintf(two, sizeof two, "%u,%u", first, second);
+    if (!enter_cpuset(one))
+        return; // only root can, and not everywhere
+    void *outcome;
+    pthread_join(thread_start(be_released_and_grow, two), &outcome);
+    leave_cpuset();
+    ck_assert_str_eq(outcome, "right");
 }
 END_TEST
 
@@ -222,6 +306,7 @@ int main(void)
                                 a_nap_leaves_the_timer_slack_of_its_thread_as_it_was,
                                 a_placed_thread_gets_its_cpus_back,
                                 an_affinity_set_from_outside_while_a_thread_is_placed_stays,
+                                a_thread_that_was_placed_follows_a_cpuset_that_grows_later,
                                 who_is_blocked_is_seen_though_the_program_has_no_descriptor_left,
                                 the_lowest_free_descriptor_is_the_programs,
                                 what_looks_need_goes_with_the_thread_that_looked,
