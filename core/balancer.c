@@ -45,6 +45,9 @@
 #define STALL_NS         (8 * SS_NS_PER_MS)
 #define STALL_CROWDED_NS (100 * SS_NS_PER_MS)
 
+#define CPUS_LOOK_NS       SS_NS_PER_S
+#define CPUS_FIRST_LOOK_NS (5 * SS_NS_PER_MS) // when the first workers have come
+
 // What one tick found.
 struct look {
     uint64_t now;
@@ -192,23 +195,39 @@ static bool clock_stands(struct look *look, struct ss_worker *worker)
 static bool all_asleep(void)
 {
     unsigned runnable = ss_os.runnable_threads();
-    return runnable > 0 && runnable <= ss.cpus;
+    return runnable > 0 && runnable <= ss_cpus();
 }
 
-static enum ss_standing judge(const struct look *look, struct ss_worker *worker, bool stands,
-                              bool presumed)
+static enum ss_standing judge(const struct look *look, struct ss_worker *worker, bool sleeps)
 {
-    if (stands &&
-        (presumed || ss_os.thread_state(load_relaxed(&worker->tid)) == SS_THREAD_SLEEPING))
+    if (sleeps)
         return SS_BLOCKED;
     bool hog = is_still(look, worker) && look->now - worker->seen_since >= HOG_NS;
     return hog ? SS_HOG : SS_RUNNING;
 }
 
+enum clock { NOT_LOOKED, MOVES, STANDS };
+
+// Which of those whose clock stands are asleep.
+static void find_sleepers(const char *clocks, unsigned standing, bool *sleeps)
+{
+    static pid_t tids[sizeof suspects / sizeof *suspects];
+    static enum ss_thread_state states[sizeof suspects / sizeof *suspects];
+    bool presumed = standing >= CROWD && all_asleep();
+    unsigned asked = 0;
+    for (unsigned i = 0; i < suspect_count; i++)
+        if (clocks[i] == STANDS)
+            tids[asked++] = load_relaxed(&suspects[i]->tid);
+    if (!presumed && asked > 0)
+        ss_os.thread_states(tids, states, asked);
+    for (unsigned i = 0, k = 0; i < suspect_count; i++)
+        sleeps[i] = clocks[i] == STANDS && (states[k++] == SS_THREAD_SLEEPING || presumed);
+}
+
 static void examine(struct look *look)
 {
-    enum { NOT_LOOKED, MOVES, STANDS };
     static char clocks[sizeof suspects / sizeof *suspects];
+    static bool sleeps[sizeof suspects / sizeof *suspects];
     unsigned ticks = (unsigned)load_relaxed(&ss.stats.ticks), standing = 0;
     for (unsigned i = 0; i < suspect_count; i++) {
         struct ss_worker *worker = suspects[i];
@@ -220,13 +239,13 @@ static void examine(struct look *look)
             clocks[i] = clock_stands(look, worker) ? STANDS : MOVES;
         standing += clocks[i] == STANDS;
     }
-    bool presumed = standing >= CROWD && all_asleep();
+    find_sleepers(clocks, standing, sleeps);
     for (unsigned i = 0; i < suspect_count; i++) {
         struct ss_worker *worker = suspects[i];
         bool still = is_still(look, worker);
         enum ss_standing was = (enum ss_standing)load_relaxed(&worker->standing), is = was;
         if (clocks[i] != NOT_LOOKED)
-            is = judge(look, worker, clocks[i] == STANDS, presumed);
+            is = judge(look, worker, sleeps[i]);
         look->blocked += is == SS_BLOCKED && was != SS_BLOCKED;
         if (is != was && still)
             set_standing(worker, is);
@@ -286,10 +305,10 @@ static unsigned compensate(struct look *look, struct ss_group *group, struct ss_
 
 static uint64_t stall_ns(const struct ss_group *group)
 {
-    unsigned running = group->workers - group->idle_count - group->blocked;
-    if (running < ss.cpus + 2)
+    unsigned running = group->workers - group->idle_count - group->blocked, cpus = ss_cpus();
+    if (running < cpus + 2)
         return STALL_FIRST_NS;
-    return running < 4 * ss.cpus ? STALL_NS : STALL_CROWDED_NS;
+    return running < 4 * cpus ? STALL_NS : STALL_CROWDED_NS;
 }
 
 // Returns the runnable that has stood for too long, if there is one.
@@ -323,7 +342,7 @@ static unsigned unstall(struct look *look, struct ss_group *group, struct ss_wor
     ss_inject_first(group, runnable);
     fetch_add_relaxed(&ss.stats.compensations, 1);
     look->acted = true;
-    unsigned extra = group->workers - group->idle_count - group->blocked - ss.cpus;
+    unsigned extra = group->workers - group->idle_count - group->blocked - ss_cpus();
     return summon(group, extra == 1 ? 2 : 1, list);
 }
 
@@ -416,6 +435,19 @@ static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint
     return next < lanes ? next : lanes;
 }
 
+// Affinity, cpuset and quota may change at any time, and nobody tells: so they are looked at again
+// and again while there is work. Where that is done without the balancer, who wakes a worker wakes
+// it, too, when it is time (ss_recruit).
+static void look_at_cpus(uint64_t now)
+{
+    uint64_t due = load_relaxed(&ss.cpus_due);
+    if (due != 0 && now < due)
+        return;
+    store_relaxed(&ss.cpus_due, now + (due ? CPUS_LOOK_NS : CPUS_FIRST_LOOK_NS));
+    if (due != 0)
+        ss_count_cpus();
+}
+
 // Returns the time to the next tick; SS_FOREVER: there is nothing to watch.
 static uint64_t tick(uint64_t interval)
 {
@@ -427,6 +459,7 @@ static uint64_t tick(uint64_t interval)
     add_workers(&look);
     fire_timers();
     poll_if_uncovered();
+    look_at_cpus(look.now);
     return until_next_tick(&look, interval, lanes);
 }
 
@@ -495,6 +528,7 @@ static bool retire(void)
 
 bool ss_balance(void)
 {
+    ss_os.begin_looks();
     uint64_t interval = TICK_MIN;
     for (;;) {
         if (ss_hand_over())

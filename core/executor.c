@@ -99,6 +99,7 @@ static void in_forked_child(void)
     // Other threads are gone, in whatever they were doing: nothing of what they shared is looked
     // at, all is begun anew. Only forward links are followed, which are whole at every moment.
     ss_options_after_fork();
+    ss_os_after_fork();
     ss_lock_reset(&ss.lock);
     ss.generation++;
     ss.workers = NULL;
@@ -113,6 +114,7 @@ static void in_forked_child(void)
     ss_groups_after_fork();
     ss_spawners_after_fork();
     store_relaxed(&ss.balancer, SS_BALANCER_NONE);
+    store_relaxed(&ss.cpus_due, 0);
     store_relaxed(&ss.keeper, NULL);
     memset(&ss.stats, 0, sizeof ss.stats);
     ss_asymmetric_after_fork();
@@ -154,11 +156,14 @@ static void register_exit_handler(void)
 static void start_locked(void)
 {
     long workers = ss_option(SS_OPTION_WORKERS);
-    ss.cpus = workers > 0 ? (unsigned)workers : ss_os.cpu_count();
+    if (smolscale_quiet())
+        ss_os_be_quiet();
+    // Without the quota, for which files would have to be read: the balancer adds it at once.
+    store_relaxed(&ss.cpus, workers > 0 ? (unsigned)workers : ss_os.cpu_count(NULL, 0));
     ss.max_threads = (unsigned)ss_option(SS_OPTION_MAX_THREADS);
     ss_group_init(&ss.shared, NULL);
     if (ss_option(SS_OPTION_VERBOSE))
-        fprintf(stderr, "smolscale: started, %u CPUs, %s policy\n", ss.cpus,
+        fprintf(stderr, "smolscale: started, %u CPUs, %s policy\n", ss_cpus(),
                 smolscale_elastic() ? "elastic" : "strict");
     store_release(&ss.started, true);
 }
@@ -175,15 +180,46 @@ void ss_start_slow(void)
     errno = saved_errno;
 }
 
+// Of how many workers' affinity masks the CPUs are the union, at most.
+#define CPUS_WORKERS 16
+
+void ss_count_cpus(void)
+{
+    pid_t tids[CPUS_WORKERS];
+    unsigned count = 0, cpus = ss_cpus();
+    ss_lock(&ss.lock);
+    for (struct ss_worker *worker = ss.workers; worker && count < CPUS_WORKERS;
+         worker = worker->next)
+        if (load_relaxed(&worker->tid) != 0)
+            tids[count++] = load_relaxed(&worker->tid);
+    ss_unlock(&ss.lock);
+    if (ss_option(SS_OPTION_WORKERS) == 0)
+        cpus = ss_os.cpu_count(tids, count);
+    ss_lock(&ss.lock);
+    if (cpus != ss_cpus()) {
+        store_relaxed(&ss.cpus, cpus);
+        for (struct ss_group *group = ss.groups; group; group = group->next)
+            ss_group_refresh(group); // its hints depend on them
+    }
+    ss_unlock(&ss.lock);
+}
+
 unsigned smolscale_cpus(void)
 {
     ss_start();
-    return ss.cpus;
+    if (load_relaxed(&ss.cpus_due) == 0)
+        ss_count_cpus(); // else the balancer does it, and knows more
+    return ss_cpus();
 }
 
 bool smolscale_disabled(void)
 {
     return ss_option(SS_OPTION_DISABLE) != 0;
+}
+
+bool smolscale_quiet(void)
+{
+    return ss_option(SS_OPTION_QUIET) != 0;
 }
 
 bool smolscale_elastic(void)

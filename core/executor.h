@@ -152,8 +152,8 @@ struct ss_worker {
     char name[16];           // the thread's name, if set
     bool placed;    // its CPUs were restricted for the wake; written before `park` becomes AWAKE
     bool keep_away; // it is to wake elsewhere than on its waker's CPU; the waker's
-    cpu_set_t own_cpus; // what it had before
-    uint64_t homed_at;  // when it was woken on its waker's CPU, ns; 0: it was not
+    struct ss_placement placement; // how
+    uint64_t homed_at;             // when it was woken on its waker's CPU, ns; 0: it was not
 
     struct ss_worker *next; // all workers, or the free list; ss.lock
     struct ss_worker **prev_link;
@@ -258,8 +258,9 @@ enum ss_cover {
 struct ss_executor {
     struct ss_lock lock;
     _Atomic bool started;
-    unsigned generation; // counts fork()s
-    unsigned cpus;
+    unsigned generation;       // counts fork()s
+    _Atomic unsigned cpus;     // that it plans with; changed under `lock`
+    _Atomic uint64_t cpus_due; // when the balancer is to count them anew, ns; 0: no balancer yet
     unsigned max_threads;
     unsigned elastic_queues; // queues with SMOLSCALE_QUEUE_ELASTIC
     struct ss_group shared;  // the default group
@@ -289,6 +290,12 @@ struct ss_executor {
 };
 
 extern struct ss_executor ss;
+
+// Changes at run time: read once for one decision.
+static inline unsigned ss_cpus(void)
+{
+    return load_relaxed(&ss.cpus);
+}
 
 // A time for which something that did not pay is left alone: twice as long each time that it
 // happens again soon.
@@ -324,6 +331,9 @@ static inline void ss_start(void)
     if (__builtin_expect(!load_acquire(&ss.started), 0))
         ss_start_slow();
 }
+
+// Counts the CPUs anew, if they are counted at all (SMOLSCALE_WORKERS). No lock held.
+void ss_count_cpus(void);
 
 // ---- group.c. ss.lock held, except where noted.
 
@@ -448,8 +458,8 @@ unsigned ss_group_jobless(const struct ss_group *group);
 // Workers of the group that have a claim to a CPU of their own.
 static inline unsigned ss_group_busy(const struct ss_group *group)
 {
-    unsigned hogs =
-        group->hogs < SS_HOGS_PER_CPU * ss.cpus ? group->hogs : SS_HOGS_PER_CPU * ss.cpus;
+    unsigned most = SS_HOGS_PER_CPU * ss_cpus();
+    unsigned hogs = group->hogs < most ? group->hogs : most;
     return group->workers - group->idle_count - group->blocked - hogs;
 }
 
@@ -460,7 +470,7 @@ static inline unsigned ss_group_limit(const struct ss_group *group)
     if (group->owner)
         return SMOLSCALE_UNLIMITED;
     unsigned others = ss.busy - group->counted;
-    return ss.cpus > others + 1 ? ss.cpus - others : 1;
+    return ss_cpus() > others + 1 ? ss_cpus() - others : 1;
 }
 
 // fork(), in the child: the calling thread was this worker; it is now the only one.

@@ -39,6 +39,9 @@ static const struct option table[SS_OPTION_COUNT] = {
                                "most shared workers at once, blocked ones included"},
     [SS_OPTION_SINGLE] = {"SMOLSCALE_SINGLE", CHOICE, 0, 0, 1, "0|1",
                           "1: all tasks run on one worker at a time"},
+    [SS_OPTION_QUIET] = {"SMOLSCALE_QUIET", CHOICE, 0, 0, 1, "0|1",
+                         "1: makes no system call that a plain thread pool would not make, for "
+                         "programs that forbid themselves system calls"},
     [SS_OPTION_STATS] =
         {"SMOLSCALE_STATS", TEXT, 0, 0, 0, NULL,
          "file that gets the counters at exit, a line `name value` each; %p in it stands "

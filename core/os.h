@@ -34,6 +34,11 @@ struct ss_traits {
     cpu_set_t affinity;
 };
 
+// What place() does to a thread: the CPUs that it had, and those that it has until release().
+struct ss_placement {
+    cpu_set_t had, set;
+};
+
 struct ss_os {
     // Monotonic time in ns.
     uint64_t (*now)(void);
@@ -44,8 +49,8 @@ struct ss_os {
     // and again is over when it should be.
     bool (*futex_wait_until)(_Atomic uint32_t *word, uint32_t expected, uint64_t until);
 
-    // A short sleep of `ns` that should end on time: with the least timer slack. Not for loops: any
-    // signal ends it.
+    // A short sleep of `ns` that should end on time: with the least timer slack; afterwards the
+    // thread has the slack that it had. Not for loops: any signal ends it.
     void (*nap)(_Atomic uint32_t *word, uint32_t expected, uint64_t ns);
 
     // Sleeps until one of `count` descriptors has an event, or now() is `until`. As poll(2), with
@@ -74,34 +79,50 @@ struct ss_os {
     // CPU time used by a thread of this process in ns; UINT64_MAX when it cannot be told.
     uint64_t (*thread_cpu_time)(pid_t tid);
 
-    // What the kernel says of a thread of this process.
-    enum ss_thread_state (*thread_state)(pid_t tid);
+    // The caller, a thread of the executor's own, is from now on the one that looks at /proc and at
+    // the cgroup by the next three: without a descriptor of the program's table being taken, where
+    // the kernel allows it (os_look.c). What that needs goes when the thread ends.
+    void (*begin_looks)(void);
+
+    // The thread will not look any more: another may begin.
+    void (*end_looks)(void);
+
+    // What the kernel says of `count` threads of this process, each at one moment after the call.
+    void (*thread_states)(const pid_t *tids, enum ss_thread_state *states, unsigned count);
 
     // How many threads of the machine run or wait for a CPU, the caller included; 0 when it cannot
     // be told.
     unsigned (*runnable_threads)(void);
 
-    // CPUs this process may use: the affinity mask and the cgroup quota, rounded up; at least 1.
-    unsigned (*cpu_count)(void);
+    // CPUs this process may use, at least 1: the union of the affinity masks of the caller, of the
+    // main thread and of `count` others; and, to the thread that has begun looks, no more than the
+    // cgroup quota, rounded up.
+    unsigned (*cpu_count)(const pid_t *tids, unsigned count);
 
     // The CPU the caller runs on, and how often it has gone to sleep so far.
     int (*cpu)(void);
     uint64_t (*sleeps)(void);
 
-    // Restricts a sleeping thread to one CPU of those it may use (`on`), or to the others, and
-    // keeps in *mask what it had. False: not done.
-    bool (*place)(pid_t tid, int cpu, bool on, cpu_set_t *mask);
+    // Restricts a sleeping thread to one CPU of those it may use (`on`), or to the others. False:
+    // not done.
+    bool (*place)(pid_t tid, int cpu, bool on, struct ss_placement *placement);
 
-    // Gives the calling thread its CPUs back.
-    void (*release)(const cpu_set_t *mask);
+    // Gives the calling thread its CPUs back, unless somebody else has set others meanwhile.
+    void (*release)(const struct ss_placement *placement);
 
     // Asks the kernel to let this process use membarrier(2) (private, expedited); false: it will
     // not.
     bool (*membarrier_register)(void);
 
-    // A full fence on every CPU that runs a thread of this process. After registration it cannot
-    // fail.
-    void (*membarrier)(void);
+    // A full fence on every CPU that runs a thread of this process. False: it is forbidden since
+    // registration, and there was none.
+    bool (*membarrier)(void);
+
+    // The calling thread's id; where it cannot be had, any number above 0.
+    pid_t (*thread_id)(void);
+
+    // Names the calling thread (15 bytes).
+    void (*name_thread)(const char *name);
 
     // The traits that a thread created by the caller has.
     void (*thread_traits)(struct ss_traits *traits);
@@ -125,5 +146,12 @@ static inline uint64_t ss_time_in(uint64_t ns)
 {
     return ss_time_after(ss_os.now(), ns);
 }
+// SMOLSCALE_QUIET: from now on none of the calls that docs/system-calls.md lists. They are treated
+// as refused, as is each that the kernel did refuse once (EPERM, EACCES, ENOSYS): none of them is
+// made again.
+void ss_os_be_quiet(void);
+
+// fork(), in the child: which has no thread that looks.
+void ss_os_after_fork(void);
 
 #endif // SS_OS_H

@@ -4,6 +4,7 @@
 
 #include "os.h"
 
+#include "atomic.h"
 #include "os_linux.h"
 
 #include <errno.h>
@@ -22,6 +23,23 @@
 #include <time.h>
 #include <unistd.h>
 
+#define REST_NS 50000
+
+// Bits of enum ss_call.
+static _Atomic unsigned refused;
+
+bool ss_may(unsigned calls)
+{
+    return (load_relaxed(&refused) & calls) == 0;
+}
+
+bool ss_noted(enum ss_call call, bool success)
+{
+    if (!success && (errno == EPERM || errno == EACCES || errno == ENOSYS))
+        atomic_fetch_or_explicit(&refused, (unsigned)call, memory_order_relaxed);
+    return success;
+}
+
 static uint64_t now(void)
 {
     struct timespec ts;
@@ -36,7 +54,7 @@ static struct timespec timespec_of(uint64_t ns)
 }
 
 // FUTEX_WAIT_BITSET takes a point in time of CLOCK_MONOTONIC, FUTEX_WAIT a length.
-static bool futex_wait_until(_Atomic uint32_t *word, uint32_t expected, uint64_t until)
+bool ss_futex_wait_until(_Atomic uint32_t *word, uint32_t expected, uint64_t until)
 {
     int saved_errno = errno;
     struct timespec ts = timespec_of(until);
@@ -47,14 +65,25 @@ static bool futex_wait_until(_Atomic uint32_t *word, uint32_t expected, uint64_t
     return !time_up;
 }
 
+bool ss_futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
+{
+    return ss_futex_wait_until(word, expected,
+                               timeout == SS_FOREVER ? SS_FOREVER : ss_time_after(now(), timeout));
+}
+
 static void nap(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 {
+    // Given back at once: children forked from a job would inherit it as their default. To what it
+    // was, not to the default: a job, or who created the thread, may have set it.
     int saved_errno = errno;
     struct timespec ts = timespec_of(ns);
-    // Given back at once: children forked from a job would inherit it as their default.
-    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+    long slack =
+        ss_may(SS_CALL_PRCTL) ? syscall(SYS_prctl, PR_GET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL) : 0;
+    bool shortened = ss_noted(SS_CALL_PRCTL, slack >= 0) && slack > 1 &&
+                     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL) == 0;
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &ts, NULL, 0);
-    prctl(PR_SET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL);
+    if (shortened)
+        prctl(PR_SET_TIMERSLACK, (unsigned long)slack, 0UL, 0UL, 0UL);
     errno = saved_errno;
 }
 
@@ -68,19 +97,34 @@ static int poll_until(struct pollfd *fds, unsigned count, uint64_t until)
     return result;
 }
 
+// A sleep by the one call that every thread pool makes.
+static void sleep_by_futex(uint64_t ns)
+{
+    static _Atomic uint32_t nothing;
+    ss_futex_wait(&nothing, 0, ns);
+}
+
 static void yield(void)
 {
-    sched_yield();
+    int saved_errno = errno;
+    if (!ss_may(SS_CALL_YIELD) || !ss_noted(SS_CALL_YIELD, sched_yield() == 0))
+        sleep_by_futex(1);
+    errno = saved_errno;
 }
 
 static void rest(void)
 {
     int saved_errno = errno;
-    nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+    const struct timespec time = {.tv_nsec = REST_NS};
+    // Any other error than a refusal: a signal came.
+    if (ss_may(SS_CALL_SLEEP))
+        ss_noted(SS_CALL_SLEEP, nanosleep(&time, NULL) == 0);
+    if (!ss_may(SS_CALL_SLEEP))
+        sleep_by_futex(REST_NS);
     errno = saved_errno;
 }
 
-static void futex_wake(_Atomic uint32_t *word, int count)
+void ss_futex_wake(_Atomic uint32_t *word, int count)
 {
     int saved_errno = errno;
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
@@ -116,7 +160,8 @@ static int thread_create_joinable(void *(*main)(void *), void *arg, size_t stack
 static bool thread_exists(pid_t tid)
 {
     int saved_errno = errno;
-    bool exists = syscall(SYS_tgkill, getpid(), tid, 0) == 0 || errno != ESRCH;
+    bool exists = ss_may(SS_CALL_TGKILL) &&
+                  ss_noted(SS_CALL_TGKILL, syscall(SYS_tgkill, getpid(), tid, 0) == 0);
     errno = saved_errno;
     return exists;
 }
@@ -131,8 +176,12 @@ static clockid_t thread_cpu_clock(pid_t tid)
 
 static uint64_t thread_cpu_time(pid_t tid)
 {
+    int saved_errno = errno;
     struct timespec ts;
-    if (clock_gettime(thread_cpu_clock(tid), &ts) != 0)
+    bool done = ss_may(SS_CALL_CPU_CLOCK) &&
+                ss_noted(SS_CALL_CPU_CLOCK, clock_gettime(thread_cpu_clock(tid), &ts) == 0);
+    errno = saved_errno;
+    if (!done)
         return UINT64_MAX;
     return (uint64_t)ts.tv_sec * SS_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
@@ -155,44 +204,11 @@ enum ss_thread_state ss_parse_thread_state(const char *stat)
     }
 }
 
-// Opened for this one look: a descriptor per worker would make the process's table grow, which
-// stalls a threaded process for milliseconds.
-static ssize_t read_file(const char *path, char *text, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    ssize_t n = read(fd, text, size - 1);
-    close(fd);
-    if (n >= 0)
-        text[n] = '\0';
-    return n;
-}
-
-static enum ss_thread_state thread_state(pid_t tid)
-{
-    int saved_errno = errno;
-    char path[64], stat[256];
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
-    ssize_t n = read_file(path, stat, sizeof stat);
-    errno = saved_errno;
-    return n > 0 ? ss_parse_thread_state(stat) : SS_THREAD_UNKNOWN;
-}
-
 unsigned ss_parse_runnable(const char *loadavg)
 {
     unsigned runnable, all; // "0.52 0.58 0.59 2/211 4242"
     int fields = sscanf(loadavg, "%*s %*s %*s %u/%u", &runnable, &all);
     return fields == 2 ? runnable : 0;
-}
-
-static unsigned runnable_threads(void)
-{
-    int saved_errno = errno;
-    char text[128];
-    ssize_t n = read_file("/proc/loadavg", text, sizeof text);
-    errno = saved_errno;
-    return n > 0 ? ss_parse_runnable(text) : 0;
 }
 
 unsigned ss_parse_cpu_max(const char *text)
@@ -233,133 +249,242 @@ bool ss_parse_cgroup_path(const char *proc_self_cgroup, const char *controller, 
     return false;
 }
 
-// The tightest quota on the way from the process's cgroup up to the root of the mounted hierarchy.
-static unsigned quota_along(const char *mount, char *path, unsigned (*quota_of)(const char *dir))
+// Adds the CPUs that a thread may use to `all`; false: `size` is too small for the kernel.
+static bool add_affinity(pid_t tid, size_t size, cpu_set_t *all, cpu_set_t *one)
 {
-    unsigned cpus = UINT_MAX;
-    for (;;) {
-        char dir[PATH_MAX];
-        if (snprintf(dir, sizeof dir, "%s%s", mount, strcmp(path, "/") == 0 ? "" : path) <
-            (int)sizeof dir) {
-            unsigned here = quota_of(dir);
-            cpus = here < cpus ? here : cpus;
-        }
-        char *slash = strrchr(path, '/');
-        if (!slash || path[1] == '\0')
-            return cpus;
-        slash[slash == path ? 1 : 0] = '\0';
-    }
+    if (!ss_may(SS_CALL_GETAFFINITY))
+        return true;
+    if (ss_noted(SS_CALL_GETAFFINITY, sched_getaffinity(tid, size, one) == 0))
+        CPU_OR_S(size, all, all, one);
+    else if (errno == EINVAL)
+        return false;
+    return true; // or the thread is gone
 }
 
-static unsigned quota_v2(const char *dir)
+static unsigned count_affinity(const pid_t *tids, unsigned count, pid_t main_thread, size_t size,
+                               cpu_set_t *all, cpu_set_t *one)
 {
-    char file[PATH_MAX + 16], text[64];
-    snprintf(file, sizeof file, "%s/cpu.max", dir);
-    return read_file(file, text, sizeof text) > 0 ? ss_parse_cpu_max(text) : UINT_MAX;
+    CPU_ZERO_S(size, all);
+    bool done = add_affinity(0, size, all, one) && add_affinity(main_thread, size, all, one);
+    for (unsigned i = 0; i < count; i++)
+        done = done && add_affinity(tids[i], size, all, one);
+    return done ? (unsigned)CPU_COUNT_S(size, all) : 0;
 }
 
-static unsigned quota_v1(const char *dir)
+// 0: cannot be told.
+static unsigned affinity_cpus(const pid_t *tids, unsigned count, pid_t main_thread)
 {
-    char file[PATH_MAX + 32], quota[32], period[32], both[80];
-    snprintf(file, sizeof file, "%s/cpu.cfs_quota_us", dir);
-    if (read_file(file, quota, sizeof quota) <= 0 || quota[0] == '-')
-        return UINT_MAX;
-    snprintf(file, sizeof file, "%s/cpu.cfs_period_us", dir);
-    if (read_file(file, period, sizeof period) <= 0)
-        return UINT_MAX;
-    snprintf(both, sizeof both, "%s %s", quota, period);
-    return ss_parse_cpu_max(both);
-}
-
-static unsigned cgroup_cpus(void)
-{
-    static char text[8192]; // once, under the caller's lock
-    if (read_file("/proc/self/cgroup", text, sizeof text) <= 0)
-        return UINT_MAX;
-    char path[PATH_MAX];
-    unsigned cpus = UINT_MAX;
-    if (ss_parse_cgroup_path(text, "", path, sizeof path))
-        cpus = quota_along("/sys/fs/cgroup", path, quota_v2);
-    if (ss_parse_cgroup_path(text, "cpu", path, sizeof path)) {
-        unsigned v1 = quota_along("/sys/fs/cgroup/cpu", path, quota_v1);
-        cpus = v1 < cpus ? v1 : cpus;
-    }
-    return cpus;
-}
-
-static unsigned affinity_cpus(void)
-{
+    unsigned found = 0;
     // Machines with more than 1024 CPUs need a larger set; grow until the kernel is content.
-    for (size_t cpus = 1024; cpus <= 1u << 20; cpus *= 4) {
-        cpu_set_t *set = CPU_ALLOC(cpus);
-        if (!set)
-            break;
-        size_t size = CPU_ALLOC_SIZE(cpus);
-        int result = sched_getaffinity(0, size, set);
-        int count = result == 0 ? CPU_COUNT_S(size, set) : 0;
-        CPU_FREE(set);
-        if (count > 0)
-            return (unsigned)count;
-        if (errno != EINVAL)
-            break;
+    for (size_t cpus = 1024; cpus <= 1u << 20 && found == 0 && ss_may(SS_CALL_GETAFFINITY);
+         cpus *= 4) {
+        cpu_set_t *all = CPU_ALLOC(cpus), *one = CPU_ALLOC(cpus);
+        if (all && one)
+            found = count_affinity(tids, count, main_thread, CPU_ALLOC_SIZE(cpus), all, one);
+        CPU_FREE(all);
+        CPU_FREE(one);
     }
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 ? (unsigned)online : 1;
+    return found;
 }
 
-static unsigned cpu_count(void)
+// SMOLSCALE_QUIET: the CPUs are counted when the library is loaded, before the program can forbid
+// it, and never again; not at all if SMOLSCALE_WORKERS says how many. (glibc's malloc counts
+// them, too, for its second thread.)
+static unsigned counted_early;
+
+__attribute__((constructor)) static void count_early(void)
+{
+    const char *quiet = secure_getenv("SMOLSCALE_QUIET"), *workers = getenv("SMOLSCALE_WORKERS");
+    if (quiet && strcmp(quiet, "1") == 0 && (!workers || strcmp(workers, "0") == 0))
+        counted_early = affinity_cpus(NULL, 0, 0);
+}
+
+// The affinity mask of one thread alone says little: the first pool may be made by a thread that is
+// pinned. So those of the main thread and of some workers count, too.
+static unsigned cpu_count(const pid_t *tids, unsigned count)
 {
     int saved_errno = errno;
-    unsigned affinity = affinity_cpus(), quota = cgroup_cpus();
+    pid_t main_thread = ss_may(SS_CALL_GETAFFINITY) ? getpid() : 0; // 0: the caller
+    unsigned cpus = affinity_cpus(tids, count, main_thread), quota = ss_look_at_quota();
+    if (cpus == 0)
+        cpus = counted_early ? counted_early : ss_look_at_online();
+    cpus = cpus < quota ? cpus : quota;
     errno = saved_errno;
-    return affinity < quota ? affinity : quota;
+    return cpus ? cpus : 1;
+}
+
+void ss_os_be_quiet(void)
+{
+    if (counted_early == 0)
+        count_early();
+    store_relaxed(&refused, ~0u);
 }
 
 static uint64_t sleeps(void)
 {
-    struct rusage usage;
-    return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_nvcsw : 0;
+    int saved_errno = errno;
+    struct rusage usage = {.ru_nvcsw = 0};
+    if (ss_may(SS_CALL_RUSAGE))
+        ss_noted(SS_CALL_RUSAGE, getrusage(RUSAGE_THREAD, &usage) == 0);
+    errno = saved_errno;
+    return (uint64_t)usage.ru_nvcsw;
 }
 
-static bool place(pid_t tid, int cpu, bool on, cpu_set_t *mask)
+static int cpu(void)
 {
     int saved_errno = errno;
-    cpu_set_t one, wanted;
+    int number = ss_may(SS_CALL_GETCPU) ? sched_getcpu() : -1;
+    if (ss_may(SS_CALL_GETCPU))
+        ss_noted(SS_CALL_GETCPU, number >= 0);
+    errno = saved_errno;
+    return number;
+}
+
+static bool get_affinity(pid_t tid, cpu_set_t *set)
+{
+    return ss_may(SS_CALL_GETAFFINITY) &&
+           ss_noted(SS_CALL_GETAFFINITY, sched_getaffinity(tid, sizeof *set, set) == 0);
+}
+
+static bool set_affinity(pid_t tid, const cpu_set_t *set)
+{
+    return ss_may(SS_CALL_SETAFFINITY) &&
+           ss_noted(SS_CALL_SETAFFINITY, sched_setaffinity(tid, sizeof *set, set) == 0);
+}
+
+static bool place(pid_t tid, int cpu, bool on, struct ss_placement *placement)
+{
+    int saved_errno = errno;
+    cpu_set_t one, *had = &placement->had, *set = &placement->set;
     CPU_ZERO(&one);
-    bool done = cpu >= 0 && cpu < CPU_SETSIZE && sched_getaffinity(tid, sizeof *mask, mask) == 0;
+    bool done =
+        cpu >= 0 && cpu < CPU_SETSIZE && ss_may(SS_CALL_SETAFFINITY) && get_affinity(tid, had);
     if (done) {
         CPU_SET((size_t)cpu, &one);
-        wanted = *mask;
-        if (CPU_ISSET((size_t)cpu, mask))
-            CPU_XOR(&wanted, mask, &one);
+        *set = *had;
+        if (CPU_ISSET((size_t)cpu, had))
+            CPU_XOR(set, had, &one);
         if (on)
-            CPU_AND(&wanted, mask, &one);
-        done = CPU_COUNT(&wanted) > 0 && sched_setaffinity(tid, sizeof wanted, &wanted) == 0;
+            CPU_AND(set, had, &one);
+        done = CPU_COUNT(set) > 0 && !CPU_EQUAL(set, had) && set_affinity(tid, set);
     }
     errno = saved_errno;
     return done;
 }
 
-static void release(const cpu_set_t *mask)
+// The CPUs of the cpuset: those that a thread gets that asks for all. None until they are known.
+static _Atomic unsigned long cpuset[CPU_SETSIZE / (8 * sizeof(unsigned long))];
+
+#define CPUSET_WORDS (sizeof cpuset / sizeof *cpuset)
+
+// By one thread, now and then. Who reads words of the old and of the new one takes a mask for a
+// restricted one; the next placing puts that right.
+static void note_cpuset(const cpu_set_t *set)
+{
+    unsigned long words[CPUSET_WORDS];
+    memcpy(words, set, sizeof words);
+    for (unsigned i = 0; i < CPUSET_WORDS; i++)
+        store_relaxed(&cpuset[i], words[i]);
+}
+
+static bool is_cpuset(const cpu_set_t *set)
+{
+    unsigned long words[CPUSET_WORDS];
+    memcpy(words, set, sizeof words);
+    for (unsigned i = 0; i < CPUSET_WORDS; i++)
+        if (load_relaxed(&cpuset[i]) != words[i])
+            return false;
+    return true;
+}
+
+// Since Linux 6.2 a thread that has once asked for CPUs gets no others when its cpuset grows. So
+// who may use the whole cpuset asks for all there may ever be. Where that brings others than it
+// had, the cpuset has changed since it was learnt, and what it had may have been a restriction.
+static void give_back(const cpu_set_t *set)
+{
+    cpu_set_t all, got;
+    memset(&all, 0xff, sizeof all);
+    if (!is_cpuset(set) || !set_affinity(0, &all) || !get_affinity(0, &got) ||
+        !CPU_EQUAL(&got, set))
+        set_affinity(0, set);
+}
+
+void ss_learn_cpuset(void)
+{
+    cpu_set_t mine, all, got;
+    memset(&all, 0xff, sizeof all);
+    if (!get_affinity(0, &mine) || !set_affinity(0, &all))
+        return;
+    if (get_affinity(0, &got))
+        note_cpuset(&got);
+    give_back(&mine);
+}
+
+// A mask that was changed meanwhile, by taskset(1) or because a CPU has gone, is left alone.
+static void release(const struct ss_placement *placement)
 {
     int saved_errno = errno;
-    sched_setaffinity(0, sizeof *mask, mask);
+    cpu_set_t now;
+    if (!get_affinity(0, &now) || CPU_EQUAL(&now, &placement->set))
+        give_back(&placement->had);
     errno = saved_errno;
+}
+
+static bool membarrier_command(int command)
+{
+    int saved_errno = errno;
+    bool done = ss_may(SS_CALL_MEMBARRIER) &&
+                ss_noted(SS_CALL_MEMBARRIER, syscall(SYS_membarrier, command, 0, 0) == 0);
+    errno = saved_errno;
+    return done;
 }
 
 static bool membarrier_register(void)
 {
-    int saved_errno = errno;
-    long done = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
-    errno = saved_errno;
-    return done == 0;
+    return membarrier_command(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
 }
 
-static void membarrier(void)
+static bool membarrier(void)
+{
+    return membarrier_command(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+}
+
+static pid_t thread_id(void)
 {
     int saved_errno = errno;
-    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    long tid = 0;
+    if (ss_may(SS_CALL_GETTID)) {
+        tid = syscall(SYS_gettid);
+        ss_noted(SS_CALL_GETTID, tid > 0);
+    }
     errno = saved_errno;
+    return tid > 0 ? (pid_t)tid : 1;
+}
+
+static void name_thread(const char *name)
+{
+    int saved_errno = errno;
+    errno = ss_may(SS_CALL_PRCTL) ? pthread_setname_np(pthread_self(), name) : 0;
+    ss_noted(SS_CALL_PRCTL, errno == 0);
+    errno = saved_errno;
+}
+
+// All that concerns scheduling; 0 where the kernel does not tell.
+static void scheduling(struct ss_traits *traits)
+{
+    struct sched_param param = {0};
+    if (!ss_may(SS_CALL_SCHEDULER))
+        return;
+    int policy = sched_getscheduler(0);
+    if (!ss_noted(SS_CALL_SCHEDULER, policy >= 0) ||
+        !ss_noted(SS_CALL_SCHEDULER, sched_getparam(0, &param) == 0))
+        return;
+    long nice = syscall(SYS_getpriority, PRIO_PROCESS, 0);
+    if (!ss_noted(SS_CALL_SCHEDULER, nice > 0))
+        return;
+    traits->policy = policy;
+    traits->priority = param.sched_priority;
+    traits->nice = 20 - (int)nice; // the raw call's scale
 }
 
 // SCHED_RESET_ON_FORK: what the thread creates has no real-time policy and no negative nice value.
@@ -384,16 +509,13 @@ static void thread_traits(struct ss_traits *traits)
     pthread_sigmask(SIG_SETMASK, NULL, &traits->mask);
     // glibc's sigset_t is larger than the kernel's 64 signals; only those are defined
     memset((char *)&traits->mask + 8, 0, sizeof traits->mask - 8);
-    traits->policy = sched_getscheduler(0);
-    struct sched_param param = {0};
-    sched_getparam(0, &param);
-    traits->priority = param.sched_priority;
-    traits->nice = 20 - (int)syscall(SYS_getpriority, PRIO_PROCESS, 0); // the raw call's scale
-    sched_getaffinity(0, sizeof traits->affinity, &traits->affinity);
+    scheduling(traits);
+    get_affinity(0, &traits->affinity);
     reset_as_children_do(traits);
     errno = saved_errno;
 }
 
+// Only what differs: each is a system call, which privileges may not allow.
 static void set_thread_traits(const struct ss_traits *traits)
 {
     struct ss_traits mine;
@@ -401,10 +523,14 @@ static void set_thread_traits(const struct ss_traits *traits)
     if (memcmp(&mine, traits, sizeof mine) == 0)
         return;
     int saved_errno = errno;
-    sched_setaffinity(0, sizeof traits->affinity, &traits->affinity);
+    if (!CPU_EQUAL(&mine.affinity, &traits->affinity))
+        set_affinity(0, &traits->affinity);
+    bool may = ss_may(SS_CALL_SCHEDULER);
     struct sched_param param = {.sched_priority = traits->priority};
-    sched_setscheduler(0, traits->policy, &param);
-    syscall(SYS_setpriority, PRIO_PROCESS, 0, traits->nice);
+    if (may && (mine.policy != traits->policy || mine.priority != traits->priority))
+        sched_setscheduler(0, traits->policy, &param);
+    if (may && mine.nice != traits->nice)
+        syscall(SYS_setpriority, PRIO_PROCESS, 0, traits->nice);
     errno = saved_errno;
 }
 
@@ -415,25 +541,29 @@ static void set_signal_mask(const sigset_t *mask)
 
 struct ss_os ss_os = {
     .now = now,
-    .futex_wait_until = futex_wait_until,
+    .futex_wait_until = ss_futex_wait_until,
     .nap = nap,
     .poll_until = poll_until,
     .yield = yield,
     .rest = rest,
-    .futex_wake = futex_wake,
+    .futex_wake = ss_futex_wake,
     .thread_create = thread_create,
     .thread_create_joinable = thread_create_joinable,
     .thread_exists = thread_exists,
     .thread_cpu_time = thread_cpu_time,
-    .thread_state = thread_state,
-    .runnable_threads = runnable_threads,
+    .begin_looks = ss_begin_looks,
+    .end_looks = ss_end_looks,
+    .thread_states = ss_look_at_threads,
+    .runnable_threads = ss_look_at_load,
     .cpu_count = cpu_count,
-    .cpu = sched_getcpu,
+    .cpu = cpu,
     .sleeps = sleeps,
     .place = place,
     .release = release,
     .membarrier_register = membarrier_register,
     .membarrier = membarrier,
+    .thread_id = thread_id,
+    .name_thread = name_thread,
     .thread_traits = thread_traits,
     .set_thread_traits = set_thread_traits,
     .set_signal_mask = set_signal_mask,

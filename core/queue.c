@@ -184,7 +184,7 @@ static unsigned batch_size(const smolscale_queue *queue)
     uint64_t by_time = ((uint64_t)SS_BATCH_NS << MEAN_SHIFT) / queue->mean;
     // Leave the others their part of what there is, if there is so much that others are woken for
     // it.
-    unsigned sharers = queue->max_active < ss.cpus ? queue->max_active : ss.cpus;
+    unsigned cpus = ss_cpus(), sharers = queue->max_active < cpus ? queue->max_active : cpus;
     if (queue->active < sharers && expected_ns(queue) <= (uint64_t)SS_WAKE_COST_NS * queue->active)
         sharers = queue->active;
     uint64_t by_share = load_relaxed(&queue->pending) / (sharers ? sharers : 1);
@@ -488,7 +488,7 @@ static void set_thread_name(struct ss_worker *worker, const smolscale_queue *que
     if (queue->name[0] == '\0' || memcmp(worker->name, queue->name, sizeof worker->name) == 0)
         return;
     memcpy(worker->name, queue->name, sizeof worker->name);
-    pthread_setname_np(pthread_self(), worker->name);
+    ss_os.name_thread(worker->name);
 }
 
 static unsigned run_batch(smolscale_queue *queue, struct ss_worker *worker)

@@ -44,16 +44,23 @@ static struct {
 
 // ---- 1. stuck servers
 
+static bool sleeps(pid_t tid)
+{
+    enum ss_thread_state state;
+    ss_os.thread_states(&tid, &state, 1);
+    return state == SS_THREAD_SLEEPING;
+}
+
 // Takes the lane from a server that is stuck in a poll. True: done, see free_retaken().
 static bool retake(struct ss_lane *lane, uint64_t progress)
 {
+    bool asleep = sleeps(load_relaxed(&lane->seen_worker->tid)); // not under the lock
     ss_lock(&ss.lock);
     struct ss_worker *worker = lane->worker;
     bool stuck = worker && load_relaxed(&worker->progress) == progress;
     if (stuck) {
         ss_lane_detach(lane);
         lane->retaken_from = worker;
-        bool asleep = ss_os.thread_state(load_relaxed(&worker->tid)) == SS_THREAD_SLEEPING;
         ss_set_standing(worker, asleep ? SS_BLOCKED : SS_HOG);
     }
     ss_unlock(&ss.lock);
@@ -83,7 +90,7 @@ static bool is_stuck(struct ss_lane *lane, uint64_t now, bool waiting)
     uint64_t cpu = ss_os.thread_cpu_time(tid), before = lane->stuck_cpu;
     if (before == 0)
         lane->stuck_cpu = cpu;
-    if (ss_os.thread_state(tid) == SS_THREAD_SLEEPING)
+    if (sleeps(tid))
         return before == cpu || now - lane->seen_since >= STUCK_NS;
     if (!waiting)
         return false;
@@ -166,7 +173,7 @@ static void order(struct ss_lane *lane, struct ss_lane *other, unsigned count)
 static bool cpu_is_idle(void)
 {
     ss_lock(&ss.lock);
-    bool idle = ss_group_busy(&ss.shared) < ss.cpus;
+    bool idle = ss_group_busy(&ss.shared) < ss_cpus();
     ss_unlock(&ss.lock);
     return idle;
 }
@@ -220,7 +227,7 @@ static bool spread_out(uint64_t now)
         !cpu_is_idle())
         return false;
     struct ss_lane *to = pick_lane(is_idle, false);
-    if (!to && load_relaxed(&ss_lanes.count) < ss.cpus)
+    if (!to && load_relaxed(&ss_lanes.count) < ss_cpus())
         to = ss_lane_add();
     if (!to)
         return false;
@@ -273,8 +280,12 @@ static uint64_t rebalance(uint64_t now)
         attend_trial(now);
         return LOOK_BUSY_NS;
     }
-    if (busy == ss.cpus) {
-        even_out();
+    unsigned cpus = ss_cpus();
+    if (busy >= cpus) {
+        if (busy > cpus)
+            merge(); // CPUs were taken away
+        else
+            even_out();
         return LOOK_NS;
     }
     if (spread_out(now))

@@ -694,8 +694,10 @@ SMOLSCALE_API bool smolscale_in_worker(void);
 // The queue whose job the calling thread runs; NULL outside jobs.
 SMOLSCALE_API smolscale_queue *smolscale_current_queue(void);
 
-// CPUs the executor plans with: SMOLSCALE_WORKERS if that is set, else the lesser of the affinity
-// mask and the cgroup quota (rounded up); at least 1. Constant once asked.
+// CPUs the executor plans with: SMOLSCALE_WORKERS if that is set, else the CPUs that the caller,
+// the main thread or workers may run on (the union of their affinity masks), and no more than the
+// cgroup quota, rounded up; at least 1. Follows changes of these within about a second while there
+// is work; the quota counts from the first work on.
 SMOLSCALE_API unsigned smolscale_cpus(void);
 
 // Workers of all groups that are awake and not known to be blocked: CPUs the executor keeps busy.
@@ -716,6 +718,9 @@ SMOLSCALE_API bool smolscale_disabled(void);
 // True when SMOLSCALE_POLICY=elastic: a compatibility layer may let its queues exceed limits that
 // do not guard correctness.
 SMOLSCALE_API bool smolscale_elastic(void);
+
+// SMOLSCALE_QUIET=1: only system calls that a plain thread pool makes, too (docs/system-calls.md).
+SMOLSCALE_API bool smolscale_quiet(void);
 
 // Counters since the start of the process. Each is read on its own; together they are not a
 // snapshot.

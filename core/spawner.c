@@ -28,7 +28,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 // After a failure to create a worker the next attempt waits so long, unless somebody waits for it.
 #define CREATE_RETRY_NS (100 * SS_NS_PER_MS)
@@ -186,8 +185,8 @@ static void *spawner_main(void *arg)
 {
     struct ss_spawner *self = arg;
     ss_spawner_self = self;
-    store_relaxed(&self->tid, gettid());
-    pthread_setname_np(pthread_self(), "smolscale");
+    store_relaxed(&self->tid, ss_os.thread_id());
+    ss_os.name_thread("smolscale");
     ss_lock(&ss.lock);
     bool balances = self->balances;
     ss_unlock(&ss.lock);
@@ -259,14 +258,27 @@ int ss_group_start_spawner(struct ss_group *group)
 
 // ---- the balancer's role ----
 
-bool ss_hand_over(void)
+// ss.lock held.
+static struct ss_spawner *best_balancer(struct ss_spawner *self)
 {
-    struct ss_spawner *self = ss_spawner_self;
-    ss_lock(&ss.lock);
     struct ss_spawner *best = self;
     for (struct ss_spawner *other = ss.spawners; other; other = other->next)
         if (is_better(&other->traits, &best->traits))
             best = other;
+    return best;
+}
+
+bool ss_hand_over(void)
+{
+    struct ss_spawner *self = ss_spawner_self;
+    ss_lock(&ss.lock);
+    bool alone = best_balancer(self) == self;
+    ss_unlock(&ss.lock);
+    if (alone)
+        return false;
+    ss_os.end_looks();
+    ss_lock(&ss.lock);
+    struct ss_spawner *best = best_balancer(self); // one may have ended meanwhile
     if (best != self) {
         self->balances = false;
         best->balances = true;
@@ -275,6 +287,8 @@ bool ss_hand_over(void)
         ss_os.futex_wake(&best->word, 1);
     }
     ss_unlock(&ss.lock);
+    if (best == self)
+        ss_os.begin_looks();
     return best != self;
 }
 

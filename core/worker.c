@@ -142,6 +142,8 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
         struct ss_worker *worker = ss_summon(group);
         worker->keep_away = late;
         group->waking_since = ss_os.now();
+        if (group->waking_since >= load_relaxed(&ss.cpus_due))
+            *cover = SS_WATCH; // it would sleep on, and see no change of the CPUs
         return worker;
     }
     *cover = SS_WATCH;
@@ -207,7 +209,7 @@ static void place(struct ss_worker *worker)
     bool home = !worker->keep_away && waker_sleeps_soon();
     pid_t tid = load_relaxed(&worker->tid);
     if (tid != 0 && (home || worker->keep_away))
-        worker->placed = ss_os.place(tid, ss_os.cpu(), home, &worker->own_cpus);
+        worker->placed = ss_os.place(tid, ss_os.cpu(), home, &worker->placement);
     worker->homed_at = home ? waker.last_wake : 0;
     worker->keep_away = false;
 }
@@ -278,7 +280,7 @@ void ss_set_standing(struct ss_worker *worker, enum ss_standing standing)
 // Parked workers of a group that are kept without a time limit, where the executor decides.
 static unsigned idle_kept(const struct ss_group *group)
 {
-    unsigned kept = 2 * ss.cpus > 4 ? 2 * ss.cpus : 4;
+    unsigned cpus = ss_cpus(), kept = cpus > 2 ? 2 * cpus : 4;
     return group->max_idle < kept ? group->max_idle : kept;
 }
 
@@ -412,7 +414,7 @@ static void sleep_until_woken(struct ss_worker *worker, bool seated)
     }
     if (worker->placed) {
         worker->placed = false;
-        ss_os.release(&worker->own_cpus);
+        ss_os.release(&worker->placement);
         if (worker->homed_at)
             judge_homing(worker->homed_at);
     }
@@ -631,7 +633,7 @@ static void *worker_main(void *arg)
     worker->thread = pthread_self();
     pthread_setspecific(death_key, worker);
     take_settings(worker);
-    store_release(&worker->tid, gettid());
+    store_release(&worker->tid, ss_os.thread_id());
     for (struct ss_runnable *runnable; (runnable = next(worker));) {
         count_owned(&worker->progress);
         runnable->run(runnable, worker);
@@ -838,7 +840,7 @@ void ss_worker_adopt_after_fork(struct ss_worker *worker)
     store_relaxed(&worker->batch_end, 0);
     store_relaxed(&worker->standing, SS_RUNNING);
     store_relaxed(&worker->park, SS_PARK_AWAKE);
-    store_relaxed(&worker->tid, gettid());
+    store_relaxed(&worker->tid, ss_os.thread_id());
     store_relaxed(&worker->lane, NULL);
     store_relaxed(&worker->in_section, false);
     worker->task = NULL;

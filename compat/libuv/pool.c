@@ -575,7 +575,7 @@ static void create_queues(unsigned size)
 {
     // Before libuv names its workers they carry the name of the thread that starts the pool.
     char name[16] = "libuv-worker";
-    if (ss_uv_version() < VERSION_NAMED_WORKERS)
+    if (ss_uv_version() < VERSION_NAMED_WORKERS && !smolscale_quiet())
         (void)prctl(PR_GET_NAME, name);
 
     queues[SS_UV_CPU] = new_queue(size, name);

@@ -381,10 +381,11 @@ static uint64_t no_cpu_time(pid_t tid)
     return UINT64_MAX;
 }
 
-static enum ss_thread_state no_state(pid_t tid)
+static void no_states(const pid_t *tids, enum ss_thread_state *states, unsigned count)
 {
-    (void)tid;
-    return SS_THREAD_UNKNOWN;
+    (void)tids;
+    for (unsigned i = 0; i < count; i++)
+        states[i] = SS_THREAD_UNKNOWN;
 }
 
 static unsigned no_count(void)
@@ -396,7 +397,7 @@ void no_proc_start(void)
 {
     ss_os.runnable_threads = no_count;
     ss_os.thread_cpu_time = no_cpu_time;
-    ss_os.thread_state = no_state;
+    ss_os.thread_states = no_states;
 }
 
 void ck_child_ok(pid_t pid)

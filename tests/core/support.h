@@ -105,6 +105,9 @@ static inline unsigned workers_kept(void)
     return 2 * smolscale_cpus() + 2;
 }
 
+// Threads of the executor beside its workers: the balancer, and the one that looks at /proc for it.
+#define OWN_THREADS 2
+
 // Items of tests that only need numbers: never NULL, back by number().
 static inline void *item_of(uintptr_t number)
 {

@@ -173,6 +173,32 @@ START_TEST(families_and_dedicated_queues_of_the_parent_work_in_the_child)
 }
 END_TEST
 
+START_TEST(a_child_counts_its_own_cpus)
+{
+    smolscale_queue *queue = queue_new(count, NULL, SMOLSCALE_UNLIMITED);
+    push(queue, item_of(0));
+    smolscale_queue_wait(queue);
+    pid_t pid = fork();
+    if (pid == 0) {
+        cpu_set_t all, one;
+        CHILD_CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+        unsigned cpu = 0;
+        while (!CPU_ISSET(cpu, &all))
+            cpu++;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        CHILD_CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+        CHILD_CHECK(smolscale_cpus() == 1);
+        push(queue, item_of(1));
+        smolscale_queue_wait(queue);
+        CHILD_CHECK(atomic_load(&ran) == 2);
+        _exit(CHILD_OK);
+    }
+    ck_child_ok(pid);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
 START_TEST(a_child_may_exec)
 {
     struct gate gate = GATE_INIT;
@@ -417,6 +443,7 @@ int main(void)
                                   a_child_can_use_the_executor_again_and_so_can_its_child,
                                   queues_of_the_parent_are_empty_idle_and_usable_in_the_child,
                                   families_and_dedicated_queues_of_the_parent_work_in_the_child,
+                                  a_child_counts_its_own_cpus,
                                   a_child_may_exec,
                                   a_child_may_exit_though_jobs_of_the_parent_run,
                                   a_job_may_fork_and_the_child_use_the_executor,

@@ -6,6 +6,7 @@
 
 #include "support.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -625,9 +626,62 @@ START_TEST(the_affinity_mask_bounds_the_cpus)
     ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
     ck_assert_uint_eq(smolscale_cpus(), 1);
     ck_assert_int_eq(sched_setaffinity(0, sizeof all, &all), 0);
-    ck_assert_uint_eq(smolscale_cpus(), 1); // constant once asked
     use(1000);
     ck_assert_uint_eq(atomic_load(&ran), 1000);
+}
+END_TEST
+
+// For each thread of the process, as `taskset -ap` does.
+static void confine_all_threads(const cpu_set_t *set)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    ck_assert_ptr_nonnull(tasks);
+    for (struct dirent *entry; (entry = readdir(tasks));)
+        if (entry->d_name[0] != '.')
+            sched_setaffinity((pid_t)atoi(entry->d_name), sizeof *set, set); // or it has ended
+    closedir(tasks);
+}
+
+static unsigned cpus_when_confined(const cpu_set_t *set)
+{
+    confine_all_threads(set); // those that have come meanwhile, too
+    use(100);
+    return smolscale_cpus();
+}
+
+START_TEST(the_cpus_follow_the_affinity_masks_at_run_time)
+{
+    cpu_set_t one, all;
+    ck_assert_int_eq(sched_getaffinity(0, sizeof all, &all), 0);
+    CPU_ZERO(&one);
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; cpu++)
+        if (CPU_ISSET(cpu, &all))
+            CPU_SET(cpu, &one);
+    use(100);
+    unsigned cpus = smolscale_cpus();
+    ck_assert_uint_le(cpus, (unsigned)CPU_COUNT(&all)); // a quota may leave less
+    EVENTUALLY(cpus_when_confined(&one), ==, 1);
+    EVENTUALLY(cpus_when_confined(&all), ==, cpus);
+}
+END_TEST
+
+static void *confine_and_use(void *arg)
+{
+    ck_assert_int_eq(sched_setaffinity(0, sizeof(cpu_set_t), arg), 0);
+    use(100);
+    return NULL;
+}
+
+START_TEST(a_first_pool_of_a_confined_thread_does_not_confine_the_process)
+{
+    cpu_set_t one, all;
+    ck_assert_int_eq(sched_getaffinity(0, sizeof all, &all), 0);
+    CPU_ZERO(&one);
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; cpu++)
+        if (CPU_ISSET(cpu, &all))
+            CPU_SET(cpu, &one);
+    pthread_join(thread_start(confine_and_use, &one), NULL);
+    ck_assert_uint_eq(smolscale_cpus(), ss_os.cpu_count(NULL, 0));
 }
 END_TEST
 
@@ -709,13 +763,20 @@ START_TEST(the_state_of_a_thread_is_read_behind_any_name)
 }
 END_TEST
 
+static enum ss_thread_state state_of(pid_t tid)
+{
+    enum ss_thread_state state;
+    ss_os.thread_states(&tid, &state, 1);
+    return state;
+}
+
 START_TEST(the_kernel_says_whether_a_thread_sleeps_and_what_it_used)
 {
     pid_t tid = (pid_t)syscall(SYS_gettid), nobody = (1 << 22) + 1; // above the kernel's limit
-    ck_assert_int_eq(ss_os.thread_state(tid), SS_THREAD_RUNNABLE);
+    ck_assert_int_eq(state_of(tid), SS_THREAD_RUNNABLE);
     ck_assert_uint_ne(ss_os.thread_cpu_time(tid), UINT64_MAX);
     ck_assert_uint_gt(ss_os.thread_cpu_time(tid), 0);
-    ck_assert_int_eq(ss_os.thread_state(nobody), SS_THREAD_UNKNOWN);
+    ck_assert_int_eq(state_of(nobody), SS_THREAD_UNKNOWN);
     ck_assert_uint_eq(ss_os.thread_cpu_time(nobody), UINT64_MAX);
 }
 END_TEST
@@ -745,6 +806,8 @@ int main(void)
                                   a_hostile_option_gives_one_line_too,
                                   sensible_options_are_silent_and_followed,
                                   the_affinity_mask_bounds_the_cpus,
+                                  the_cpus_follow_the_affinity_masks_at_run_time,
+                                  a_first_pool_of_a_confined_thread_does_not_confine_the_process,
                                   a_cpu_quota_of_version_2_is_rounded_up,
                                   a_cpu_quota_that_makes_no_sense_is_no_limit,
                                   the_cgroup_of_the_process_is_found,

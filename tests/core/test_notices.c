@@ -234,20 +234,21 @@ END_TEST
 
 // ---- jobs that end while the balancer looks at them ----
 
-static enum ss_thread_state (*real_thread_state)(pid_t tid);
+static void (*real_thread_states)(const pid_t *tids, enum ss_thread_state *states, unsigned count);
 static struct counter may_end = COUNTER_INIT, has_ended = COUNTER_INIT;
 static atomic_ulong tick_of_the_look;
 
 // The first thread that is found asleep goes on, and ends its job, before the balancer is told.
-static enum ss_thread_state look_late(pid_t tid)
+static void look_late(const pid_t *tids, enum ss_thread_state *states, unsigned count)
 {
-    enum ss_thread_state state = real_thread_state(tid);
-    if (state == SS_THREAD_SLEEPING && atomic_load(&tick_of_the_look) == 0) {
-        counter_add(&may_end, 1);
-        counter_wait(&has_ended, 1);
-        atomic_store(&tick_of_the_look, stats_now().ticks);
+    real_thread_states(tids, states, count);
+    for (unsigned i = 0; i < count; i++) {
+        if (states[i] == SS_THREAD_SLEEPING && atomic_load(&tick_of_the_look) == 0) {
+            counter_add(&may_end, 1);
+            counter_wait(&has_ended, 1);
+            atomic_store(&tick_of_the_look, stats_now().ticks);
+        }
     }
-    return state;
 }
 
 // Between its job and its leaving the queue: until the balancer has drawn its conclusions.
@@ -283,8 +284,8 @@ static smolscale_queue *elastic_queue(unsigned max_active)
 
 START_TEST(a_job_that_ends_while_it_is_looked_at_leaves_no_blocked_worker_behind)
 {
-    real_thread_state = ss_os.thread_state;
-    ss_os.thread_state = look_late;
+    real_thread_states = ss_os.thread_states;
+    ss_os.thread_states = look_late;
     smolscale_queue *paused = elastic_queue(0), *queue = elastic_queue(1);
     push(paused, item_of(1)); // a reason for the balancer to look
     push(queue, item_of(0));

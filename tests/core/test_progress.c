@@ -372,8 +372,8 @@ START_TEST(computing_jobs_make_no_more_threads_than_cpus_and_two)
     struct smolscale_stats stats = stats_now();
     ck_assert_msg(stats.workers_peak <= most, "expected at most %u workers, got %u", most,
                   stats.workers_peak);
-    ck_assert_msg(threads <= most + 1, "expected at most %u threads and the balancer, got %u", most,
-                  threads);
+    ck_assert_msg(threads <= most + OWN_THREADS, "expected at most %u threads and %d, got %u", most,
+                  OWN_THREADS, threads);
 }
 END_TEST
 
@@ -426,7 +426,7 @@ START_TEST(retire_idle_ends_every_sleeping_worker)
     }
     struct smolscale_stats stats = stats_now();
     ck_assert_uint_eq(stats.workers_created - stats.workers_retired, stats.workers);
-    EVENTUALLY(threads_new(&others), <=, stats.workers + 1); // and the balancer
+    EVENTUALLY(threads_new(&others), <=, stats.workers + OWN_THREADS);
 }
 END_TEST
 
