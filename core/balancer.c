@@ -461,7 +461,7 @@ static bool anything_to_watch(void)
 {
     ss_lock(&ss.lock);
     bool any = any_backlog() || !ss_reactor_covered() || ss.shared.spawn_requested ||
-               ss.first_requested || ss_lanes_served();
+               ss.first_requested || ss_lanes_watched();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
         any = ss_unclaimed(worker) > 0 || ss_owes(worker);
     ss_unlock(&ss.lock);

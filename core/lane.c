@@ -21,7 +21,9 @@
 //     in_section = false (release)
 //
 //   Not both can read the old value: either the server sees NULL and keeps off, or the balancer
-//   sees it inside and waits until it is out (acquire). tests/model/lane.pml checks this.
+//   sees it inside and waits until it is out (acquire). While it waits the lane is nobody's: the
+//   balancer stays awake (ss_lanes_watched) until it has brought it to a worker.
+//   tests/model/lane.pml checks this.
 //
 // Going idle. The server announces (state = IDLE, an exchange), then looks into the inbox; who
 // submits pushes (a CAS), then looks at the state. So one of them sees the other, and whoever turns
@@ -510,6 +512,7 @@ bool ss_lanes_attended(void)
 void ss_lanes_after_fork(void)
 {
     store_relaxed(&ss_lanes.serving, 0);
+    ss_lanes.retaken = 0;
     for (unsigned i = 0; i < load_relaxed(&ss_lanes.count); i++) {
         memset(ss_lanes.lane[i], 0, sizeof *ss_lanes.lane[i]);
         ss_lanes.lane[i]->runnable = (struct ss_runnable){.run = serve, .hunger = hunger};

@@ -45,7 +45,7 @@ static struct {
 // ---- 1. stuck servers
 
 // Takes the lane from a server that is stuck in a poll. True: done, see free_retaken().
-static bool retake(struct ss_lane *lane, uint64_t progress)
+static bool retake(struct ss_lane *lane, uint64_t progress, uint64_t now)
 {
     ss_lock(&ss.lock);
     struct ss_worker *worker = lane->worker;
@@ -53,6 +53,8 @@ static bool retake(struct ss_lane *lane, uint64_t progress)
     if (stuck) {
         ss_lane_detach(lane);
         lane->retaken_from = worker;
+        lane->retaken_at = now;
+        ss_lanes.retaken++;
         bool asleep = ss_os.thread_state(load_relaxed(&worker->tid)) == SS_THREAD_SLEEPING;
         ss_set_standing(worker, asleep ? SS_BLOCKED : SS_HOG);
     }
@@ -64,12 +66,19 @@ static bool retake(struct ss_lane *lane, uint64_t progress)
     return true;
 }
 
-// If the former server has left its section, the lane is brought to another worker.
-static uint64_t free_retaken(struct ss_lane *lane)
+// If the former server has left its section, the lane is brought to another worker. A section takes
+// some ns, unless its thread stands still (a page that comes in slowly, throttling): looks come
+// seldomer the longer that takes, but they come, for nobody else knows of the lane.
+static uint64_t free_retaken(struct ss_lane *lane, uint64_t now)
 {
-    if (load_acquire(&lane->retaken_from->in_section))
-        return LOOK_SOON_NS;
+    if (load_acquire(&lane->retaken_from->in_section)) {
+        uint64_t waited = now - lane->retaken_at;
+        return waited < LOOK_SOON_NS    ? LOOK_SOON_NS
+               : waited < LOOK_AGAIN_NS ? waited
+                                        : LOOK_AGAIN_NS;
+    }
     lane->retaken_from = NULL;
+    ss_lanes.retaken--;
     ss_lane_list(lane);
     return LOOK_NS;
 }
@@ -95,7 +104,7 @@ static bool is_stuck(struct ss_lane *lane, uint64_t now, bool waiting)
 static uint64_t look_at(struct ss_lane *lane, uint64_t now)
 {
     if (lane->retaken_from)
-        return free_retaken(lane);
+        return free_retaken(lane, now);
     ss_lock(&ss.lock);
     struct ss_worker *worker = lane->worker;
     uint64_t progress = worker ? load_relaxed(&worker->progress) : 0;
@@ -117,8 +126,8 @@ static uint64_t look_at(struct ss_lane *lane, uint64_t now)
     // Where nothing waits it is taken from a server that sleeps all the same: then there is nothing
     // to look at any more.
     bool stuck = worker && !moved && is_stuck(lane, now, waiting);
-    if (stuck && retake(lane, progress))
-        return free_retaken(lane);
+    if (stuck && retake(lane, progress, now))
+        return free_retaken(lane, now);
     return worker && waiting ? LOOK_AGAIN_NS : LOOK_NS;
 }
 
@@ -289,7 +298,7 @@ uint64_t ss_lanes_look(uint64_t now)
     static uint64_t seen_served;
     static unsigned quiet;
     uint64_t served = load_relaxed(&ss_lanes.served);
-    quiet = ss_lanes_served() || served != seen_served ? 0 : quiet + 1;
+    quiet = ss_lanes_watched() || served != seen_served ? 0 : quiet + 1;
     seen_served = served;
     if (quiet > QUIET_LOOKS)
         return SS_FOREVER;
