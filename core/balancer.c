@@ -66,6 +66,8 @@ static struct ss_worker *suspects[1024];
 static unsigned suspect_count;
 static unsigned suspects_from; // where in a longer list of workers the next tick begins
 
+static unsigned quiet_ticks; // in which there was nothing to watch
+
 // ---- 1. who stands still ----
 
 static bool elastic_backlog(void)
@@ -425,14 +427,13 @@ static void poll_if_uncovered(void)
 // What work queues want, beside what lanes want.
 static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint64_t lanes)
 {
-    static unsigned quiet;
     if (!look->backlog && !look->unclaimed && !look->growing) {
-        if (lanes == SS_FOREVER && ++quiet < QUIET_TICKS)
+        if (lanes == SS_FOREVER && ++quiet_ticks < QUIET_TICKS)
             return interval * 2 < TICK_MAX ? interval * 2 : TICK_MAX;
-        quiet = 0;
+        quiet_ticks = 0;
         return lanes;
     }
-    quiet = 0;
+    quiet_ticks = 0;
     if (look->acted || (look->suspicious && look->moved))
         return TICK_MIN;
     uint64_t longest = look->moved ? TICK_MAX : TICK_MAX_STILL;
@@ -584,4 +585,13 @@ int ss_request_worker(void)
     int err = ss.shared.workers ? 0 : ss.create_error;
     ss_unlock(&ss.lock);
     return err;
+}
+
+void ss_balancer_after_fork(void)
+{
+    store_relaxed(&ss.balancer, SS_BALANCER_NONE);
+    suspect_count = suspects_from = quiet_ticks = 0;
+    ss.create_retry_at = 0;
+    ss.first_requested = false;
+    ss.create_error = 0;
 }

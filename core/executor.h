@@ -339,8 +339,13 @@ static inline unsigned ss_group_limit(const struct ss_group *group)
     return group->owner ? SMOLSCALE_UNLIMITED : ss.cpus;
 }
 
-// fork(), in the child: the calling thread was this worker; it is now the only one.
-void ss_worker_adopt_after_fork(struct ss_worker *worker);
+// fork(), in the child, when the groups are as new: the calling thread, if it was a worker, is the
+// only one now. The structures of the others serve again.
+void ss_workers_after_fork(void);
+
+// A worker that is in no queue's job any more ends what it did, and its standing with it. No lock
+// held.
+void ss_worker_out_of_job(struct ss_worker *worker);
 
 // Sends parked workers of a dedicated group away of which it has more than it wants. Returns a list
 // (by idle_next) of those that must be woken to end.
@@ -389,6 +394,8 @@ int ss_start_balancer(void);
 
 // Has the balancer create a shared worker, and waits for the outcome: 0 or a negative errno value.
 int ss_request_worker(void);
+
+void ss_balancer_after_fork(void);
 
 // ---- queue.c
 

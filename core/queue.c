@@ -680,8 +680,10 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
             worker->batch_start = ss_os.now(); // the wake-up is not the jobs' time
         unsigned jobs = run_batch(queue, worker);
         store_relaxed(&worker->in_job, false);
-        if (generation != ss.generation)
+        if (generation != ss.generation) {
+            ss_worker_out_of_job(worker);
             return; // forked in the job, and this is the child, where the queue was reset
+        }
         uint64_t end = ss_os.now();
         ss_lock(queue->lock);
         end_batch(queue, worker);
@@ -1100,13 +1102,20 @@ void smolscale_blocking_end(void)
 void ss_queue_reset_after_fork(smolscale_queue *queue)
 {
     ss_lock_reset(&queue->own_lock);
+    queue->runnable.next = NULL;
+    store_relaxed(&queue->runnable.taken, 0);
+    queue->runnable.seen_taken = queue->runnable.stalled_since = 0;
     ss_items_reset(&queue->items);
     publish_pending(queue);
     queue->active = queue->blocked = queue->waiters = 0;
     publish_room(queue);
+    store_relaxed(&queue->attended, false);
     queue->listed = false;
     queue->batchers = queue->batchers_tail = queue->napper = NULL;
+    queue->dry_since = queue->taken_at = queue->pushed_at = queue->mean = 0;
+    queue->steady = false;
     queue->nap = queue->linger = (struct ss_trial){0};
+    queue->wakes_saved = queue->pushes_since_take = 0;
     store_relaxed(&queue->refs,
                   1 + (queue->closed ? 1u : 0u)); // what was being freed stays as it is
     for (smolscale_queue *child = queue->children; child; child = child->sibling)

@@ -16,6 +16,8 @@
 
 #include "task.h"
 
+#include <string.h>
+
 #define LOOK_NS       (8 * SS_NS_PER_MS) // while lanes are served
 #define LOOK_AGAIN_NS (4 * SS_NS_PER_MS) // when a server has not got on
 #define LOOK_BUSY_NS  SS_NS_PER_MS       // when spreading may pay, or is on trial
@@ -41,6 +43,11 @@ static struct {
     double rate_before;
     uint64_t pause, paused_until;
 } spread;
+
+static struct {
+    uint64_t seen_served;
+    unsigned looks; // without a lane to look at
+} quiet;
 
 // ---- 1. stuck servers
 
@@ -295,12 +302,10 @@ static uint64_t rebalance(uint64_t now)
 
 uint64_t ss_lanes_look(uint64_t now)
 {
-    static uint64_t seen_served;
-    static unsigned quiet;
     uint64_t served = load_relaxed(&ss_lanes.served);
-    quiet = ss_lanes_watched() || served != seen_served ? 0 : quiet + 1;
-    seen_served = served;
-    if (quiet > QUIET_LOOKS)
+    quiet.looks = ss_lanes_watched() || served != quiet.seen_served ? 0 : quiet.looks + 1;
+    quiet.seen_served = served;
+    if (quiet.looks > QUIET_LOOKS)
         return SS_FOREVER;
     uint64_t next = LOOK_NS;
     for (unsigned i = 0; i < load_relaxed(&ss_lanes.count); i++) {
@@ -309,4 +314,10 @@ uint64_t ss_lanes_look(uint64_t now)
     }
     uint64_t wanted = rebalance(now);
     return wanted < next ? wanted : next;
+}
+
+void ss_rebalance_after_fork(void)
+{
+    memset(&spread, 0, sizeof spread);
+    memset(&quiet, 0, sizeof quiet);
 }

@@ -276,6 +276,7 @@ void ss_lanes_after_fork(void);
 
 // Looks at the lanes. ns until the next look is wanted, SS_FOREVER: ss_lanes_watched() is false.
 uint64_t ss_lanes_look(uint64_t now);
+void ss_rebalance_after_fork(void);
 
 static inline bool ss_lanes_served(void)
 {
@@ -383,6 +384,9 @@ void ss_reactor_after_fork(void);
 
 // What the calling worker has put aside goes back to all.
 void ss_slab_flush(struct ss_worker *worker);
+
+// What the worker has put aside is nobody's: it begins with nothing.
+void ss_slab_forget(struct ss_worker *worker);
 void ss_slab_after_fork(void);
 
 #endif // SS_TASK_H
