@@ -121,7 +121,10 @@ static void survey(struct look *look)
     ss_unlock(&ss.lock);
 }
 
-// Under the locks that guard it, and only if the worker is still where it was seen.
+// Under the locks that guard it, and only if the worker is still where it was seen. Not when the
+// queue's lock is not to be had: a compare function may run under it, and wait for what the
+// balancer has to do for others. The next tick finds the same again, since what led here (work that
+// waits, jobs that were not started, notices) keeps the balancer awake.
 static void set_standing(struct ss_worker *worker, enum ss_standing standing)
 {
     ss_lock(&ss.lock);
@@ -134,7 +137,10 @@ static void set_standing(struct ss_worker *worker, enum ss_standing standing)
     ss_unlock(&ss.lock);
     if (!queue)
         return;
-    ss_lock(queue->lock);
+    if (!ss_lock_soon(queue->lock)) {
+        ss_queue_unref(queue);
+        return;
+    }
     ss_lock(&ss.lock);
     // In its job still, at whose end it takes the queue's lock to end its standing. One that naps,
     // or gives notices, has done that.

@@ -19,7 +19,9 @@
 // the queue's lock may recall the rest: an exchange of batch_next for BATCH_CLOSED. Both are
 // read-modify-writes of one word, so each index is either claimed by the owner or recalled, never
 // both and never neither. batch[] and batch_end are written by the owner under the queue's lock
-// only. An ordered queue has no batches, so a later item that goes first does.
+// only. The list of items keeps places for what may be recalled, from the take to the recall or the
+// end of the batch, so that a recall needs no memory. An ordered queue has no batches, so a later
+// item that goes first does; and so that no worker ever calls its compare function.
 //
 // Naps. When jobs are tiny and keep coming, a worker that runs (nearly) dry sleeps for a while as
 // it keeps its place: until then pushers have nobody to wake. A nap pays when two jobs or more
@@ -149,21 +151,21 @@ static void remove_batcher(smolscale_queue *queue, struct ss_worker *worker)
         worker->batcher_prev;
 }
 
+// The first to close a batch, or its owner at its end, gives up the places that were kept for it.
+static void give_up_places(smolscale_queue *queue, uint32_t end, uint32_t next)
+{
+    if (end > 1 && next < BATCH_CLOSED)
+        ss_items_give_up_places(&queue->items, end - 1);
+}
+
 bool ss_recall_batch(smolscale_queue *queue, struct ss_worker *worker)
 {
     uint32_t end = load_relaxed(&worker->batch_end);
     uint32_t next = exchange_acq_rel(&worker->batch_next, BATCH_CLOSED);
+    give_up_places(queue, end, next);
     if (next >= end)
         return false;
-    for (uint32_t i = end; i > next; i--) {
-        // Cannot fail: the ring has had room for them, and shrinks only while it is nearly empty...
-        if (ss_items_push_front(&queue->items, worker->batch[i - 1]) != 0) {
-            // ...except without memory: then the owner keeps them.
-            store_relaxed(&worker->batch_end, i);
-            store_release(&worker->batch_next, next);
-            break;
-        }
-    }
+    ss_items_put_back(&queue->items, &worker->batch[next], end - next);
     publish_pending(queue);
     return true;
 }
@@ -201,8 +203,10 @@ static unsigned take(smolscale_queue *queue, struct ss_worker *worker)
     queue->pushes_since_take = 0;
     store_relaxed(&worker->batch_end, n);
     store_relaxed(&worker->batch_next, 1); // job 0 is the owner's
-    if (n > 1)
+    if (n > 1) {
+        ss_items_keep_places(&queue->items, n - 1);
         add_batcher(queue, worker);
+    }
     return n;
 }
 
@@ -643,7 +647,9 @@ void ss_queue_count_blocked(smolscale_queue *queue, int change)
 
 static void end_batch(smolscale_queue *queue, struct ss_worker *worker)
 {
-    if (load_relaxed(&worker->batch_end) > 1)
+    uint32_t end = load_relaxed(&worker->batch_end);
+    give_up_places(queue, end, load_relaxed(&worker->batch_next));
+    if (end > 1)
         remove_batcher(queue, worker);
     store_relaxed(&worker->batch_end, 0);
 }
@@ -838,13 +844,7 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
     }
     if (ticket)
         *ticket = queue->items.tail;
-    int err = 0;
-    for (unsigned i = 0; i < count && !err; i++) {
-        err = ss_items_push(&queue->items, item);
-        if (err)
-            while (i-- > 0)
-                ss_items_remove(&queue->items, item, 0);
-    }
+    int err = ss_items_push_many(&queue->items, item, count);
     if (err || count == 0) {
         ss_unlock(queue->lock);
         return err;
@@ -888,9 +888,7 @@ bool smolscale_queue_move_to_front(smolscale_queue *queue, void *item)
 {
     ss_lock(queue->lock);
     recall_all(queue);
-    bool found = ss_items_remove(&queue->items, item, 0);
-    if (found)
-        ss_items_push_front(&queue->items, item);
+    bool found = ss_items_move_to_front(&queue->items, item);
     publish_pending(queue);
     unlock_and_follow_up(queue);
     return found;

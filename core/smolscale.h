@@ -73,7 +73,9 @@ typedef struct smolscale_queue smolscale_queue;
 typedef void smolscale_run_fn(void *item, void *user_data);
 
 // Orders items: negative when `a` is to run before `b`, 0 for "in the order of their push". Called
-// with the queue locked, by pushing threads and by workers: it must not call into smolscale.
+// by whoever pushes and by whoever sets it, about log2(n) times a push, and by nobody else: not when
+// items start, are taken back or moved. The queue is locked meanwhile: it may use other queues, but
+// not this one or one of its family. (GLib reference, g_thread_pool_set_sort_function)
 typedef int smolscale_compare_fn(const void *a, const void *b, void *compare_data);
 
 // No limit on the jobs that run at once.
@@ -138,7 +140,7 @@ SMOLSCALE_API int smolscale_queue_push_many(smolscale_queue *queue, void *item, 
 SMOLSCALE_API bool smolscale_queue_cancel(smolscale_queue *queue, void *item, uint64_t ticket);
 
 // Makes a queued item the next one to start (of equal items the one pushed last). False when it is
-// not queued. Searches: O(pending).
+// not queued. Searches: O(pending). Needs no memory.
 SMOLSCALE_API bool smolscale_queue_move_to_front(smolscale_queue *queue, void *item);
 
 // Removes all queued items, and calls `drop` (if not NULL) with each, in order, in the calling
@@ -161,7 +163,7 @@ SMOLSCALE_API unsigned smolscale_queue_active(smolscale_queue *queue);
 SMOLSCALE_API int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active);
 
 // Orders what is queued and what comes (stable). NULL: keeps the present order and appends from now
-// on.
+// on. -ENOMEM: nothing changed.
 SMOLSCALE_API int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *compare,
                                               void *compare_data);
 
