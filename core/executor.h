@@ -30,8 +30,9 @@
 #define SS_BATCH_MAX 64u
 #define SS_BATCH_NS  10000u
 
-// Consumers that a worker may owe a notice at a time.
+// Consumers that a worker may owe a notice at a time, and for how long it should.
 #define SS_OWED_MAX 4u
+#define SS_OWED_NS  50000u
 
 struct ss_worker;
 struct ss_lane;
@@ -91,7 +92,7 @@ struct ss_worker {
     void *batch[SS_BATCH_MAX];
     _Atomic(void *) owed[SS_OWED_MAX]; // notices that are due soon; see "Notices" in queue.c
     unsigned owed_count;               // the owner only
-    uint64_t owed_since;               // ns; the owner only
+    _Atomic uint64_t owed_since;       // ns; the owner writes
     struct ss_worker *batcher_next, *batcher_prev; // among workers with batches; the queue's lock
 
     // ---- what it serves, and its sleep

@@ -36,8 +36,11 @@
 // Notices. Who waits for results of tiny jobs is told once for many (smolscale_notify_soon): a
 // wake-up costs as much as hundreds of them, and the one who is woken on the worker's CPU would
 // take that CPU after each. A worker keeps whom it owes a notice in owed[], and gives them out when
-// it has nothing more at hand, or OWED_NS later. Whoever takes an entry out (exchange for NULL)
-// makes the call: the owner, or, under the queue's lock, the balancer when the worker stands still.
+// it has nothing more at hand, or before jobs after which they would be older than SS_OWED_NS, by
+// what jobs of the queue take. Whoever takes an entry out (exchange for NULL) makes the call: the
+// owner, or, under the queue's lock, the balancer, when the worker stands still or an entry is
+// older than that: a job behind it takes longer than was to be expected. The balancer looks every
+// NOTICE_TICK for that (balancer.c), not at once, because its waking up costs as much as a notice.
 // So that a notice never waits for a job that blocks, the balancer is awake while a job runs and
 // one is owed: the worker sees to that before the job (SS_WATCH), and the balancer does not park
 // while jobs are unclaimed or notices owed. It looks at these in this order: the entry is written
@@ -66,7 +69,6 @@
 #define LINGER_NS         5000u
 #define LINGER_NS_NOTICED 10000u // and LINGER_JOBS jobs more
 #define LINGER_JOBS       10u
-#define OWED_NS           50000u
 #define SURPLUS_STAY_NS   SS_NS_PER_MS
 
 #define MEAN_SHIFT 8 // queue->mean is in ns << MEAN_SHIFT
@@ -219,7 +221,7 @@ bool smolscale_notify_soon(void *whom)
     if (!queue || !queue->notify || worker->owed_count == SS_OWED_MAX)
         return false;
     if (worker->owed_count == 0)
-        worker->owed_since = worker->batch_start;
+        store_relaxed(&worker->owed_since, worker->batch_start);
     store_release(&worker->owed[worker->owed_count++], whom);
     return true;
 }
@@ -250,6 +252,14 @@ static void give_notice(smolscale_queue *queue, struct ss_worker *worker)
     worker->owed_count = 0;
     for (unsigned i = 0; i < count; i++)
         queue->notify(whom[i]);
+}
+
+// Will the notices that it owes be late after the `jobs` that it has taken? The queue's lock held.
+static bool notice_is_due(const smolscale_queue *queue, const struct ss_worker *worker,
+                          unsigned jobs)
+{
+    uint64_t age = worker->batch_start - load_relaxed(&worker->owed_since);
+    return age + (jobs * queue->mean >> MEAN_SHIFT) >= SS_OWED_NS;
 }
 
 // ---- calling workers ----
@@ -675,8 +685,9 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         worker->blocked_last = false;
         enum ss_cover cover;
         struct ss_worker *wake = call_worker(queue, &cover);
+        bool give = worker->owed_count > 0 && notice_is_due(queue, worker, n);
         ss_unlock(queue->lock);
-        if (worker->owed_count > 0 && worker->batch_start - worker->owed_since >= OWED_NS)
+        if (give)
             give_notice(queue, worker);
         bool leaves_others = n > 1 || worker->owed_count > 0; // should its job block
         ss_follow_up(queue->group, wake, leaves_others && cover == SS_COVERED ? SS_WATCH : cover);
@@ -994,7 +1005,12 @@ int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *co
 
 static bool has_nobody(const smolscale_queue *queue)
 {
-    return load_relaxed(&ss.stats.workers) == 0 && wants_worker(queue);
+    if (!wants_worker(queue))
+        return false;
+    ss_lock(&ss.lock);
+    bool nobody = queue->group->workers == 0; // those of other groups will not come
+    ss_unlock(&ss.lock);
+    return nobody;
 }
 
 static void call_again(smolscale_queue *queue)

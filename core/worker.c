@@ -684,7 +684,7 @@ static void renew(struct ss_worker *worker, struct ss_group *group)
     for (unsigned i = 0; i < SS_OWED_MAX; i++)
         store_relaxed(&worker->owed[i], NULL);
     worker->owed_count = 0;
-    worker->owed_since = 0;
+    store_relaxed(&worker->owed_since, 0);
     worker->batcher_next = worker->batcher_prev = NULL;
     store_relaxed(&worker->park, SS_PARK_AWAKE);
     worker->queue = NULL;

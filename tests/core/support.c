@@ -216,6 +216,7 @@ struct sleeper {
     _Atomic uint32_t *word;
     bool woken;
     bool timed;
+    uint64_t end;
 };
 
 static struct {
@@ -247,7 +248,8 @@ static bool fake_futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t 
     uint64_t from = seen_now ? seen_now : fake.now;
     seen_now = 0;
     uint64_t end = timeout < SS_FOREVER - from ? from + timeout : SS_FOREVER;
-    struct sleeper self = {fake.sleepers, word, atomic_load(word) != expected, end != SS_FOREVER};
+    struct sleeper self = {fake.sleepers, word, atomic_load(word) != expected, end != SS_FOREVER,
+                           end};
     fake.sleepers = &self;
     fake.sleeps++;
     while (!self.woken && fake.now < end)
@@ -302,6 +304,16 @@ unsigned fake_clock_timed_sleepers(void)
         count += s->timed && !s->woken;
     pthread_mutex_unlock(&fake.lock);
     return count;
+}
+
+bool fake_clock_sleeps_on(_Atomic uint32_t *word)
+{
+    pthread_mutex_lock(&fake.lock);
+    bool sleeps = false;
+    for (struct sleeper *s = fake.sleepers; s; s = s->next)
+        sleeps |= s->word == word && !s->woken && fake.now < s->end;
+    pthread_mutex_unlock(&fake.lock);
+    return sleeps;
 }
 
 unsigned long fake_clock_sleeps(void)
