@@ -216,6 +216,7 @@ struct sleeper {
     _Atomic uint32_t *word;
     bool woken;
     bool timed;
+    uint64_t end;
 };
 
 static struct {
@@ -260,7 +261,7 @@ static void leave(struct sleeper *self)
 static bool fake_futex_wait_until(_Atomic uint32_t *word, uint32_t expected, uint64_t until)
 {
     pthread_mutex_lock(&fake.lock);
-    struct sleeper self = {NULL, word, atomic_load(word) != expected, until != SS_FOREVER};
+    struct sleeper self = {NULL, word, atomic_load(word) != expected, until != SS_FOREVER, until};
     enter(&self);
     while (!self.woken && fake.now < until)
         pthread_cond_wait(&fake.changed, &fake.lock);
@@ -278,7 +279,7 @@ static void fake_nap(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 // The kernel looks for events, a millisecond at a time, until the clock has come that far.
 static int fake_poll_until(struct pollfd *fds, unsigned count, uint64_t until)
 {
-    struct sleeper self = {NULL, NULL, false, until != SS_FOREVER};
+    struct sleeper self = {NULL, NULL, false, until != SS_FOREVER, until};
     pthread_mutex_lock(&fake.lock);
     enter(&self);
     bool time_up = fake.now >= until;
@@ -334,6 +335,16 @@ unsigned fake_clock_timed_sleepers(void)
         count += s->timed && !s->woken;
     pthread_mutex_unlock(&fake.lock);
     return count;
+}
+
+bool fake_clock_sleeps_on(_Atomic uint32_t *word)
+{
+    pthread_mutex_lock(&fake.lock);
+    bool sleeps = false;
+    for (struct sleeper *s = fake.sleepers; s; s = s->next)
+        sleeps |= s->word == word && !s->woken && fake.now < s->end;
+    pthread_mutex_unlock(&fake.lock);
+    return sleeps;
 }
 
 unsigned long fake_clock_sleeps(void)
