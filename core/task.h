@@ -311,6 +311,7 @@ void ss_task_end(struct smolscale_task *task, int result);
 
 // Why the task, whose ctl is not 0, waits no more; 0: it may. See ss_interrupted().
 int ss_why_interrupted(struct smolscale_task *task, unsigned ctl);
+int ss_why_await_ends(struct smolscale_task *task, unsigned ctl);
 
 // Has the await that the task is in give `result`. The caller has set a flag and a pin in ctl, and
 // this gives the pin back.

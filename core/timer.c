@@ -9,7 +9,7 @@
 //   a deadline  of the task's awaits: it interrupts whatever the task does when it is due. It is
 //   put in when the task is first
 //               suspended under that deadline, and stays while one await follows another. A task
-//               that is never suspended asks the clock (wait.h, ss_interrupted()).
+//               that is never suspended puts it in at its second await (wait.h).
 //
 // Without memory for an entry nothing waits: the await gives -ENOMEM.
 //
