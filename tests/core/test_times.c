@@ -241,7 +241,7 @@ END_TEST
 
 // ---- notices
 
-enum { TINY = 200, HOLDING = 1000, PROMISING, COMPUTING, LONG };
+enum { HOLDING = 1000, PROMISING, COMPUTING, LONG, PACING };
 
 static struct counter notices = COUNTER_INIT, computing = COUNTER_INIT;
 
@@ -267,6 +267,9 @@ static void act(void *item, void *user_data)
         while (!atomic_load(&stop))
             ;
         break;
+    case PACING: // the balancer finds something else at each look, which come slower and slower
+        pass(MS, MS);
+        break;
     case LONG:
         fake_clock_advance(200 * US);
         break;
@@ -284,13 +287,15 @@ static smolscale_queue *notifying_queue(void)
     return queue;
 }
 
-// All but the first wait behind it.
-static void push_behind_a_holding_job(smolscale_queue *queue, unsigned count, unsigned number)
+static void push_times(smolscale_queue *queue, unsigned count, unsigned number)
 {
-    push(queue, item_of(HOLDING));
-    counter_wait(&started, 1);
     for (unsigned i = 0; i < count; i++)
         push(queue, item_of(number));
+}
+
+// Until then all that was pushed waits behind a job that holds it.
+static void promise_and_compute(smolscale_queue *queue)
+{
     push(queue, item_of(PROMISING));
     push(queue, item_of(COMPUTING));
     counter_add(&go, 1);
@@ -304,7 +309,12 @@ START_TEST(behind_a_job_that_takes_unexpectedly_long_a_notice_comes_within_600_u
 {
     begin();
     smolscale_queue *queue = notifying_queue();
-    push_behind_a_holding_job(queue, TINY, 0);
+    push(queue, item_of(HOLDING));
+    counter_wait(&started, 1);
+    push_times(queue, SS_BATCH_MAX, 0); // then jobs are known to be tiny, and the rest is one batch
+    push_times(queue, 5, PACING);
+    push_times(queue, SS_BATCH_MAX - 7, 0);
+    promise_and_compute(queue);
     pass(600 * US, 50 * US);
     counter_wait(&notices, 1);
     atomic_store(&stop, true);
@@ -317,7 +327,10 @@ START_TEST(a_notice_is_given_before_a_job_that_is_likely_to_take_long)
 {
     begin();
     smolscale_queue *queue = notifying_queue();
-    push_behind_a_holding_job(queue, 20, LONG);
+    push(queue, item_of(HOLDING));
+    counter_wait(&started, 1);
+    push_times(queue, 20, LONG);
+    promise_and_compute(queue);
     counter_wait(&notices, 1); // time stands still
     atomic_store(&stop, true);
     smolscale_queue_free(queue);
