@@ -23,12 +23,24 @@ static void begin(void)
     ck_assert_uint_eq(smolscale_cpus(), CPUS);
 }
 
-// Time moves, and the balancer has looked, if it was to.
+static struct counter started = COUNTER_INIT, go = COUNTER_INIT;
+
+// Jobs of a test of which each keeps its worker.
+static unsigned keeping_jobs;
+
+static unsigned jobs_with_a_worker(void)
+{
+    unsigned workers = stats_now().workers;
+    return workers < keeping_jobs ? workers : keeping_jobs;
+}
+
+// Time moves, and the balancer has looked, if it was to; whom it called has come to a job.
 static void pass(uint64_t time, uint64_t step)
 {
     for (uint64_t passed = 0; passed < time; passed += step) {
         fake_clock_advance(step);
         EVENTUALLY(fake_clock_sleeps_on(&ss.balancer), ==, true);
+        EVENTUALLY(counter_get(&started), >=, jobs_with_a_worker());
     }
 }
 
@@ -41,7 +53,6 @@ static void balancer_parks(void)
 
 // ---- jobs
 
-static struct counter started = COUNTER_INIT, go = COUNTER_INIT;
 static atomic_bool stop;
 static pid_t tids[64];
 
@@ -81,6 +92,7 @@ START_TEST(while_all_workers_compute_a_job_starts_every_10_ms)
 {
     begin();
     smolscale_queue *queue = queue_new(spin, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = 4 * CPUS;
     for (unsigned i = 0; i < 4 * CPUS; i++)
         push(queue, item_of(i));
     counter_wait(&started, 1);
@@ -97,6 +109,7 @@ START_TEST(in_a_crowd_of_computing_workers_a_job_starts_every_100_ms)
 {
     begin();
     smolscale_queue *queue = queue_new(spin, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = 4 * CPUS + 3;
     for (unsigned i = 0; i < 4 * CPUS + 3; i++)
         push(queue, item_of(i));
     while (counter_get(&started) < 4 * CPUS)
@@ -115,6 +128,7 @@ START_TEST(a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute
     begin();
     smolscale_queue *spinners = queue_new(spin, NULL, CPUS);
     smolscale_queue *other = queue_new(spin, NULL, 1);
+    keeping_jobs = CPUS;
     for (unsigned i = 0; i < CPUS; i++)
         push(spinners, item_of(i));
     while (counter_get(&started) < CPUS)
@@ -136,6 +150,7 @@ START_TEST(blocked_workers_are_replaced_within_1_ms_and_several_at_a_time)
     enum { JOBS = 40 };
     begin();
     smolscale_queue *queue = queue_new(sleep_in_kernel, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = JOBS;
     for (unsigned i = 0; i < JOBS; i++)
         push(queue, item_of(i));
     counter_wait(&started, 1);
