@@ -500,6 +500,7 @@ START_TEST(tasks_run_while_jobs_push_jobs_without_end)
         ck_assert_int_eq(join_and_release(task), 0);
     }
     atomic_store(&stop, true);
+    smolscale_queue_wait(queue); // the last to push may do so after `stop`
     smolscale_queue_free(queue);
 }
 END_TEST

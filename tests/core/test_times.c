@@ -23,12 +23,24 @@ static void begin(void)
     ck_assert_uint_eq(smolscale_cpus(), CPUS);
 }
 
-// Time moves, and the balancer has looked, if it was to.
+static struct counter started = COUNTER_INIT, go = COUNTER_INIT;
+
+// Jobs of a test of which each keeps its worker.
+static unsigned keeping_jobs;
+
+static unsigned jobs_with_a_worker(void)
+{
+    unsigned workers = stats_now().workers;
+    return workers < keeping_jobs ? workers : keeping_jobs;
+}
+
+// Time moves, and the balancer has looked, if it was to; whom it called has come to a job.
 static void pass(uint64_t time, uint64_t step)
 {
     for (uint64_t passed = 0; passed < time; passed += step) {
         fake_clock_advance(step);
         EVENTUALLY(fake_clock_sleeps_on(&ss.balancer), ==, true);
+        EVENTUALLY(counter_get(&started), >=, jobs_with_a_worker());
     }
 }
 
@@ -41,7 +53,6 @@ static void balancer_parks(void)
 
 // ---- jobs
 
-static struct counter started = COUNTER_INIT, go = COUNTER_INIT;
 static atomic_bool stop;
 static pid_t tids[64];
 
@@ -88,6 +99,7 @@ START_TEST(while_all_workers_compute_a_job_starts_every_10_ms)
 {
     begin();
     smolscale_queue *queue = queue_new(spin, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = 4 * CPUS;
     for (unsigned i = 0; i < 4 * CPUS; i++)
         push(queue, item_of(i));
     counter_wait(&started, 1);
@@ -104,6 +116,7 @@ START_TEST(in_a_crowd_of_computing_workers_a_job_starts_every_100_ms)
 {
     begin();
     smolscale_queue *queue = queue_new(spin, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = 4 * CPUS + 3;
     for (unsigned i = 0; i < 4 * CPUS + 3; i++)
         push(queue, item_of(i));
     while (counter_get(&started) < 4 * CPUS)
@@ -122,6 +135,7 @@ START_TEST(a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute
     begin();
     smolscale_queue *spinners = queue_new(spin, NULL, CPUS);
     smolscale_queue *other = queue_new(spin, NULL, 1);
+    keeping_jobs = CPUS;
     for (unsigned i = 0; i < CPUS; i++)
         push(spinners, item_of(i));
     while (counter_get(&started) < CPUS)
@@ -143,6 +157,7 @@ START_TEST(blocked_workers_are_replaced_within_1_ms_and_several_at_a_time)
     enum { JOBS = 40 };
     begin();
     smolscale_queue *queue = queue_new(sleep_in_kernel, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = JOBS;
     for (unsigned i = 0; i < JOBS; i++)
         push(queue, item_of(i));
     counter_wait(&started, 1);
@@ -248,7 +263,7 @@ END_TEST
 
 // ---- notices
 
-enum { TINY = 200, HOLDING = 1000, PROMISING, COMPUTING, LONG };
+enum { HOLDING = 1000, PROMISING, COMPUTING, LONG, PACING };
 
 static struct counter notices = COUNTER_INIT, computing = COUNTER_INIT;
 
@@ -274,6 +289,9 @@ static void act(void *item, void *user_data)
         while (!atomic_load(&stop))
             ;
         break;
+    case PACING: // the balancer finds something else at each look, which come slower and slower
+        pass(MS, MS);
+        break;
     case LONG:
         fake_clock_advance(200 * US);
         break;
@@ -291,13 +309,15 @@ static smolscale_queue *notifying_queue(void)
     return queue;
 }
 
-// All but the first wait behind it.
-static void push_behind_a_holding_job(smolscale_queue *queue, unsigned count, unsigned number)
+static void push_times(smolscale_queue *queue, unsigned count, unsigned number)
 {
-    push(queue, item_of(HOLDING));
-    counter_wait(&started, 1);
     for (unsigned i = 0; i < count; i++)
         push(queue, item_of(number));
+}
+
+// Until then all that was pushed waits behind a job that holds it.
+static void promise_and_compute(smolscale_queue *queue)
+{
     push(queue, item_of(PROMISING));
     push(queue, item_of(COMPUTING));
     counter_add(&go, 1);
@@ -311,7 +331,12 @@ START_TEST(behind_a_job_that_takes_unexpectedly_long_a_notice_comes_within_600_u
 {
     begin();
     smolscale_queue *queue = notifying_queue();
-    push_behind_a_holding_job(queue, TINY, 0);
+    push(queue, item_of(HOLDING));
+    counter_wait(&started, 1);
+    push_times(queue, SS_BATCH_MAX, 0); // then jobs are known to be tiny, and the rest is one batch
+    push_times(queue, 5, PACING);
+    push_times(queue, SS_BATCH_MAX - 7, 0);
+    promise_and_compute(queue);
     pass(600 * US, 50 * US);
     counter_wait(&notices, 1);
     atomic_store(&stop, true);
@@ -324,7 +349,10 @@ START_TEST(a_notice_is_given_before_a_job_that_is_likely_to_take_long)
 {
     begin();
     smolscale_queue *queue = notifying_queue();
-    push_behind_a_holding_job(queue, 20, LONG);
+    push(queue, item_of(HOLDING));
+    counter_wait(&started, 1);
+    push_times(queue, 20, LONG);
+    promise_and_compute(queue);
     counter_wait(&notices, 1); // time stands still
     atomic_store(&stop, true);
     smolscale_queue_free(queue);
