@@ -27,40 +27,52 @@ static void expect_good(pid_t child)
         }                                                                   \
     } while (0)
 
-static struct counter child_jobs = COUNTER_INIT;
-static unsigned child_ended;
+// What one process has submitted, and what of it has come back. A child that forks in a callback
+// leaves its own requests in its child's loop: each process counts in storage of its own.
+struct use {
+    struct counter jobs;
+    unsigned ended;
+};
+#define USE_INIT        \
+    {                   \
+        COUNTER_INIT, 0 \
+    }
 
 static void child_job(uv_work_t *req)
 {
-    (void)req;
-    count(&child_jobs);
+    struct use *use = req->data;
+    count(&use->jobs);
 }
 
 static void child_job_ended(uv_work_t *req, int status)
 {
-    (void)req;
+    struct use *use = req->data;
     CHILD_ASSERT(status == 0);
-    child_ended++;
+    use->ended++;
 }
 
 static void file_ended(uv_fs_t *req)
 {
+    struct use *use = req->data;
     CHILD_ASSERT(req->result == 0);
     uv_fs_req_cleanup(req);
-    child_ended++;
+    use->ended++;
 }
 
 static void use_pool_in_child(uv_loop_t *loop)
 {
+    struct use use = USE_INIT;
     uv_work_t reqs[20];
     uv_fs_t file;
-    child_ended = 0;
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 20; i++) {
+        reqs[i].data = &use;
         CHILD_ASSERT(uv_queue_work(loop, &reqs[i], child_job, child_job_ended) == 0);
+    }
+    file.data = &use;
     CHILD_ASSERT(uv_fs_stat(loop, &file, "/", file_ended) == 0);
-    while (child_ended < 21)
+    while (use.ended < 21)
         uv_run(loop, UV_RUN_ONCE);
-    CHILD_ASSERT(child_jobs.value == 20);
+    CHILD_ASSERT(counted(&use.jobs) == 20);
 }
 
 START_TEST(a_child_has_a_pool_of_its_own_while_the_parents_is_full)
@@ -108,15 +120,18 @@ START_TEST(a_child_reads_its_own_UV_THREADPOOL_SIZE)
     run_all(uv_default_loop());
     pid_t child = fork();
     if (child == 0) {
+        struct use use = USE_INIT;
         uv_work_t blockers[3];
         uv_loop_t *loop = uv_default_loop();
         setenv("UV_THREADPOOL_SIZE", "3", 1);
         CHILD_ASSERT(uv_loop_fork(loop) == 0);
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 3; i++) {
+            blockers[i].data = &use;
             CHILD_ASSERT(uv_queue_work(loop, &blockers[i], gate_job, child_job_ended) == 0);
+        }
         await(&gate.started, 3);
         open_gate();
-        while (child_ended < 3)
+        while (use.ended < 3)
             uv_run(loop, UV_RUN_ONCE);
         _exit(0);
     }
@@ -240,7 +255,7 @@ START_TEST(a_stuck_job_does_not_keep_the_process_from_exiting)
     pid_t child = fork();
     if (child == 0) {
         CHILD_ASSERT(uv_queue_work(uv_default_loop(), &req, stuck_job, NULL) == 0);
-        CHILD_ASSERT(uv_queue_work(uv_default_loop(), &behind, child_job, NULL) == 0);
+        CHILD_ASSERT(uv_queue_work(uv_default_loop(), &behind, counting_job, NULL) == 0);
         await(&gate.started, 1);
         if (_i == 1)
             uv_library_shutdown();
