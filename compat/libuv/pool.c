@@ -70,9 +70,11 @@ typedef void *ss_word __attribute__((may_alias));
 typedef uint64_t ss_ticket __attribute__((may_alias));
 typedef intptr_t ss_count __attribute__((may_alias));
 typedef struct __attribute__((may_alias)) {
-    uint8_t under_way, failures; // failures in a row
-    uint16_t skip;               // so many occasions yet
-} ss_trial;
+    uint32_t generation : 16; // the fork generation that last submitted
+    uint32_t skip : 11;       // so many occasions yet
+    uint32_t failures : 4;    // in a row
+    uint32_t under_way : 1;
+} ss_notes;
 #define WQ(w) ((ss_word *)&(w)->wq)
 
 _Static_assert(sizeof(((struct uv__work *)0)->wq) == 2 * sizeof(void *), "two words");
@@ -87,22 +89,21 @@ _Static_assert(sizeof(((struct uv__work *)0)->wq) == 2 * sizeof(void *), "two wo
 #define TICKET_VALUE(w) 0
 #endif
 
-// The loop's words: the head of its finished work, the fork generation that last submitted, how
-// many are inside of wake_loop(), and how staying up has paid. libuv zeroes the whole loop, uses
-// neither `data` nor the last three reserved words of its own handle and does not show the handle
-// to uv_walk().
-#define FINISHED(loop)   (&(loop)->wq_async.data)
-#define GENERATION(loop) (*(ss_word *)&(loop)->wq_async.u.reserved[3])
-#define SENDERS(loop)    ((ss_count *)&(loop)->wq_async.u.reserved[2])
-#define STAYING_UP(loop) ((ss_trial *)(void *)&(loop)->wq_async.u.reserved[1])
+// The loop's words: the head of its finished work, its pool, how many are inside of wake_loop(),
+// and what its thread notes of forks and of how staying up has paid. libuv zeroes the whole loop,
+// uses neither `data` nor the last three reserved words of its own handle and does not show the
+// handle to uv_walk().
+#define FINISHED(loop) (&(loop)->wq_async.data)
+#define POOL(loop)     ((ss_word *)&(loop)->wq_async.u.reserved[3])
+#define SENDERS(loop)  ((ss_count *)&(loop)->wq_async.u.reserved[2])
+#define NOTES(loop)    ((ss_notes *)(void *)&(loop)->wq_async.u.reserved[1])
 
-_Static_assert(sizeof(ss_trial) <= sizeof(void *), "one word");
+_Static_assert(sizeof(ss_notes) <= sizeof(void *), "one word");
 
-static pthread_once_t configured = PTHREAD_ONCE_INIT;
-static smolscale_queue *queues[SS_UV_KINDS]; // by kind; a queue may stand for several kinds
-static void *generation; // counts the forks between the first process and this one
-static bool exiting;     // exit() has been called
-static bool early_libuv; // before 1.45
+static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct ss_uv_pool *pools; // all that have queues; pools_lock
+static uint16_t generation;      // counts the forks between the first process and this one
+static bool exiting;             // exit() has been called
 
 // At the bottom of a list of finished work: a send is made for something else.
 #define SENT ((void *)1)
@@ -115,17 +116,6 @@ static bool early_libuv; // before 1.45
 #define MANY         2u
 #define MANY_FLYING  8u
 #define FAILURES_MAX 10u // a power of two: occasions passed over
-
-// Slow I/O. `posted`: the item &slow stands in the queue, so somebody will come and look. Guarded
-// by `lock`, which is held for a few instructions only.
-static struct {
-    pthread_mutex_t lock;
-    void *list[2]; // circular, of the `wq` words (next, previous); a member's previous word is not
-                   // NULL
-    size_t queued;
-    unsigned running, limit;
-    bool posted;
-} slow = {PTHREAD_MUTEX_INITIALIZER, {slow.list, slow.list}, 0, 0, 1, false};
 
 // ---------------------------------------------------------------------------------------------
 // Submission and completion
@@ -162,10 +152,11 @@ static void write_event(uv_loop_t *loop)
 // (settle()).
 static void wake_loop(uv_loop_t *loop)
 {
+    const struct ss_uv_pool *pool = ss_uv_pool_of(loop);
     int idle = 0;
 
-    if (!early_libuv) {
-        ss_uv_async_send(&loop->wq_async);
+    if (!pool->early) {
+        (void)pool->async_send(&loop->wq_async);
         return;
     }
     // Counted before the mark that lets the loop run (release; libuv's compare and swap acquires).
@@ -181,33 +172,35 @@ static void settle(uv_loop_t *loop)
 {
     // While requests are active the loop cannot be closed. In a child process the senders counted
     // are the parent's, until something is submitted.
-    if (!early_libuv || loop->active_reqs.count > 0 || GENERATION(loop) != generation)
+    if (!ss_uv_pool_of(loop)->early || loop->active_reqs.count > 0 ||
+        NOTES(loop)->generation != generation)
         return;
     while (__atomic_load_n(SENDERS(loop), __ATOMIC_ACQUIRE) != 0)
         sched_yield();
 }
 
-static void note_stay(ss_trial *trial, unsigned failures)
+static void note_stay(ss_notes *notes, unsigned failures)
 {
-    trial->under_way = false;
-    trial->failures = (uint8_t)(failures < FAILURES_MAX ? failures : FAILURES_MAX);
-    trial->skip = (uint16_t)((1u << trial->failures) - 1);
+    failures = failures < FAILURES_MAX ? failures : FAILURES_MAX;
+    notes->under_way = false;
+    notes->failures = failures & 15u;
+    notes->skip = ((1u << failures) - 1) & 2047u;
 }
 
 // The loop's thread has taken so many results: does it stay up for more?
 static bool stays_up(uv_loop_t *loop, unsigned taken)
 {
-    ss_trial *trial = STAYING_UP(loop);
+    ss_notes *notes = NOTES(loop);
 
-    if (trial->under_way)
-        note_stay(trial, taken > 0 ? 0 : trial->failures + 1u);
+    if (notes->under_way)
+        note_stay(notes, taken > 0 ? 0 : notes->failures + 1u);
     if (taken < MANY || loop->active_reqs.count < MANY_FLYING)
         return false;
-    if (trial->skip > 0)
-        trial->skip--;
+    if (notes->skip > 0)
+        notes->skip--;
     else
-        trial->under_way = true;
-    return trial->under_way;
+        notes->under_way = true;
+    return notes->under_way;
 }
 
 // Lets workers that share the CPU finish something.
@@ -220,12 +213,12 @@ static void give_way(uv_loop_t *loop)
         passed = clock_ns(CLOCK_MONOTONIC) - begin;
     } while (passed < STAY_UP_NS && __atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) == SENT);
     if (passed > LATE_NS)
-        note_stay(STAYING_UP(loop), FAILURES_MAX);
+        note_stay(NOTES(loop), FAILURES_MAX);
 }
 
 void ss_uv_leave(uv_loop_t *loop)
 {
-    if (STAYING_UP(loop)->under_way && loop->active_reqs.count >= MANY_FLYING)
+    if (NOTES(loop)->under_way && loop->active_reqs.count >= MANY_FLYING)
         give_way(loop);
     settle(loop);
 }
@@ -252,16 +245,16 @@ static void notify(void *loop)
     wake_loop(loop);
 }
 
-static void run_slow(void);
-static void configure(void);
+static void run_slow(struct ss_uv_pool *pool);
+static void configure(struct ss_uv_pool *pool);
 
-static void run(void *item, void *unused)
+static void run(void *item, void *user_data)
 {
+    struct ss_uv_pool *pool = user_data;
     struct uv__work *w = item;
 
-    (void)unused;
-    if (__builtin_expect(item == &slow, 0)) {
-        run_slow();
+    if (__builtin_expect(item == &pool->slow, 0)) {
+        run_slow(pool);
         return;
     }
     w->work(w);
@@ -280,9 +273,8 @@ static void cancelled(struct uv__work *w)
 // makes: make it.
 static void resend_after_fork(uv_loop_t *loop)
 {
-    GENERATION(loop) = generation;
+    *NOTES(loop) = (ss_notes){.generation = generation};
     *SENDERS(loop) = 0; // they are not here
-    *STAYING_UP(loop) = (ss_trial){0, 0, 0};
     if (__atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) != NULL) {
         loop->wq_async.pending = 0;
         wake_loop(loop);
@@ -290,23 +282,38 @@ static void resend_after_fork(uv_loop_t *loop)
 }
 
 // False: there is no memory to queue it.
-static bool push(enum ss_uv_kind kind, void *item, uint64_t *ticket)
+static bool push(struct ss_uv_pool *pool, enum ss_uv_kind kind, void *item, uint64_t *ticket)
 {
-    int err = queues[kind] ? smolscale_queue_push(queues[kind], item, ticket) : -ENOMEM;
+    smolscale_queue *queue = pool->queues[kind];
+    int err = queue ? smolscale_queue_push(queue, item, ticket) : -ENOMEM;
 
     return err == 0 || err == -EAGAIN; // -EAGAIN: it is queued, a thread will come
 }
 
-static void submit_slow(struct uv__work *w);
+static void submit_slow(struct ss_uv_pool *pool, struct uv__work *w);
+
+struct ss_uv_pool *ss_uv_pool_of(uv_loop_t *loop)
+{
+    return __atomic_load_n(POOL(loop), __ATOMIC_RELAXED);
+}
+
+void ss_uv_adopt(struct ss_uv_pool *pool, uv_loop_t *loop)
+{
+    if (ss_uv_pool_of(loop) != pool)
+        __atomic_store_n(POOL(loop), pool, __ATOMIC_RELAXED);
+}
 
 void ss_uv_submit(struct uv__work *w, enum ss_uv_kind kind)
 {
-    pthread_once(&configured, configure);
-    if (__builtin_expect(GENERATION(w->loop) != generation, 0))
+    struct ss_uv_pool *pool = ss_uv_pool_of(w->loop);
+
+    if (__builtin_expect(!__atomic_load_n(&pool->ready, __ATOMIC_ACQUIRE), 0))
+        configure(pool);
+    if (__builtin_expect(NOTES(w->loop)->generation != generation, 0))
         resend_after_fork(w->loop);
     if (kind == SS_UV_SLOW_IO) {
-        submit_slow(w);
-    } else if (!push(kind, w, TICKET(w))) {
+        submit_slow(pool, w);
+    } else if (!push(pool, kind, w, TICKET(w))) {
         w->work(w); // libuv's submission cannot fail
         finish(w, false);
     }
@@ -359,81 +366,83 @@ int ss_uv_conclude(struct uv__work *w)
 
 // With the lock held: is somebody to be sent for the next of the list? The caller then calls push()
 // without the lock.
-static bool slow_wants_post(void)
+static bool slow_wants_post(struct ss_uv_slow *slow)
 {
-    if (slow.posted || slow.queued == 0 || slow.running >= slow.limit)
+    if (slow->posted || slow->queued == 0 || slow->running >= slow->limit)
         return false;
-    slow.posted = true;
+    slow->posted = true;
     return true;
 }
 
-static void slow_unlink(struct uv__work *w)
+static void slow_unlink(struct ss_uv_slow *slow, struct uv__work *w)
 {
     ss_word *next = WQ(w)[0], *previous = WQ(w)[1];
 
     next[1] = previous;
     previous[0] = next;
     WQ(w)[1] = NULL;
-    slow.queued--;
+    slow->queued--;
 }
 
 // Runs the first of the list, on a worker that came for the item that stands for it. Goes on with
 // the others only if there is no memory to queue that item again.
-static void run_slow(void)
+static void run_slow(struct ss_uv_pool *pool)
 {
+    struct ss_uv_slow *slow = &pool->slow;
     bool post;
 
     do {
-        pthread_mutex_lock(&slow.lock);
-        slow.posted = false;
-        if (slow.queued == 0 || slow.running >= slow.limit) {
-            pthread_mutex_unlock(&slow.lock); // cancelled, or the next one to finish posts again
+        pthread_mutex_lock(&slow->lock);
+        slow->posted = false;
+        if (slow->queued == 0 || slow->running >= slow->limit) {
+            pthread_mutex_unlock(&slow->lock); // cancelled, or the next one to finish posts again
             return;
         }
         struct uv__work *w =
-            (struct uv__work *)(void *)((char *)slow.list[0] - offsetof(struct uv__work, wq));
-        slow_unlink(w);
-        slow.running++;
-        post = slow_wants_post();
-        pthread_mutex_unlock(&slow.lock);
-        if (post && !push(SS_UV_SLOW_IO, &slow, NULL)) {
-            pthread_mutex_lock(&slow.lock);
-            slow.posted = false;
-            pthread_mutex_unlock(&slow.lock);
+            (struct uv__work *)(void *)((char *)slow->list[0] - offsetof(struct uv__work, wq));
+        slow_unlink(slow, w);
+        slow->running++;
+        post = slow_wants_post(slow);
+        pthread_mutex_unlock(&slow->lock);
+        if (post && !push(pool, SS_UV_SLOW_IO, slow, NULL)) {
+            pthread_mutex_lock(&slow->lock);
+            slow->posted = false;
+            pthread_mutex_unlock(&slow->lock);
         }
 
         w->work(w);
         finish(w, false);
 
-        pthread_mutex_lock(&slow.lock);
-        slow.running--;
-        post = slow_wants_post();
-        pthread_mutex_unlock(&slow.lock);
-    } while (post && !push(SS_UV_SLOW_IO, &slow, NULL));
+        pthread_mutex_lock(&slow->lock);
+        slow->running--;
+        post = slow_wants_post(slow);
+        pthread_mutex_unlock(&slow->lock);
+    } while (post && !push(pool, SS_UV_SLOW_IO, slow, NULL));
 }
 
-static void submit_slow(struct uv__work *w)
+static void submit_slow(struct ss_uv_pool *pool, struct uv__work *w)
 {
-    pthread_mutex_lock(&slow.lock);
-    ss_word *last = slow.list[1];
-    WQ(w)[0] = slow.list;
+    struct ss_uv_slow *slow = &pool->slow;
+    pthread_mutex_lock(&slow->lock);
+    ss_word *last = slow->list[1];
+    WQ(w)[0] = slow->list;
     WQ(w)[1] = last;
     last[0] = WQ(w);
-    slow.list[1] = WQ(w);
-    slow.queued++;
-    bool post = slow_wants_post();
-    pthread_mutex_unlock(&slow.lock);
-    if (post && !push(SS_UV_SLOW_IO, &slow, NULL))
-        run_slow();
+    slow->list[1] = WQ(w);
+    slow->queued++;
+    bool post = slow_wants_post(slow);
+    pthread_mutex_unlock(&slow->lock);
+    if (post && !push(pool, SS_UV_SLOW_IO, slow, NULL))
+        run_slow(pool);
 }
 
-static bool cancel_slow(struct uv__work *w)
+static bool cancel_slow(struct ss_uv_slow *slow, struct uv__work *w)
 {
-    pthread_mutex_lock(&slow.lock);
+    pthread_mutex_lock(&slow->lock);
     bool queued = WQ(w)[1] != NULL;
     if (queued)
-        slow_unlink(w);
-    pthread_mutex_unlock(&slow.lock);
+        slow_unlink(slow, w);
+    pthread_mutex_unlock(&slow->lock);
     return queued;
 }
 
@@ -476,27 +485,37 @@ int ss_uv_prepare_work(uv_loop_t *loop, uv_work_t *req, uv_work_cb work_cb,
     return 0;
 }
 
-bool ss_uv_work_of(uv_req_t *req, struct uv__work **w, enum ss_uv_kind *kind)
+bool ss_uv_is_user_work(const struct uv__work *w)
+{
+    return w->done == call_after_work;
+}
+
+bool ss_uv_work_of(uv_req_t *req, struct uv__work **w, uv_loop_t **loop, enum ss_uv_kind *kind)
 {
     switch (req->type) {
     case UV_WORK:
         *w = &((uv_work_t *)req)->work_req;
+        *loop = ((uv_work_t *)req)->loop;
         *kind = SS_UV_CPU;
         return true;
     case UV_RANDOM:
         *w = &((uv_random_t *)req)->work_req;
+        *loop = ((uv_random_t *)req)->loop;
         *kind = SS_UV_CPU;
         return true;
     case UV_FS:
         *w = &((uv_fs_t *)req)->work_req;
+        *loop = ((uv_fs_t *)req)->loop;
         *kind = SS_UV_FAST_IO;
         return true;
     case UV_GETADDRINFO:
         *w = &((uv_getaddrinfo_t *)req)->work_req;
+        *loop = ((uv_getaddrinfo_t *)req)->loop;
         *kind = SS_UV_SLOW_IO;
         return true;
     case UV_GETNAMEINFO:
         *w = &((uv_getnameinfo_t *)req)->work_req;
+        *loop = ((uv_getnameinfo_t *)req)->loop;
         *kind = SS_UV_SLOW_IO;
         return true;
     default:
@@ -510,10 +529,11 @@ int ss_uv_cancel(struct uv__work *w, enum ss_uv_kind kind)
         return 0; // it is on its way to the loop already
     // Without a work function it has finished, or went another way than the pool (io_uring in newer
     // versions).
-    if (w->work == NULL || queues[kind] == NULL)
+    struct ss_uv_pool *pool = ss_uv_pool_of(w->loop);
+    if (w->work == NULL || pool == NULL || pool->queues[kind] == NULL)
         return UV_EBUSY;
-    if (!(kind == SS_UV_SLOW_IO ? cancel_slow(w)
-                                : smolscale_queue_cancel(queues[kind], w, TICKET_VALUE(w))))
+    if (!(kind == SS_UV_SLOW_IO ? cancel_slow(&pool->slow, w)
+                                : smolscale_queue_cancel(pool->queues[kind], w, TICKET_VALUE(w))))
         return UV_EBUSY;
     w->work = cancelled;
     finish(w, false);
@@ -524,11 +544,11 @@ int ss_uv_cancel(struct uv__work *w, enum ss_uv_kind kind)
 // Set-up at the first submission, in each process
 // ---------------------------------------------------------------------------------------------
 
-static unsigned pool_size(void)
+static unsigned pool_size(unsigned version)
 {
     const char *value = getenv("UV_THREADPOOL_SIZE");
 
-    if (value == NULL || (ss_uv_version() >= VERSION_SHORT_SIZE && strlen(value) >= SIZE_BUFFER))
+    if (value == NULL || (version >= VERSION_SHORT_SIZE && strlen(value) >= SIZE_BUFFER))
         return DEFAULT_SIZE;
     // As libuv reads it: what is no number is 0 and so 1, what is negative is a very large number
     // and so the maximum.
@@ -538,12 +558,13 @@ static unsigned pool_size(void)
     return size > MAX_SIZE ? MAX_SIZE : size;
 }
 
-static smolscale_queue *new_queue(unsigned max_active, const char *name)
+static smolscale_queue *new_queue(struct ss_uv_pool *pool, unsigned max_active, const char *name)
 {
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     smolscale_queue *queue = NULL;
 
     attr.run = run;
+    attr.user_data = pool;
     attr.max_active = max_active;
     attr.flags = smolscale_elastic() ? SMOLSCALE_QUEUE_ELASTIC : 0;
     attr.thread_name = name;
@@ -552,18 +573,25 @@ static smolscale_queue *new_queue(unsigned max_active, const char *name)
     return queue;
 }
 
+static void reset_slow(struct ss_uv_slow *slow)
+{
+    pthread_mutex_init(&slow->lock, NULL);
+    slow->list[0] = slow->list[1] = slow->list;
+    slow->queued = 0;
+    slow->running = 0;
+    slow->posted = false;
+}
+
 // A child reads its own UV_THREADPOOL_SIZE; the queues exist there already, empty.
 static void after_fork_in_child(void)
 {
-    static const pthread_once_t fresh = PTHREAD_ONCE_INIT;
-
-    memcpy(&configured, &fresh, sizeof(fresh));
-    generation = (char *)generation + 1;
-    pthread_mutex_init(&slow.lock, NULL);
-    slow.list[0] = slow.list[1] = slow.list;
-    slow.queued = 0;
-    slow.running = 0;
-    slow.posted = false;
+    generation++;
+    pthread_mutex_init(&pools_lock, NULL);
+    for (struct ss_uv_pool *pool = pools; pool != NULL; pool = pool->next) {
+        pthread_mutex_init(&pool->lock, NULL);
+        pool->ready = false;
+        reset_slow(&pool->slow);
+    }
 }
 
 static void note_exit(void)
@@ -571,44 +599,82 @@ static void note_exit(void)
     exiting = true;
 }
 
-static void create_queues(unsigned size)
+static void register_handlers(void)
+{
+    (void)pthread_atfork(NULL, NULL, after_fork_in_child);
+    (void)atexit(note_exit);
+}
+
+// When the library is loaded, because a fork() that has begun calls no handler that is registered
+// meanwhile. Calls that come before constructors do it themselves.
+__attribute__((constructor)) static void prepare_process(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, register_handlers);
+}
+
+static void create_queues(struct ss_uv_pool *pool, unsigned size)
 {
     // Before libuv names its workers they carry the name of the thread that starts the pool.
     char name[16] = "libuv-worker";
-    if (ss_uv_version() < VERSION_NAMED_WORKERS)
+    if (pool->version() < VERSION_NAMED_WORKERS)
         (void)prctl(PR_GET_NAME, name);
 
-    queues[SS_UV_CPU] = new_queue(size, name);
+    pool->queues[SS_UV_CPU] = new_queue(pool, size, name);
     if (smolscale_elastic()) {
-        queues[SS_UV_FAST_IO] = new_queue(size, name);
-        queues[SS_UV_SLOW_IO] = new_queue((size + 1) / 2, name);
+        pool->queues[SS_UV_FAST_IO] = new_queue(pool, size, name);
+        pool->queues[SS_UV_SLOW_IO] = new_queue(pool, (size + 1) / 2, name);
     } else {
-        queues[SS_UV_FAST_IO] = queues[SS_UV_SLOW_IO] = queues[SS_UV_CPU];
+        pool->queues[SS_UV_FAST_IO] = pool->queues[SS_UV_SLOW_IO] = pool->queues[SS_UV_CPU];
     }
 }
 
-static void configure(void)
+static void resize(struct ss_uv_pool *pool, unsigned size)
 {
-    static bool created;
-    unsigned size = pool_size();
-    unsigned half = (size + 1) / 2;
+    for (int kind = 0; kind < SS_UV_KINDS; kind++) {
+        bool half = kind == SS_UV_SLOW_IO && smolscale_elastic();
+        if (pool->queues[kind] != NULL)
+            (void)smolscale_queue_set_max_active(pool->queues[kind], half ? (size + 1) / 2 : size);
+    }
+}
 
-    early_libuv = ss_uv_version() < VERSION_ASYNC_BUSY;
+static void configure_locked(struct ss_uv_pool *pool)
+{
+    unsigned size = pool_size(pool->version());
+
     // With a queue of its own, that queue limits slow I/O, which leaves out what is blocked.
-    slow.limit = smolscale_elastic() ? UINT_MAX : half;
-    if (!created) {
-        created = true;
-        (void)pthread_atfork(NULL, NULL, after_fork_in_child);
-        (void)atexit(note_exit);
-        create_queues(size);
+    pool->slow.limit = smolscale_elastic() ? UINT_MAX : (size + 1) / 2;
+    pool->early = pool->version() < VERSION_ASYNC_BUSY;
+    if (pool->queues[SS_UV_CPU] != NULL) {
+        resize(pool, size);
         return;
     }
-    for (int kind = 0; kind < SS_UV_KINDS; kind++) {
-        if (queues[kind] != NULL) {
-            (void)smolscale_queue_set_max_active(
-                queues[kind], kind == SS_UV_SLOW_IO && smolscale_elastic() ? half : size);
-        }
-    }
+    reset_slow(&pool->slow);
+    create_queues(pool, size);
+    pthread_mutex_lock(&pools_lock);
+    pool->next = pools;
+    pools = pool;
+    pthread_mutex_unlock(&pools_lock);
+}
+
+void ss_uv_pool_init(struct ss_uv_pool *pool, unsigned (*version)(void),
+                     int (*async_send)(uv_async_t *handle))
+{
+    pthread_mutex_init(&pool->lock, NULL);
+    pool->version = version;
+    pool->async_send = async_send;
+    pool->ready = false;
+}
+
+static void configure(struct ss_uv_pool *pool)
+{
+    prepare_process();
+    (void)smolscale_cpus(); // starts the executor, which may wait for the loader: no lock held
+    pthread_mutex_lock(&pool->lock);
+    if (!pool->ready)
+        configure_locked(pool);
+    __atomic_store_n(&pool->ready, true, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -631,30 +697,34 @@ static void configure(void)
 #define POLL_MIN_NS          50000
 #define POLL_MAX_NS          2000000
 
-static size_t outstanding(void)
+static size_t outstanding(struct ss_uv_pool *pool)
 {
     smolscale_queue *current = smolscale_current_queue();
     size_t count = 0;
 
     for (int kind = 0; kind < SS_UV_KINDS; kind++) {
-        if (queues[kind] == NULL || (kind > 0 && queues[kind] == queues[kind - 1]))
+        if (pool->queues[kind] == NULL ||
+            (kind > 0 && pool->queues[kind] == pool->queues[kind - 1]))
             continue;
-        count += smolscale_queue_pending(queues[kind]) + smolscale_queue_active(queues[kind]);
-        if (queues[kind] == current && count > 0)
+        count += smolscale_queue_pending(pool->queues[kind]) +
+                 smolscale_queue_active(pool->queues[kind]);
+        if (pool->queues[kind] == current && count > 0)
             count--; // the job that calls exit() does not wait for itself
     }
-    pthread_mutex_lock(&slow.lock);
-    count += slow.queued;
-    pthread_mutex_unlock(&slow.lock);
+    pthread_mutex_lock(&pool->slow.lock);
+    count += pool->slow.queued;
+    pthread_mutex_unlock(&pool->slow.lock);
     return count;
 }
 
-void ss_uv_shutdown(void)
+void ss_uv_shutdown(struct ss_uv_pool *pool)
 {
+    if (!__atomic_load_n(&pool->ready, __ATOMIC_ACQUIRE))
+        return;
     uint64_t patience = exiting ? EXIT_PATIENCE_NS : SHUTDOWN_PATIENCE_NS;
     uint64_t progress = clock_ns(CLOCK_MONOTONIC);
     uint64_t computed = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-    size_t least = outstanding();
+    size_t least = outstanding(pool);
     struct timespec poll = {0, POLL_MIN_NS};
 
     while (least > 0) {
@@ -663,7 +733,7 @@ void ss_uv_shutdown(void)
             poll.tv_nsec *= 2;
         uint64_t now = clock_ns(CLOCK_MONOTONIC);
         uint64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-        size_t count = outstanding();
+        size_t count = outstanding(pool);
         if (count < least || (!exiting && cpu - computed > COMPUTING_NS)) {
             least = count < least ? count : least;
             progress = now;
