@@ -19,21 +19,24 @@
 // Hence between two takes there is exactly one send, and it comes after the first push: no
 // completion is lost. Only who owes that send may be inside of it (the pusher, or whoever gives its
 // notice for it: smolscale_notify_soon()), and nobody can take the work before the handle is
-// marked. No loop is closed while a thread is still inside a send to it: libuv sees to that in
-// uv_loop_close(), and before 1.45 settle() does. So the loop outlives the send, and no lock
-// is needed. (Model: tests/model/uv-finished.pml.)
+// marked. Who is inside of a send is counted, and settle() waits for them before the program can
+// close the loop. So the loop outlives the send, and no lock is needed, as libuv holds one over its
+// own. (Model: tests/model/uv-finished.pml.)
 //
-// SENT in the list stands for work that is not in it, so that a send for something else is under
-// the same rule (ss_uv_notify()):
+// Two marks in the list stand for a send that was made for something else, so that it is under the
+// same rule:
 //
-// A preloaded libuv may have workers of its own, which finish their work in libuv's way.
+// SENT (ss_uv_notify()): a preloaded libuv may have workers of its own, which finish their work in
+// libuv's way.
 //
-// A loop that has taken results while many more are in flight *stays up*: it sends to itself, so
-// that no worker need wake it, and before it polls it lets the workers go on for STAY_UP_NS. With
-// jobs as short as a file's stat() loop and workers then share the CPUs without a sleep or a
-// wake-up, which cost more than the jobs (bench/libuv, "work-64", "stat-64"). Each time that this
-// brings nothing doubles the number of occasions passed over. The send comes first, not when it is
-// seen that something has finished: callbacks may do anything, also run the loop.
+// STAYING: a loop that has taken results while many more are in flight *stays up*: it sends to
+// itself, so that no worker need wake it, and before it polls it lets the workers go on for
+// STAY_UP_NS. With jobs as short as a file's stat() loop and workers then share the CPUs without a
+// sleep or a wake-up, which cost more than the jobs (bench/libuv, "work-64", "stat-64"). Each time
+// that this brings nothing doubles the number of occasions passed over. The send comes first, not
+// when it is seen that something has finished: callbacks may do anything, also run the loop. When
+// nothing has, it is taken back, where that can be done (withdraw()): else uv_run(UV_RUN_ONCE)
+// would return without a callback.
 //
 // The orders: a push releases (the job's writes, the link) to the take, which acquires. The take
 // also releases to the next push on NULL, which acquires: the loop has cleared the handle's
@@ -98,6 +101,10 @@ _Static_assert(sizeof(((struct uv__work *)0)->wq) == 2 * sizeof(void *), "two wo
 #define SENDERS(loop)  ((ss_count *)&(loop)->wq_async.u.reserved[2])
 #define NOTES(loop)    ((ss_notes *)(void *)&(loop)->wq_async.u.reserved[1])
 
+// How many of its requests the pool has, or has finished and the loop not taken. The loop's thread
+// only. The word is for handles that are being closed; libuv does not close this one.
+#define FLYING(loop) (*(ss_count *)(void *)&(loop)->wq_async.next_closing)
+
 _Static_assert(sizeof(ss_notes) <= sizeof(void *), "one word");
 
 static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -105,8 +112,11 @@ static struct ss_uv_pool *pools; // all that have queues; pools_lock
 static uint16_t generation;      // counts the forks between the first process and this one
 static bool exiting;             // exit() has been called
 
-// At the bottom of a list of finished work: a send is made for something else.
-#define SENT ((void *)1)
+// At the bottom of a list of finished work: a send is made for something else, which must come; or
+// by the loop, which may yet take it back.
+#define SENT          ((void *)1)
+#define STAYING       ((void *)3)
+#define IS_MARK(head) (((uintptr_t)(head)&1) != 0)
 
 // A loop stays up for this long when it has taken MANY results or more at once and as many requests
 // or more are in flight. Where it has not got the CPU back after LATE_NS, the CPU has too much to
@@ -145,35 +155,43 @@ static void write_event(uv_loop_t *loop)
     errno = saved_errno;
 }
 
+// Before wake_loop(): the pool is not shut down while somebody owes a loop a send.
+static void owe_send(uv_loop_t *loop)
+{
+    __atomic_fetch_add(&ss_uv_pool_of(loop)->sends, 1, __ATOMIC_RELAXED);
+}
+
 // uv_async_send for wq_async. Before 1.45 libuv's own marks the handle as busy, writes to the event
 // descriptor and then marks it as done; a loop that the write wakes on the writer's CPU spins for
-// 28 µs until it gives that CPU back. So there the handle is marked as done first, and it is
-// counted who may still be writing; only who is about to let go of the loop waits for them
+// 28 µs until it gives that CPU back. So there the handle is marked as done first.
+//
+// It is counted who may still be inside; only who is about to let go of the loop waits for them
 // (settle()).
 static void wake_loop(uv_loop_t *loop)
 {
-    const struct ss_uv_pool *pool = ss_uv_pool_of(loop);
+    struct ss_uv_pool *pool = ss_uv_pool_of(loop);
     int idle = 0;
 
-    if (!pool->early) {
-        (void)pool->async_send(&loop->wq_async);
-        return;
-    }
-    // Counted before the mark that lets the loop run (release; libuv's compare and swap acquires).
+    // Counted before the mark that lets the loop run: the fence, or libuv's own order, pairs with
+    // the loop's acquiring read of the mark.
     __atomic_fetch_add(SENDERS(loop), 1, __ATOMIC_RELAXED);
-    if (__atomic_compare_exchange_n(&loop->wq_async.pending, &idle, 2, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_RELAXED))
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    if (!pool->early)
+        (void)pool->async_send(&loop->wq_async);
+    else if (__atomic_compare_exchange_n(&loop->wq_async.pending, &idle, 2, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_RELAXED))
         write_event(loop);
+    // The end of all that touches the loop: to settle(), which may let it be freed.
     __atomic_fetch_sub(SENDERS(loop), 1, __ATOMIC_RELEASE);
+    __atomic_fetch_sub(&pool->sends, 1, __ATOMIC_RELEASE);
 }
 
-// Waits, if the program may now close the loop, until no thread is inside of a send to it.
+// Waits, if the program may now close the loop, until no thread is inside of a send to it. With no
+// request in the pool none will come: each take was preceded by the one send that it answers.
 static void settle(uv_loop_t *loop)
 {
-    // While requests are active the loop cannot be closed. In a child process the senders counted
-    // are the parent's, until something is submitted.
-    if (!ss_uv_pool_of(loop)->early || loop->active_reqs.count > 0 ||
-        NOTES(loop)->generation != generation)
+    // In a child process the senders counted are the parent's, until something is submitted.
+    if (FLYING(loop) > 0 || NOTES(loop)->generation != generation)
         return;
     while (__atomic_load_n(SENDERS(loop), __ATOMIC_ACQUIRE) != 0)
         sched_yield();
@@ -211,15 +229,58 @@ static void give_way(uv_loop_t *loop)
     do {
         sched_yield();
         passed = clock_ns(CLOCK_MONOTONIC) - begin;
-    } while (passed < STAY_UP_NS && __atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) == SENT);
+    } while (passed < STAY_UP_NS && __atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) == STAYING);
     if (passed > LATE_NS)
         note_stay(NOTES(loop), FAILURES_MAX);
 }
 
+// Is another handle of the loop marked, among those that uv__async_io() has seen?
+static bool another_is_marked(uv_loop_t *loop)
+{
+    ss_word *list = (ss_word *)(void *)&loop->async_handles;
+
+    for (ss_word *node = list[0]; node != list; node = node[0]) {
+        uv_async_t *handle = (uv_async_t *)(void *)((char *)node - offsetof(uv_async_t, queue));
+        if (__atomic_load_n(&handle->pending, __ATOMIC_ACQUIRE) != 0)
+            return true;
+    }
+    return false;
+}
+
+// Takes back a send of the loop to itself for which nothing has come. As long as STAYING is at the
+// head nobody else sends to this handle, so the mark is ours to clear. The event is all handles':
+// who marks one, marks it before writing, so what the read takes away is seen as a mark, either
+// here or, of a handle that uv__async_io() has yet to look at, by that. Work that is pushed
+// meanwhile comes to lie on STAYING, and its pusher sends nothing: then we do.
+static void withdraw(uv_loop_t *loop)
+{
+    struct ss_uv_pool *pool = ss_uv_pool_of(loop);
+    void *head = STAYING;
+    uint64_t event;
+    int saved_errno = errno;
+
+    if (!__atomic_load_n(&pool->knows_all_sends, __ATOMIC_RELAXED) || loop->async_wfd != -1 ||
+        __atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) != STAYING)
+        return;
+    note_stay(NOTES(loop), NOTES(loop)->failures + 1u);
+    (void)__atomic_fetch_and(&loop->wq_async.pending, pool->early ? ~3 : ~1, __ATOMIC_ACQ_REL);
+    if (read(loop->async_io_watcher.fd, &event, sizeof(event)) > 0 && another_is_marked(loop))
+        write_event(loop);
+    errno = saved_errno;
+    if (!__atomic_compare_exchange_n(FINISHED(loop), &head, NULL, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED)) {
+        owe_send(loop);
+        wake_loop(loop);
+    }
+}
+
 void ss_uv_leave(uv_loop_t *loop)
 {
-    if (NOTES(loop)->under_way && loop->active_reqs.count >= MANY_FLYING)
-        give_way(loop);
+    if (NOTES(loop)->under_way) {
+        if (loop->active_reqs.count >= MANY_FLYING)
+            give_way(loop);
+        withdraw(loop);
+    }
     settle(loop);
 }
 
@@ -236,8 +297,11 @@ static void finish(struct uv__work *w, bool soon)
     } while (!__atomic_compare_exchange_n(head, &old, w, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     // From here on w belongs to the loop, and may be gone. The loop itself is still there if old is
     // NULL.
-    if (old == NULL && !(soon && smolscale_notify_soon(loop)))
-        wake_loop(loop);
+    if (old == NULL) {
+        owe_send(loop);
+        if (!(soon && smolscale_notify_soon(loop)))
+            wake_loop(loop);
+    }
 }
 
 static void notify(void *loop)
@@ -275,8 +339,10 @@ static void resend_after_fork(uv_loop_t *loop)
 {
     *NOTES(loop) = (ss_notes){.generation = generation};
     *SENDERS(loop) = 0; // they are not here
+    FLYING(loop) = 0;
     if (__atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) != NULL) {
         loop->wq_async.pending = 0;
+        owe_send(loop);
         wake_loop(loop);
     }
 }
@@ -311,6 +377,7 @@ void ss_uv_submit(struct uv__work *w, enum ss_uv_kind kind)
         configure(pool);
     if (__builtin_expect(NOTES(w->loop)->generation != generation, 0))
         resend_after_fork(w->loop);
+    FLYING(w->loop)++;
     if (kind == SS_UV_SLOW_IO) {
         submit_slow(pool, w);
     } else if (!push(pool, kind, w, TICKET(w))) {
@@ -319,13 +386,32 @@ void ss_uv_submit(struct uv__work *w, enum ss_uv_kind kind)
     }
 }
 
-void ss_uv_notify(uv_loop_t *loop)
+// Makes a send under a mark, if none is under way that will come. True: it made one.
+static bool send_for(uv_loop_t *loop, void *mark)
 {
     void *head = NULL;
 
-    if (__atomic_compare_exchange_n(FINISHED(loop), &head, SENT, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_RELAXED))
-        wake_loop(loop);
+    if (!__atomic_compare_exchange_n(FINISHED(loop), &head, mark, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED))
+        return false;
+    owe_send(loop);
+    wake_loop(loop);
+    return true;
+}
+
+void ss_uv_notify(uv_loop_t *loop)
+{
+    void *head;
+
+    do {
+        if (send_for(loop, SENT))
+            return;
+        // The send serves that is made for what is there. One that the loop made for itself does
+        // so if the loop cannot take it back.
+        head = STAYING;
+    } while (!__atomic_compare_exchange_n(FINISHED(loop), &head, SENT, false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED) &&
+             head == NULL);
 }
 
 struct uv__work *ss_uv_take(uv_loop_t *loop)
@@ -334,7 +420,7 @@ struct uv__work *ss_uv_take(uv_loop_t *loop)
     struct uv__work *oldest = NULL;
     unsigned taken = 0;
 
-    for (; newest != NULL && (void *)newest != SENT; taken++) {
+    for (; newest != NULL && !IS_MARK(newest); taken++) {
         struct uv__work *older = WQ(newest)[0];
         WQ(newest)[0] = oldest;
         if (newest->work != cancelled)
@@ -342,8 +428,10 @@ struct uv__work *ss_uv_take(uv_loop_t *loop)
         oldest = newest;
         newest = older;
     }
+    // What a child takes may be its parent's.
+    FLYING(loop) -= (ss_count)taken < FLYING(loop) ? (ss_count)taken : FLYING(loop);
     if (stays_up(loop, taken))
-        ss_uv_notify(loop);
+        (void)send_for(loop, STAYING);
     return oldest;
 }
 
@@ -590,6 +678,7 @@ static void after_fork_in_child(void)
     for (struct ss_uv_pool *pool = pools; pool != NULL; pool = pool->next) {
         pthread_mutex_init(&pool->lock, NULL);
         pool->ready = false;
+        pool->sends = 0; // the parent's
         reset_slow(&pool->slow);
     }
 }
@@ -663,6 +752,8 @@ void ss_uv_pool_init(struct ss_uv_pool *pool, unsigned (*version)(void),
     pthread_mutex_init(&pool->lock, NULL);
     pool->version = version;
     pool->async_send = async_send;
+    pool->knows_all_sends = false;
+    pool->sends = 0;
     pool->ready = false;
 }
 

@@ -31,12 +31,19 @@ enum ss_uv_kind {
     SS_UV_KINDS
 };
 
-// The pool of one libuv. Zero but for the first two members until the first submission; it stays
-// where it is for the life of the process.
+// The pool of one libuv. Zero but for the first members until the first submission; it stays where
+// it is for the life of the process.
 struct ss_uv_pool {
     // That libuv's own functions.
     unsigned (*version)(void);
     int (*async_send)(uv_async_t *handle);
+
+    // Nobody but this layer wakes a loop for finished work without ss_uv_notify(). May become true
+    // at any time.
+    bool knows_all_sends;
+
+    // How many owe a loop a send, or are inside of one.
+    size_t sends;
 
     // Private. Written at the first submission, in each process, under `lock`.
     pthread_mutex_t lock;
@@ -56,11 +63,6 @@ struct ss_uv_pool {
         bool posted;
     } slow;
 };
-#define SS_UV_POOL_INIT(version, async_send)                   \
-    {                                                          \
-        version, async_send, .lock = PTHREAD_MUTEX_INITIALIZER \
-    }
-
 // Makes a record ready for a libuv, also one that was another's, which has been shut down.
 void ss_uv_pool_init(struct ss_uv_pool *pool, unsigned (*version)(void),
                      int (*async_send)(uv_async_t *handle));

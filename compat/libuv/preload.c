@@ -311,7 +311,8 @@ END(1)
 END(2)
 END(3)
 END(4)
-END(5) END(6) END(7) END(8) END(9) END(10) END(11) END(12) END(13) END(14) END(15)
+END(5)
+END(6) END(7) END(8) END(9) END(10) END(11) END(12) END(13) END(14) END(15)
 
     static void (*const ends[MAX_LIBUVS])(void) = {
         end_of_0, end_of_1, end_of_2,  end_of_3,  end_of_4,  end_of_5,  end_of_6,  end_of_7,
@@ -749,6 +750,9 @@ SMOLSCALE_API int uv_mutex_init(uv_mutex_t *mutex)
     struct libuv *uv = libuv_for(CALLER);
     REAL(uv, uv_mutex_init);
 
+    // A call out of libuv itself: so come those of uv_async_send(), of its own pool's results.
+    if (uv != NULL && uv->ours && known_libuv(CALLER) == uv)
+        __atomic_store_n(&uv->pool.knows_all_sends, true, __ATOMIC_RELAXED);
     if (here.once != NULL && here.mutex == NULL)
         here.mutex = mutex;
     return real != NULL ? real(mutex) : UV_ENOSYS;
@@ -825,14 +829,16 @@ static void attach(struct libuv *uv, uv_loop_t *loop)
 
 SMOLSCALE_API int uv_async_send(uv_async_t *handle)
 {
-    // A pool thread of libuv wakes the loop for what it has put into loop->wq.
+    // libuv wakes the loop for what it has put into loop->wq: a pool thread of its own, or
+    // uv_cancel().
     if (here.native_worker && handle == &handle->loop->wq_async) {
         struct libuv *of_loop = libuv_of(handle->loop);
-        if (of_loop != NULL && of_loop->ours) {
+        if (of_loop != NULL && of_loop->ours)
             attach(of_loop, handle->loop);
-            ss_uv_notify(handle->loop);
-            return 0;
-        }
+    }
+    if (__atomic_load_n(&handle->async_cb, __ATOMIC_RELAXED) == work_done) {
+        ss_uv_notify(handle->loop);
+        return 0;
     }
     // As in every version: the loop of a handle that is marked is not touched. It may be gone.
     if ((__atomic_load_n(&handle->pending, __ATOMIC_RELAXED) & 1) != 0)

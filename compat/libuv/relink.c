@@ -80,7 +80,8 @@ static void count_events(uv_loop_t *loop, unsigned requests)
 }
 #endif
 
-static struct ss_uv_pool pool = SS_UV_POOL_INIT(uv_version, uv_async_send);
+static struct ss_uv_pool pool = {uv_version, uv_async_send, .knows_all_sends = true,
+                                 .lock = PTHREAD_MUTEX_INITIALIZER};
 
 void uv__work_submit(uv_loop_t *loop, struct uv__work *w, enum uv__work_kind kind,
                      void (*work)(struct uv__work *w), void (*done)(struct uv__work *w, int status))
