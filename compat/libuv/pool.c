@@ -45,11 +45,14 @@
 
 #include "pool.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -110,7 +113,6 @@ _Static_assert(sizeof(ss_notes) <= sizeof(void *), "one word");
 static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ss_uv_pool *pools; // all that have queues; pools_lock
 static uint16_t generation;      // counts the forks between the first process and this one
-static bool exiting;             // exit() has been called
 
 // At the bottom of a list of finished work: a send is made for something else, which must come; or
 // by the loop, which may yet take it back.
@@ -310,7 +312,7 @@ static void notify(void *loop)
 }
 
 static void run_slow(struct ss_uv_pool *pool);
-static void configure(struct ss_uv_pool *pool);
+static bool configure(struct ss_uv_pool *pool);
 
 static void run(void *item, void *user_data)
 {
@@ -373,8 +375,9 @@ void ss_uv_submit(struct uv__work *w, enum ss_uv_kind kind)
 {
     struct ss_uv_pool *pool = ss_uv_pool_of(w->loop);
 
-    if (__builtin_expect(!__atomic_load_n(&pool->ready, __ATOMIC_ACQUIRE), 0))
-        configure(pool);
+    if (__builtin_expect(__atomic_load_n(&pool->state, __ATOMIC_ACQUIRE) != SS_UV_READY, 0) &&
+        !configure(pool))
+        return; // as in libuv, it never runs
     if (__builtin_expect(NOTES(w->loop)->generation != generation, 0))
         resend_after_fork(w->loop);
     FLYING(w->loop)++;
@@ -677,21 +680,15 @@ static void after_fork_in_child(void)
     pthread_mutex_init(&pools_lock, NULL);
     for (struct ss_uv_pool *pool = pools; pool != NULL; pool = pool->next) {
         pthread_mutex_init(&pool->lock, NULL);
-        pool->ready = false;
+        pool->state = SS_UV_UNUSED;
         pool->sends = 0; // the parent's
         reset_slow(&pool->slow);
     }
 }
 
-static void note_exit(void)
-{
-    exiting = true;
-}
-
 static void register_handlers(void)
 {
     (void)pthread_atfork(NULL, NULL, after_fork_in_child);
-    (void)atexit(note_exit);
 }
 
 // When the library is loaded, because a fork() that has begun calls no handler that is registered
@@ -754,83 +751,157 @@ void ss_uv_pool_init(struct ss_uv_pool *pool, unsigned (*version)(void),
     pool->async_send = async_send;
     pool->knows_all_sends = false;
     pool->sends = 0;
-    pool->ready = false;
+    pool->state = SS_UV_UNUSED;
 }
 
-static void configure(struct ss_uv_pool *pool)
+// False: the pool has been shut down.
+static bool configure(struct ss_uv_pool *pool)
 {
     prepare_process();
     (void)smolscale_cpus(); // starts the executor, which may wait for the loader: no lock held
     pthread_mutex_lock(&pool->lock);
-    if (!pool->ready)
+    if (pool->state == SS_UV_UNUSED) {
         configure_locked(pool);
-    __atomic_store_n(&pool->ready, true, __ATOMIC_RELEASE);
+        __atomic_store_n(&pool->state, SS_UV_READY, __ATOMIC_RELEASE);
+    }
+    bool ready = __atomic_load_n(&pool->state, __ATOMIC_RELAXED) == SS_UV_READY;
     pthread_mutex_unlock(&pool->lock);
+    return ready;
 }
 
 // ---------------------------------------------------------------------------------------------
 // Shutdown
 // ---------------------------------------------------------------------------------------------
 
-// libuv joins its threads in uv_library_shutdown(), so that every queued job runs and none runs any
-// more when it returns; and since that also happens at exit, a job that never ends keeps the
-// process from ending. Here:
+// libuv joins its threads in uv_library_shutdown(), which is also its destructor: what is queued
+// when that begins runs, what comes later never does, and no job runs any more when it returns. So
+// a job that never ends keeps the process from ending. That holds here, too, with the strict
+// policy.
 //
-// - When exit() has been called, queued jobs still run, as long as they do finish. When none has
-// for 100 ms, the process ends.
-//
-// - When the program calls uv_library_shutdown(), it may free next what jobs use: as long as jobs
-// finish or the process computes, it waits. Jobs that have slept in the kernel for a second are
-// stuck; it returns all the same.
-#define EXIT_PATIENCE_NS     UINT64_C(100000000)
-#define SHUTDOWN_PATIENCE_NS UINT64_C(1000000000)
-#define COMPUTING_NS         UINT64_C(50000000)
-#define POLL_MIN_NS          50000
-#define POLL_MAX_NS          2000000
+// With the elastic policy jobs are given up that stand in the kernel: when none has ended for a
+// second, and nobody has computed, read or written meanwhile. So it is when a job itself ends the
+// process, which natively joins itself and aborts.
+#define PATIENCE_NS  UINT64_C(1000000000)
+#define LOOK_NS      UINT64_C(100000000)
+#define COMPUTING_NS UINT64_C(10000000)
+#define POLL_MIN_NS  50000
+#define POLL_MAX_NS  8000000
 
+// Does a job of the pool call?
+static bool called_by_a_job(const struct ss_uv_pool *pool)
+{
+    const smolscale_queue *current = smolscale_current_queue();
+    bool is_one = false;
+
+    for (int kind = 0; kind < SS_UV_KINDS; kind++)
+        is_one |= current != NULL && pool->queues[kind] == current;
+    return is_one;
+}
+
+// Jobs that are queued or run, but for the calling one, and sends that are owed.
 static size_t outstanding(struct ss_uv_pool *pool)
 {
     smolscale_queue *current = smolscale_current_queue();
     size_t count = 0;
 
     for (int kind = 0; kind < SS_UV_KINDS; kind++) {
-        if (pool->queues[kind] == NULL ||
-            (kind > 0 && pool->queues[kind] == pool->queues[kind - 1]))
+        smolscale_queue *queue = pool->queues[kind];
+        if (queue == NULL || (kind > 0 && queue == pool->queues[kind - 1]))
             continue;
-        count += smolscale_queue_pending(pool->queues[kind]) +
-                 smolscale_queue_active(pool->queues[kind]);
-        if (pool->queues[kind] == current && count > 0)
+        count += smolscale_queue_pending(queue) + smolscale_queue_active(queue);
+        if (queue == current && count > 0)
             count--; // the job that calls exit() does not wait for itself
     }
     pthread_mutex_lock(&pool->slow.lock);
     count += pool->slow.queued;
     pthread_mutex_unlock(&pool->slow.lock);
-    return count;
+    // After the jobs: who owes a send was counted while its job was.
+    return count + __atomic_load_n(&pool->sends, __ATOMIC_ACQUIRE);
+}
+
+// The sum of the numbers in a thread's /proc/self/task/TID/io; 0: it cannot be read.
+static uint64_t io_of(const char *tid)
+{
+    char path[64], text[512];
+    uint64_t sum = 0;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%.16s/io", tid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    if (size <= 0)
+        return 0;
+    text[size] = '\0';
+    for (const char *colon = strchr(text, ':'); colon != NULL; colon = strchr(colon + 1, ':'))
+        sum += strtoull(colon + 1, NULL, 10);
+    return sum;
+}
+
+// What the other threads have read and written, in no particular unit: it changes when they do.
+static uint64_t io_of_others(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *task;
+    uint64_t sum = 0;
+    char own[16];
+
+    (void)snprintf(own, sizeof(own), "%d", (int)gettid());
+    while (tasks != NULL && (task = readdir(tasks)) != NULL) {
+        if (task->d_name[0] != '.' && strcmp(task->d_name, own) != 0)
+            sum += io_of(task->d_name);
+    }
+    if (tasks != NULL)
+        closedir(tasks);
+    return sum;
+}
+
+// When something was last seen to go on.
+struct progress {
+    uint64_t at, looked_at; // ns
+    uint64_t cpu, io;       // of the other threads
+    size_t least;           // outstanding jobs
+};
+
+static uint64_t cpu_of_others(void)
+{
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID) - clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+// Has everything stood still for too long?
+static bool is_stuck(struct progress *progress, size_t count)
+{
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+    if (progress->at != 0 && count >= progress->least && now - progress->looked_at < LOOK_NS)
+        return false;
+    uint64_t cpu = cpu_of_others(), io = io_of_others();
+    progress->looked_at = now;
+    if (progress->at == 0 || count < progress->least || io != progress->io ||
+        cpu - progress->cpu > COMPUTING_NS) {
+        progress->at = now;
+        progress->cpu = cpu;
+        progress->io = io;
+        progress->least = count;
+    }
+    return now - progress->at > PATIENCE_NS;
 }
 
 void ss_uv_shutdown(struct ss_uv_pool *pool)
 {
-    if (!__atomic_load_n(&pool->ready, __ATOMIC_ACQUIRE))
-        return;
-    uint64_t patience = exiting ? EXIT_PATIENCE_NS : SHUTDOWN_PATIENCE_NS;
-    uint64_t progress = clock_ns(CLOCK_MONOTONIC);
-    uint64_t computed = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-    size_t least = outstanding(pool);
-    struct timespec poll = {0, POLL_MIN_NS};
+    bool patient = !smolscale_elastic() && !called_by_a_job(pool);
+    struct timespec pause = {0, POLL_MIN_NS};
+    struct progress progress = {0};
+    enum ss_uv_state ready = SS_UV_READY;
+    size_t count;
 
-    while (least > 0) {
-        nanosleep(&poll, NULL);
-        if (poll.tv_nsec < POLL_MAX_NS)
-            poll.tv_nsec *= 2;
-        uint64_t now = clock_ns(CLOCK_MONOTONIC);
-        uint64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-        size_t count = outstanding(pool);
-        if (count < least || (!exiting && cpu - computed > COMPUTING_NS)) {
-            least = count < least ? count : least;
-            progress = now;
-            computed = cpu;
-        } else if (now - progress > patience) {
-            return;
-        }
+    if (!__atomic_compare_exchange_n(&pool->state, &ready, SS_UV_ENDED, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE) &&
+        ready != SS_UV_ENDED)
+        return; // nothing was submitted in this process
+    while ((count = outstanding(pool)) > 0 && (patient || !is_stuck(&progress, count))) {
+        nanosleep(&pause, NULL);
+        if (pause.tv_nsec < POLL_MAX_NS)
+            pause.tv_nsec *= 2;
     }
 }

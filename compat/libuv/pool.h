@@ -31,6 +31,12 @@ enum ss_uv_kind {
     SS_UV_KINDS
 };
 
+enum ss_uv_state {
+    SS_UV_UNUSED, // in this process
+    SS_UV_READY,
+    SS_UV_ENDED, // what is submitted now never runs
+};
+
 // The pool of one libuv. Zero but for the first members until the first submission; it stays where
 // it is for the life of the process.
 struct ss_uv_pool {
@@ -47,7 +53,7 @@ struct ss_uv_pool {
 
     // Private. Written at the first submission, in each process, under `lock`.
     pthread_mutex_t lock;
-    bool ready;
+    enum ss_uv_state state;
     bool early;                           // libuv before 1.45
     smolscale_queue *queues[SS_UV_KINDS]; // by kind; a queue may stand for several kinds
     struct ss_uv_pool *next;              // all that have queues
@@ -111,8 +117,9 @@ int ss_uv_prepare_work(uv_loop_t *loop, uv_work_t *req, uv_work_cb work_cb,
                        uv_after_work_cb after_work_cb);
 
 // What libuv does with its pool in uv_library_shutdown(), which also runs when the process exits:
-// waits for what is queued and running, but not for jobs that are stuck. May be called more than
-// once, from any thread.
+// waits for what is queued and running. What is submitted from then on never runs. With the elastic
+// policy, or called from a job, it gives up on jobs that stand still. May be called more than once,
+// from any thread.
 void ss_uv_shutdown(struct ss_uv_pool *pool);
 
 #endif // SS_UV_POOL_H
