@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
-// The balancer: the one thread that looks at the whole. It sleeps while nobody depends on it.
-// Awake, it looks again and again ("ticks"), and at each tick
+// The balancer: the spawner (spawner.c) that also looks at the whole. It sleeps while nobody
+// depends on it. Awake, it looks again and again ("ticks"), and at each tick
 //
 //   1. finds out which workers stand still: asleep in their job (blocked), or computing on it for
 //      long (hogs), and puts back what they have taken but not started;
@@ -44,8 +44,6 @@
 #define STALL_FIRST_NS   (4 * SS_NS_PER_MS)
 #define STALL_NS         (8 * SS_NS_PER_MS)
 #define STALL_CROWDED_NS (100 * SS_NS_PER_MS)
-
-#define CREATE_RETRY_NS (100 * SS_NS_PER_MS)
 
 // What one tick found.
 struct look {
@@ -115,7 +113,10 @@ static void survey(struct look *look)
     suspects_from =
         suspect_count == sizeof suspects / sizeof *suspects ? suspects_from + suspect_count : 0;
     look->backlog = any_backlog();
-    look->growing = ss.shared.growth > 0;
+    for (struct ss_group *group = ss.groups; group; group = group->next) {
+        look->growing |= !group->owner && group->growth > 0;
+        ss_group_refresh(group); // what the other groups keep busy has changed
+    }
     ss_unlock(&ss.lock);
 }
 
@@ -248,10 +249,7 @@ static unsigned summon(struct ss_group *group, unsigned count, struct ss_worker 
         *list = worker;
         count--;
     }
-    if (group->owner)
-        return 0;
-    unsigned room = ss.max_threads > group->workers ? ss.max_threads - group->workers : 0;
-    return count < room ? count : room;
+    return group->owner ? 0 : count;
 }
 
 // How many workers would pay. Queues to which those who serve them come soon enough are left to
@@ -334,61 +332,35 @@ static unsigned answer_request(struct ss_group *group)
 {
     bool requested = group->spawn_requested;
     group->spawn_requested = false;
-    return requested && group->workers < ss.max_threads &&
-           ss_group_busy(group) < ss_group_limit(group);
+    return requested && ss_group_can_grow(group) && ss_group_busy(group) < ss_group_limit(group);
 }
 
-// Creating takes a while, in which those created first may have done all there was.
-static bool still_hungry(struct ss_group *group)
+// How many workers are to be created for the group; those that can be woken go to `list`. ss.lock
+// held.
+static unsigned strengthen(struct look *look, struct ss_group *group, struct ss_worker **list)
 {
-    ss_lock(&ss.lock);
-    bool hungry = ss_group_hunger(group) > 0;
-    ss_unlock(&ss.lock);
-    return hungry;
-}
-
-static void create(struct look *look, unsigned count)
-{
-    if (look->now < ss.create_retry_at)
-        return;
-    int err = 0;
-    while (count-- > 0 && !err && still_hungry(&ss.shared))
-        err = ss_create_worker(&ss.shared, false);
-    ss.create_retry_at = err ? look->now + CREATE_RETRY_NS : 0;
+    bool acted = look->acted;
+    look->acted = false;
+    unsigned to_create = answer_request(group);
+    unsigned more = group->waking ? 0 : compensate(look, group, list);
+    if (!look->acted)
+        more = unstall(look, group, list);
+    look->acted |= acted;
+    return more > to_create ? more : to_create;
 }
 
 static void add_workers(struct look *look)
 {
     struct ss_worker *list = NULL;
     ss_lock(&ss.lock);
-    unsigned to_create = answer_request(&ss.shared);
     for (struct ss_group *group = ss.groups; group; group = group->next) {
-        unsigned more = group->waking ? 0 : compensate(look, group, &list);
-        if (!look->acted)
-            more = unstall(look, group, &list);
-        to_create = more > to_create ? more : to_create;
+        unsigned to_create = strengthen(look, group, &list);
+        if (to_create > 0 && look->now >= ss.create_retry_at)
+            ss_spawner_order(group, to_create);
     }
     ss_unlock(&ss.lock);
     ss_unpark_list(list);
-    create(look, to_create);
-}
-
-// Answers those who wait for a first worker.
-static void answer_waiting(void)
-{
-    ss_lock(&ss.lock);
-    bool asked = ss.first_requested;
-    ss.first_requested = false;
-    bool needed = asked && ss.shared.workers == 0;
-    ss_unlock(&ss.lock);
-    if (!asked)
-        return;
-    int err = needed ? ss_create_worker(&ss.shared, false) : 0;
-    ss_lock(&ss.lock);
-    ss.create_error = err;
-    store_relaxed(&ss.spawn_answers, load_relaxed(&ss.spawn_answers) + 1);
-    ss_unlock(&ss.lock);
-    ss_os.futex_wake(&ss.spawn_answers, INT32_MAX);
+    ss_spawner_serve();
 }
 
 // ---- the thread ----
@@ -447,7 +419,6 @@ static uint64_t tick(uint64_t interval)
 {
     struct look look = {.now = ss_os.now(), .deadline = SS_FOREVER};
     count_owned(&ss.stats.ticks);
-    answer_waiting();
     survey(&look);
     examine(&look);
     uint64_t lanes = ss_lanes_look(look.now); // what it lists may ask for a worker
@@ -457,11 +428,18 @@ static uint64_t tick(uint64_t interval)
     return until_next_tick(&look, interval, lanes);
 }
 
+static bool any_request(void)
+{
+    for (struct ss_group *group = ss.groups; group; group = group->next)
+        if (group->spawn_requested || group->ordered > 0)
+            return true;
+    return ss.waiting > 0;
+}
+
 static bool anything_to_watch(void)
 {
     ss_lock(&ss.lock);
-    bool any = any_backlog() || !ss_reactor_covered() || ss.shared.spawn_requested ||
-               ss.first_requested || ss_lanes_served();
+    bool any = any_backlog() || !ss_reactor_covered() || any_request() || ss_lanes_served();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
         any = ss_unclaimed(worker) > 0 || ss_owes(worker);
     ss_unlock(&ss.lock);
@@ -498,19 +476,32 @@ static void park(void)
         ss_reactor_leave();
 }
 
-static void *balancer_main(void *arg)
+// Ends if the process has no worker and there is nothing to watch. As with going to sleep:
+// announce, fence, look. Whoever needs a balancer after the announcement starts one; if that has
+// happened there is another, and this one ends all the same.
+static bool retire(void)
 {
-    (void)arg;
-    // Signals are for the program's own threads. Workers set their own mask.
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, NULL);
-    pthread_setname_np(pthread_self(), "smolscale");
+    if (!ss_balancer_may_end() || load_relaxed(&ss_timers_next) != SS_FOREVER)
+        return false;
+    exchange_seq_cst(&ss.balancer, SS_BALANCER_NONE);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!anything_to_watch() && ss_balancer_may_end())
+        return true;
+    uint32_t none = SS_BALANCER_NONE;
+    return !cas_strong_acq_rel(&ss.balancer, &none, SS_BALANCER_AWAKE);
+}
+
+bool ss_balance(void)
+{
     uint64_t interval = TICK_MIN;
     for (;;) {
+        if (ss_hand_over())
+            return false;
         if (ss_lanes_served())
             ss_asymmetric_register(); // once
         interval = tick(interval);
+        if ((interval == SS_FOREVER || ss_balancer_is_asked()) && retire())
+            return true;
         if (interval == SS_FOREVER) {
             park();
             interval = TICK_MIN;
@@ -522,21 +513,6 @@ static void *balancer_main(void *arg)
         uint32_t kicked = SS_BALANCER_KICKED;
         cas_strong_acq_rel(&ss.balancer, &kicked, SS_BALANCER_AWAKE);
     }
-    return NULL;
-}
-
-int ss_start_balancer(void)
-{
-    uint32_t none = SS_BALANCER_NONE;
-    if (load_relaxed(&ss.balancer) != SS_BALANCER_NONE ||
-        !cas_strong_acq_rel(&ss.balancer, &none, SS_BALANCER_AWAKE))
-        return 0;
-    int err = ss_os.thread_create(balancer_main, NULL);
-    if (err) {
-        fetch_add_relaxed(&ss.stats.create_failures, 1);
-        store_release(&ss.balancer, SS_BALANCER_NONE);
-    }
-    return err;
 }
 
 static void wake(uint32_t how)
@@ -561,6 +537,12 @@ void ss_watch_slow(void)
         ss_start_balancer();
 }
 
+void ss_watch_if_running(void)
+{
+    if (load_relaxed(&ss.balancer) != SS_BALANCER_NONE)
+        ss_watch();
+}
+
 void ss_kick_balancer(void)
 {
     ss_start_balancer();
@@ -569,19 +551,4 @@ void ss_kick_balancer(void)
     uint32_t how = exchange_acq_rel(&ss.balancer, SS_BALANCER_KICKED);
     if (how != SS_BALANCER_KICKED)
         wake(how);
-}
-
-int ss_request_worker(void)
-{
-    ss_lock(&ss.lock);
-    uint32_t seen = load_relaxed(&ss.spawn_answers);
-    ss.first_requested = true;
-    ss_unlock(&ss.lock);
-    ss_kick_balancer();
-    while (load_acquire(&ss.spawn_answers) == seen)
-        ss_os.futex_wait(&ss.spawn_answers, seen, SS_FOREVER);
-    ss_lock(&ss.lock);
-    int err = ss.shared.workers ? 0 : ss.create_error;
-    ss_unlock(&ss.lock);
-    return err;
 }

@@ -109,11 +109,10 @@ static void in_forked_child(void)
         worker->next = ss.free_workers;
         ss.free_workers = worker;
     }
-    ss.groups = NULL;
-    if (load_relaxed(&ss.started)) // else a start that another thread had begun is begun anew
-        ss_group_init(&ss.shared, NULL);
+    ss.shared_workers = ss.busy = 0;
+    ss_groups_after_fork();
+    ss_spawners_after_fork();
     store_relaxed(&ss.balancer, SS_BALANCER_NONE);
-    ss.create_retry_at = 0;
     store_relaxed(&ss.keeper, NULL);
     memset(&ss.stats, 0, sizeof ss.stats);
     ss_asymmetric_after_fork();
@@ -156,7 +155,6 @@ static void start_locked(void)
     long workers = ss_option(SS_OPTION_WORKERS);
     ss.cpus = workers > 0 ? (unsigned)workers : ss_os.cpu_count();
     ss.max_threads = (unsigned)ss_option(SS_OPTION_MAX_THREADS);
-    ss.max_idle = SMOLSCALE_UNLIMITED;
     ss_group_init(&ss.shared, NULL);
     if (ss_option(SS_OPTION_VERBOSE))
         fprintf(stderr, "smolscale: started, %u CPUs, %s policy\n", ss.cpus,
@@ -177,33 +175,6 @@ void ss_start_slow(void)
         start_locked();
     ss_unlock(&ss.lock);
     errno = saved_errno;
-}
-
-bool ss_take_traits(bool shared)
-{
-    ss_lock(&ss.lock);
-    bool settled = shared && ss.traits_from == SS_TRAITS_OF_SHARED;
-    ss_unlock(&ss.lock);
-    if (settled)
-        return true; // of a shared queue's creator nobody asks
-    struct ss_traits mine;
-    ss_os.thread_traits(&mine);
-    ss_lock(&ss.lock);
-    bool first =
-        ss.traits_from == SS_TRAITS_NONE || (shared && ss.traits_from != SS_TRAITS_OF_SHARED);
-    bool same = ss.traits_from != SS_TRAITS_NONE && memcmp(&ss.traits, &mine, sizeof mine) == 0;
-    bool disown = first && !same && ss.traits_from != SS_TRAITS_NONE;
-    if (first) {
-        ss.traits = mine;
-        ss.traits_from = shared ? SS_TRAITS_OF_SHARED : SS_TRAITS_OF_DEDICATED;
-    }
-    ss_unlock(&ss.lock);
-    if (disown)
-        ss_disown_workers();
-    // Where other threads could not pass them on, the balancer must be the child of this one.
-    if (first && (mine.policy != SCHED_OTHER || mine.nice < 0))
-        ss_start_balancer();
-    return first || same;
 }
 
 unsigned smolscale_cpus(void)

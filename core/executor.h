@@ -3,9 +3,11 @@
 // What the parts of the executor share. Who does what:
 //
 //   queue.c     work queues: push, cancel, limits, and serving one (on a worker)
-//   worker.c    a worker from birth to retirement; waking and creating them
-//   balancer.c  the thread that watches: blocked workers, stuck queues, growth
-//   executor.c  the whole: start, fork, counters
+//   group.c     groups of workers: their settings, limits and injection queues; what is public of
+//   them worker.c    a worker from birth to its end; waking it spawner.c   the threads that create
+//   workers, so that these inherit the settings of their group balancer.c  what one of these also
+//   does: watch for blocked workers, stuck queues, growth executor.c  the whole: start, fork,
+//   counters
 //
 // Two locks. A work queue's lock (shared by a family: a queue and its children) guards the queue.
 // The executor's lock `ss.lock` guards everything else here. Order: queue before executor. Neither
@@ -50,11 +52,29 @@ struct ss_runnable {
     uint64_t stalled_since; // ns; 0: not seen yet
 };
 
-// A set of workers and the runnables they serve. There is one shared group, and one for each queue
-// with dedicated workers. Guarded by ss.lock.
+// A set of workers of one kind and the runnables they serve: the default group, those that a user
+// makes (smolscale_group_new), and one for each queue with dedicated workers. All but the dedicated
+// ones share the CPUs. Guarded by ss.lock.
 struct ss_group {
-    struct ss_group *next;           // all groups
-    smolscale_queue *owner;          // of a dedicated group; NULL: the shared one
+    struct ss_group *next;   // all groups
+    smolscale_queue *owner;  // of a dedicated group; NULL: any other
+    unsigned max_workers;    // threads at most
+    unsigned max_idle;       // idle workers kept at most; SMOLSCALE_UNLIMITED: see idle_time()
+    uint64_t idle_timeout;   // ns; 0: see idle_time(); SS_FOREVER: idle workers do not end
+    size_t stack_size;       // bytes; 0: the C library's default
+    struct ss_traits traits; // its workers' settings, once they are settled
+    bool settled;
+    bool eager;  // a thread with these settings is kept while the group exists
+    bool joined; // its ended threads are joined by smolscale_group_free()
+    bool ending; // smolscale_group_free() has begun
+    const struct ss_group *scheduled_as; // whose scheduling it takes; NULL: its own
+    struct ss_spawner *spawner;          // who has these settings; NULL: nobody (any more)
+    unsigned ordered;                    // workers that the spawner is to create
+    unsigned counted;                    // of ss.busy, this group's part
+    struct ss_worker *ended;             // whose thread is to be joined
+    unsigned leaving;                    // workers that will be `ended`
+    _Atomic uint32_t ended_word; // futex word of smolscale_group_free(): counts what has ended
+    unsigned refs;               // owner, queues, workers; not of the default and dedicated ones
     struct ss_runnable *head, *tail; // injection queue
     _Atomic unsigned injected;       // its length; read without the lock as a hint
     struct ss_worker *idle;          // parked workers, the last to park first
@@ -72,6 +92,17 @@ struct ss_group {
     _Atomic bool surplus;     // hint: a worker that finishes a job should leave
     bool spawn_requested;     // the balancer was asked to create a worker
     bool dissolved;           // its queue is gone: workers leave
+};
+
+// A thread that creates workers, and has their settings because it was itself created by a thread
+// that has them. It runs no job, so nothing of a job's is inherited. One of them balances.
+struct ss_spawner {
+    struct ss_spawner *next; // all; ss.lock
+    struct ss_traits traits; // as it was created; constant
+    pthread_t thread;        // set by the thread itself
+    _Atomic uint32_t word;   // futex word: counts what it was asked for; written under ss.lock
+    _Atomic uint32_t end;    // futex word, enum ss_spawner_end
+    bool balances;           // has that role; ss.lock
 };
 
 // Memory for tasks that a worker has put aside, by size in cache lines; see slab.c.
@@ -105,9 +136,12 @@ struct ss_worker {
     bool untimed;                            // sleeps there without a time limit; ss.lock
     bool summoned;                           // woken or created and not yet arrived; ss.lock
     bool exit;                               // is to end; ss.lock
+    bool exit_if_idle;         // the same if it finds nothing when it arrives; ss.lock
     _Atomic uint32_t standing; // enum ss_standing; changed under the queue's lock and ss.lock
-    bool own_traits;   // created by somebody other than the executor: not for the shared group
-    bool blocked_last; // its last job was found blocked: the next may be too; the owner only
+    bool inherits;             // its creator has its group's settings; constant
+    bool joinable;             // its end is waited for by smolscale_group_free(); ss.lock
+    pthread_t thread;          // set by the thread itself
+    bool blocked_last;       // its last job was found blocked: the next may be too; the owner only
     unsigned blocking_depth; // smolscale_blocking_begin() calls that are open; the owner only
     unsigned generation;     // of the executor that made it; differs after fork()
     uint64_t batch_progress; // `progress` when the running batch was begun; the owner only
@@ -226,12 +260,11 @@ struct ss_executor {
     unsigned cpus;
     unsigned max_threads;
     unsigned elastic_queues; // queues with SMOLSCALE_QUEUE_ELASTIC
-    unsigned max_idle;       // see smolscale_set_max_idle()
-    uint64_t idle_timeout;   // 0: the executor decides
-    struct ss_traits
-        traits; // of the thread that created the first shared queue; shared workers have them
-    enum { SS_TRAITS_NONE, SS_TRAITS_OF_DEDICATED, SS_TRAITS_OF_SHARED } traits_from;
-    struct ss_group shared;
+    struct ss_group shared;  // the default group
+    unsigned shared_workers; // of all groups but the dedicated ones
+    unsigned busy;           // of these, the sum of ss_group_busy()
+    unsigned eager_groups;
+    struct ss_spawner *spawners;    // all
     struct ss_group *groups;        // all
     struct ss_worker *workers;      // all that live
     struct ss_worker *free_workers; // never given back: a late wake may touch one
@@ -242,9 +275,9 @@ struct ss_executor {
     _Atomic uint64_t keeper_until; // when it wakes by itself, ns; set before `keeper`
     _Atomic uint32_t balancer;     // enum ss_balancer_state; futex word
     _Atomic uint32_t
-        spawn_answers;        // futex word: counts the requests for a worker that were answered
+        spawn_answers;        // futex word: counts the orders for workers that were dealt with
     uint64_t create_retry_at; // after a failure no attempt before this time, ns
-    bool first_requested;     // somebody waits for spawn_answers; ss.lock
+    unsigned waiting;         // threads that wait for spawn_answers; ss.lock
     int create_error;         // of the last answer; ss.lock
     struct {
         _Atomic uint64_t jobs, wakes, wakes_saved, naps, ticks, takebacks, compensations;
@@ -290,16 +323,84 @@ static inline void ss_start(void)
         ss_start_slow();
 }
 
-// Called for each new queue: whom shared workers take after is the creator of the first shared
-// queue, and until there is one, of the first queue. For a dedicated queue: whether the calling
-// thread has the same traits.
-bool ss_take_traits(bool shared);
+// ---- group.c. ss.lock held, except where noted.
+
+void ss_group_init(struct ss_group *group, smolscale_queue *owner);
+void ss_group_remove(struct ss_group *group);
+
+// Takes the settings of the calling thread for the group's workers, unless it has some. No lock
+// held.
+void ss_group_settle(struct ss_group *group);
+
+// The settings that the calling thread would give to the group. No lock held.
+void ss_group_traits(const struct ss_group *group, struct ss_traits *traits);
+
+// May the group have another worker? A group that has none always may.
+static inline bool ss_group_can_grow(const struct ss_group *group)
+{
+    if (group->owner || group->ending)
+        return false;
+    return group->workers == 0 ||
+           (group->workers < group->max_workers && ss.shared_workers < ss.max_threads);
+}
+
+// One worker more or less of the group.
+void ss_group_count_worker(struct ss_group *group, int change);
+
+// A reference more.
+static inline void ss_group_ref(struct ss_group *group)
+{
+    if (group != &ss.shared)
+        group->refs++;
+}
+
+// A reference less. At the last one the structure may be used for another group; it is never given
+// back, so a pointer that has become stale is harmless. No lock held.
+void ss_group_unref(struct ss_group *group);
+
+// fork(), in the child.
+void ss_groups_after_fork(void);
+
+// ---- spawner.c
+
+// The spawner that the calling thread is; NULL elsewhere.
+extern _Thread_local struct ss_spawner *ss_spawner_self __attribute__((tls_model("initial-exec")));
+
+// Creates the balancer if there is none. No lock held. 0 or a negative errno value.
+int ss_start_balancer(void);
+
+// Sees to it that there is a thread that has the group's settings, if the caller has them. No lock
+// held. 0 or a negative errno value.
+int ss_group_start_spawner(struct ss_group *group);
+
+// Has the group's spawner create `count` workers more; the balancer, if it is the balancer's
+// business, must be kicked, or be the caller. ss.lock held.
+void ss_spawner_order(struct ss_group *group, unsigned count);
+
+// There is no worker at all: creates one, or has one created and waits for the outcome. No lock
+// held. 0 or a negative errno value.
+int ss_group_first_worker(struct ss_group *group);
+
+// Creates what was ordered of the calling spawner. No lock held.
+void ss_spawner_serve(void);
+
+// For the balancer. Passes its role on to a spawner that is better at it: true. No lock held.
+bool ss_hand_over(void);
+
+// Has somebody asked it to end; may it end (if not, whoever asked is told so)? No lock held.
+bool ss_balancer_is_asked(void);
+bool ss_balancer_may_end(void);
+
+// Ends the spawners that no group needs, and waits for their threads' end, that of the balancer
+// included if there is nothing to watch. No lock held.
+void ss_spawners_retire(void);
+
+// fork(), in the child.
+void ss_spawners_after_fork(void);
 
 // ---- worker.c
 
 // All of these: ss.lock held, except ss_unpark() and where noted.
-
-void ss_group_init(struct ss_group *group, smolscale_queue *owner);
 
 // Adds a runnable at the end (or the front) of the injection queue.
 void ss_inject(struct ss_group *group, struct ss_runnable *runnable);
@@ -314,13 +415,30 @@ struct ss_worker *ss_summon(struct ss_group *group);
 // The kernel half of a wake-up. No lock held.
 void ss_unpark(struct ss_worker *worker);
 
-// Creates a worker; with `own_traits` it keeps those it inherits from the caller, and never serves
-// the shared group. No lock held. 0 or a negative errno value.
-int ss_create_worker(struct ss_group *group, bool own_traits);
+// A new worker of the group, which counts as on its way; NULL: no memory. `inherits`: the thread
+// that will call ss_start_worker() has the settings that the worker is to have, the signal mask
+// apart.
+struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits);
 
-// Shared workers shall have other traits than until now: lets those go that have the old ones. No
+// Starts its thread. No lock held. 0 or a negative errno value; the worker is gone then.
+int ss_start_worker(struct ss_worker *worker);
+
+// Waits for the end of a worker's thread that was found in group->ended. No lock held.
+void ss_join_worker(struct ss_worker *worker);
+
+// Wakes parked workers, the coldest first, until `kept` are left: to end, or to park again by new
+// rules. No lock held.
+void ss_group_dismiss(struct ss_group *group, unsigned kept, bool to_end);
+
+// Ends all workers that run no job, those included that are on their way and will find nothing. No
 // lock held.
-void ss_disown_workers(void);
+void ss_group_retire_idle(struct ss_group *group);
+
+// Ends all workers, each when its job has ended. No lock held.
+void ss_group_send_away(struct ss_group *group);
+
+// Workers that run no job and were not called for one.
+unsigned ss_group_jobless(const struct ss_group *group);
 
 // Hogs that others may share the CPUs with, a CPU: with their own worker that makes four.
 #define SS_HOGS_PER_CPU 3u
@@ -333,10 +451,14 @@ static inline unsigned ss_group_busy(const struct ss_group *group)
     return group->workers - group->idle_count - group->blocked - hogs;
 }
 
-// How many of them the executor aims at.
+// How many of them the executor aims at: as many as there are CPUs that the other groups leave, and
+// at least one.
 static inline unsigned ss_group_limit(const struct ss_group *group)
 {
-    return group->owner ? SMOLSCALE_UNLIMITED : ss.cpus;
+    if (group->owner)
+        return SMOLSCALE_UNLIMITED;
+    unsigned others = ss.busy - group->counted;
+    return ss.cpus > others + 1 ? ss.cpus - others : 1;
 }
 
 // fork(), in the child: the calling thread was this worker; it is now the only one.
@@ -381,14 +503,15 @@ static inline void ss_watch(void)
         ss_watch_slow();
 }
 
+// The same, but starts no balancer if there is none.
+void ss_watch_if_running(void);
+
 // Makes the balancer look now.
 void ss_kick_balancer(void);
 
-// Creates the balancer if there is none. 0 or a negative errno value.
-int ss_start_balancer(void);
-
-// Has the balancer create a shared worker, and waits for the outcome: 0 or a negative errno value.
-int ss_request_worker(void);
+// Balances until the role goes to another spawner, or there is nothing left to do: true then, and
+// the thread is to end.
+bool ss_balance(void);
 
 // ---- queue.c
 

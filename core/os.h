@@ -59,9 +59,10 @@ struct ss_os {
     // Wakes up to `count` threads that sleep on `word`.
     void (*futex_wake)(_Atomic uint32_t *word, int count);
 
-    // Starts a detached thread with a stack of 8 MiB or more; it inherits the caller's signal mask
-    // and scheduling. Returns 0 or a negative errno value.
+    // Starts a joinable thread with a stack of the C library's default size, or of `stack_size`
+    // bytes; it inherits what threads inherit from the caller. Returns 0 or a negative errno value.
     int (*thread_create)(void *(*main)(void *), void *arg);
+    int (*thread_create_sized)(void *(*main)(void *), void *arg, size_t stack_size);
 
     // CPU time used by a thread of this process in ns; UINT64_MAX when it cannot be told.
     uint64_t (*thread_cpu_time)(pid_t tid);
@@ -95,11 +96,12 @@ struct ss_os {
     // fail.
     void (*membarrier)(void);
 
-    // The traits of the calling thread.
+    // The traits that a thread created by the caller has.
     void (*thread_traits)(struct ss_traits *traits);
 
-    // Gives them to the calling thread, as far as its privileges allow.
+    // Gives them to the calling thread, as far as its privileges allow; the second only the mask.
     void (*set_thread_traits)(const struct ss_traits *traits);
+    void (*set_signal_mask)(const sigset_t *mask);
 
     // Keeps this library's code in memory until the process ends, also when it is part of a plug-in
     // that is closed. May wait for a dlopen() or dlclose() that another thread is in: no lock held.

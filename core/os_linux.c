@@ -24,8 +24,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STACK_MIN ((size_t)8 << 20) // libuv's
-
 static uint64_t now(void)
 {
     struct timespec ts;
@@ -84,18 +82,20 @@ static void futex_wake(_Atomic uint32_t *word, int count)
 
 static int thread_create(void *(*main)(void *), void *arg)
 {
+    pthread_t thread;
+    return -pthread_create(&thread, NULL, main, arg);
+}
+
+static int thread_create_sized(void *(*main)(void *), void *arg, size_t stack_size)
+{
     pthread_attr_t attr;
     int err = pthread_attr_init(&attr);
     if (err)
         return -err;
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    // The default follows RLIMIT_STACK, which may be small or none (then it is 2 MiB). It is
-    // address space only.
-    size_t stack;
-    if (pthread_attr_getstacksize(&attr, &stack) == 0 && stack < STACK_MIN)
-        pthread_attr_setstacksize(&attr, STACK_MIN);
+    err = pthread_attr_setstacksize(&attr, stack_size); // refuses what is too small
     pthread_t thread;
-    err = pthread_create(&thread, &attr, main, arg);
+    if (!err)
+        err = pthread_create(&thread, &attr, main, arg);
     pthread_attr_destroy(&attr);
     return -err;
 }
@@ -341,6 +341,21 @@ static void membarrier(void)
     errno = saved_errno;
 }
 
+// SCHED_RESET_ON_FORK: what the thread creates has no real-time policy and no negative nice value.
+static void reset_as_children_do(struct ss_traits *traits)
+{
+    if (traits->policy < 0 || !(traits->policy & SCHED_RESET_ON_FORK))
+        return;
+    traits->policy &= ~SCHED_RESET_ON_FORK;
+    bool real_time = traits->policy == SCHED_FIFO || traits->policy == SCHED_RR;
+    if (real_time) {
+        traits->policy = SCHED_OTHER;
+        traits->priority = 0;
+    }
+    if (real_time || traits->nice < 0)
+        traits->nice = 0;
+}
+
 static void thread_traits(struct ss_traits *traits)
 {
     int saved_errno = errno;
@@ -354,6 +369,7 @@ static void thread_traits(struct ss_traits *traits)
     traits->priority = param.sched_priority;
     traits->nice = 20 - (int)syscall(SYS_getpriority, PRIO_PROCESS, 0); // the raw call's scale
     sched_getaffinity(0, sizeof traits->affinity, &traits->affinity);
+    reset_as_children_do(traits);
     errno = saved_errno;
 }
 
@@ -368,7 +384,6 @@ static void set_thread_traits(const struct ss_traits *traits)
     struct sched_param param = {.sched_priority = traits->priority};
     sched_setscheduler(0, traits->policy, &param);
     syscall(SYS_setpriority, PRIO_PROCESS, 0, traits->nice);
-    pthread_sigmask(SIG_SETMASK, &traits->mask, NULL);
     errno = saved_errno;
 }
 
@@ -407,6 +422,11 @@ static void stay_loaded(void)
     errno = saved_errno;
 }
 
+static void set_signal_mask(const sigset_t *mask)
+{
+    pthread_sigmask(SIG_SETMASK, mask, NULL);
+}
+
 struct ss_os ss_os = {
     .now = now,
     .futex_wait = futex_wait,
@@ -416,6 +436,7 @@ struct ss_os ss_os = {
     .rest = rest,
     .futex_wake = futex_wake,
     .thread_create = thread_create,
+    .thread_create_sized = thread_create_sized,
     .thread_cpu_time = thread_cpu_time,
     .thread_state = thread_state,
     .runnable_threads = runnable_threads,
@@ -428,5 +449,6 @@ struct ss_os ss_os = {
     .membarrier = membarrier,
     .thread_traits = thread_traits,
     .set_thread_traits = set_thread_traits,
+    .set_signal_mask = set_signal_mask,
     .stay_loaded = stay_loaded,
 };

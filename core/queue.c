@@ -451,6 +451,8 @@ void ss_queue_unref(smolscale_queue *queue)
         return;
     ss_items_finish(&queue->items);
     smolscale_queue *parent = queue->parent;
+    if (!queue->group->owner)
+        ss_group_unref(queue->group);
     free(queue);
     if (parent)
         ss_queue_unref(parent);
@@ -727,8 +729,11 @@ static bool valid(const struct smolscale_queue_attr *attr)
     if (attr->flags & ~(SMOLSCALE_QUEUE_DEDICATED | SMOLSCALE_QUEUE_ELASTIC))
         return false;
     if (attr->flags & SMOLSCALE_QUEUE_DEDICATED)
-        return attr->max_active != SMOLSCALE_UNLIMITED && !attr->parent;
-    return !attr->parent || (!attr->parent->parent && attr->parent->group == &ss.shared);
+        return attr->max_active != SMOLSCALE_UNLIMITED && !attr->parent && !attr->group;
+    if (!attr->parent)
+        return true;
+    const struct ss_group *group = attr->group ? attr->group : attr->parent->group;
+    return !attr->parent->parent && !group->owner && attr->parent->group == group;
 }
 
 static void register_queue(smolscale_queue *queue)
@@ -744,6 +749,8 @@ static void register_queue(smolscale_queue *queue)
     if (queue->flags & SMOLSCALE_QUEUE_DEDICATED) {
         ss_group_init(&queue->own_group, queue);
         queue->own_group.wanted = queue->max_active;
+    } else {
+        ss_group_ref(queue->group);
     }
     ss_unlock(&ss.lock);
     if (queue->parent) {
@@ -752,6 +759,15 @@ static void register_queue(smolscale_queue *queue)
         queue->parent->children = queue;
         ss_unlock(queue->lock);
     }
+}
+
+static struct ss_group *group_of(smolscale_queue *queue, const struct smolscale_queue_attr *attr)
+{
+    if (attr->flags & SMOLSCALE_QUEUE_DEDICATED)
+        return &queue->own_group;
+    if (attr->group)
+        return attr->group;
+    return attr->parent ? attr->parent->group : &ss.shared;
 }
 
 int smolscale_queue_new(smolscale_queue **out, const struct smolscale_queue_attr *attr)
@@ -785,10 +801,11 @@ int smolscale_queue_new(smolscale_queue **out, const struct smolscale_queue_attr
     if (attr->thread_name)
         strncpy(queue->name, attr->thread_name, sizeof queue->name - 1);
     queue->lock = queue->parent ? queue->parent->lock : &queue->own_lock;
-    queue->group = attr->flags & SMOLSCALE_QUEUE_DEDICATED ? &queue->own_group : &ss.shared;
+    queue->group = group_of(queue, attr);
     if (queue->parent)
         fetch_add_relaxed(&queue->parent->refs, 1);
-    ss_take_traits(queue->group == &ss.shared);
+    if (!(queue->flags & SMOLSCALE_QUEUE_DEDICATED))
+        ss_group_settle(queue->group);
     register_queue(queue);
     int err = queue->group->owner ? ss_group_fill(queue->group) : 0;
     if (err)
@@ -1114,5 +1131,7 @@ void ss_queue_reset_after_fork(smolscale_queue *queue)
     if (queue->group == &queue->own_group) {
         ss_group_init(&queue->own_group, queue);
         queue->own_group.wanted = queue->max_active;
+    } else {
+        ss_group_ref(queue->group);
     }
 }

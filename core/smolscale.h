@@ -81,6 +81,9 @@ typedef int smolscale_compare_fn(const void *a, const void *b, void *compare_dat
 // No limit on the jobs that run at once.
 #define SMOLSCALE_UNLIMITED 0xffffffffu
 
+// A set of threads that serve the queues which name it; see "Worker groups".
+typedef struct ss_group smolscale_group;
+
 // smolscale_queue_attr.flags:
 
 // The queue has `max_active` threads of its own, which serve nothing else and exist until the queue
@@ -104,12 +107,14 @@ struct smolscale_queue_attr {
     smolscale_queue *parent;    // if set: jobs of this queue also count against the parent's
                                 // max_active. The parent must outlive this queue.
     void (*notify)(void *whom); // called for smolscale_notify_soon(), by any thread of the executor
+    smolscale_group *group;     // whose workers serve it; NULL: the parent's, or the default group.
+                                // Must outlive the queue
 };
 
 #define SMOLSCALE_QUEUE_ATTR_INIT                                                                  \
     {                                                                                              \
         sizeof(struct smolscale_queue_attr), NULL, NULL, SMOLSCALE_UNLIMITED, 0, NULL, NULL, NULL, \
-            NULL, NULL                                                                             \
+            NULL, NULL, NULL                                                                       \
     }
 
 // Creates a queue, owned by the caller. Errors: -EINVAL (no run function, unlimited dedicated
@@ -580,6 +585,80 @@ SMOLSCALE_API void smolscale_permanently_single_threaded(void);
 SMOLSCALE_API unsigned smolscale_running_threads(void);
 
 // ---------------------------------------------------------------------------------------------
+// Worker groups
+// ---------------------------------------------------------------------------------------------
+//
+// A group is a set of workers of one kind: they have the same settings (signal mask, scheduling
+// policy and priority, nice value, CPU affinity, confinement), and run nothing but jobs of the
+// queues that name the group. Queues that name none, and tasks, have the default group. All groups
+// share the CPUs: each has as many workers running as the others leave CPUs, and at least one when
+// it has work. Make a group where jobs must not meet what other jobs leave in a thread
+// (thread-local data, children that end with the thread that started them), or where threads are to
+// end with what they were for.
+//
+//   1. struct smolscale_group_attr attr = SMOLSCALE_GROUP_ATTR_INIT;
+//      err = smolscale_group_new(&group, &attr);
+//   2. queue_attr.group = group;  err = smolscale_queue_new(&queue, &queue_attr);
+//   3. smolscale_queue_free(queue);  smolscale_group_free(group);
+//
+// Workers inherit their settings: they are created by threads that have them. They are those of the
+// thread that calls smolscale_group_new(), and of the default group those of the thread that uses
+// it first. When no thread of the group is left, and in a child of fork(), the next thread that
+// needs a worker of the group passes its own on (unless the group is SMOLSCALE_GROUP_EAGER).
+
+// smolscale_group_attr.flags: starts a thread at once that has the settings and creates the group's
+// workers, so that it does not matter later which thread needs the first one. It lives as long as
+// the group.
+#define SMOLSCALE_GROUP_EAGER 0x1u
+
+struct smolscale_group_attr {
+    size_t size;           // sizeof(struct smolscale_group_attr); set by the initialiser
+    unsigned max_workers;  // threads at most, at least 1; default: unlimited
+    unsigned max_idle;     // idle workers kept at most; default: unlimited (the executor decides)
+    uint64_t idle_timeout; // ns after which an idle worker ends; 0: the executor decides (it keeps
+                           // some for each CPU, and the others for about a second);
+                           // SMOLSCALE_FOREVER: never
+    size_t stack_size;     // bytes; 0: as the C library decides (RLIMIT_STACK)
+    unsigned flags;        // SMOLSCALE_GROUP_*
+    const smolscale_group *scheduled_as; // if set: scheduling policy, priority and nice value are
+                                         // those of that group, which must outlive this one
+};
+#define SMOLSCALE_FOREVER UINT64_MAX
+
+#define SMOLSCALE_GROUP_ATTR_INIT                                                               \
+    {                                                                                           \
+        sizeof(struct smolscale_group_attr), SMOLSCALE_UNLIMITED, SMOLSCALE_UNLIMITED, 0, 0, 0, \
+            NULL                                                                                \
+    }
+
+// Creates a group, owned by the caller. Errors: -EINVAL, -ENOMEM.
+SMOLSCALE_API int smolscale_group_new(smolscale_group **out,
+                                      const struct smolscale_group_attr *attr);
+
+// Ends the group, whose queues must have been freed. Its workers' threads have ended when it
+// returns: what they had in thread-local storage is destroyed. If no other thread of the executor
+// has anything to do, those that create workers and watch them have ended, too. Called from a
+// worker of the group it does not wait for that one. NULL is ignored.
+SMOLSCALE_API void smolscale_group_free(smolscale_group *group);
+
+// Would workers that the calling thread creates have the settings of the group?
+SMOLSCALE_API bool smolscale_group_suits(smolscale_group *group);
+
+// Changes the limits given to smolscale_group_new(). Of max_idle, too many that are idle end now;
+// one that becomes idle later and is one too many ends after half a second. max_workers ends
+// nobody; -EINVAL: 0. NULL is the default group, here and below.
+SMOLSCALE_API int smolscale_group_set_max_workers(smolscale_group *group, unsigned max_workers);
+SMOLSCALE_API void smolscale_group_set_max_idle(smolscale_group *group, unsigned max_idle);
+SMOLSCALE_API void smolscale_group_set_idle_timeout(smolscale_group *group, uint64_t timeout_ns);
+
+// Ends every worker of the group that runs no job now: also one that was called for a job and finds
+// none when it comes.
+SMOLSCALE_API void smolscale_group_retire_idle(smolscale_group *group);
+
+// Workers of the group that run no job and have not been called for one.
+SMOLSCALE_API unsigned smolscale_group_idle_workers(smolscale_group *group);
+
+// ---------------------------------------------------------------------------------------------
 // The executor
 // ---------------------------------------------------------------------------------------------
 
@@ -606,22 +685,15 @@ SMOLSCALE_API smolscale_queue *smolscale_current_queue(void);
 // mask and the cgroup quota (rounded up); at least 1. Constant once asked.
 SMOLSCALE_API unsigned smolscale_cpus(void);
 
-// Shared workers that run no job and have not been called for one.
-SMOLSCALE_API unsigned smolscale_idle_workers(void);
-
-// Shared workers that are awake and not known to be blocked: CPUs the executor keeps busy.
+// Workers of all groups that are awake and not known to be blocked: CPUs the executor keeps busy.
+// Those of dedicated queues are not counted.
 SMOLSCALE_API unsigned smolscale_busy_workers(void);
 
-// At most `max_idle` shared workers stay idle. More of them end now; one that becomes idle later
-// and is one too many ends after half a second. SMOLSCALE_UNLIMITED: the executor decides (it keeps
-// some for each CPU, and the others for about one second).
+// The functions of the same names above, for the default group.
+SMOLSCALE_API unsigned smolscale_idle_workers(void);
 SMOLSCALE_API void smolscale_set_max_idle(unsigned max_idle);
-
-// Ends every shared worker that is idle now.
-SMOLSCALE_API void smolscale_retire_idle(void);
-
-// A sleeping shared worker ends after this long (ns); 0: the executor decides.
 SMOLSCALE_API void smolscale_set_idle_timeout(uint64_t timeout_ns);
+SMOLSCALE_API void smolscale_retire_idle(void);
 
 // True when SMOLSCALE_DISABLE=1 or the program is setuid/setgid (AT_SECURE): a compatibility layer
 // then leaves everything to the native implementation. Starts nothing; may be called before

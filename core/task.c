@@ -82,7 +82,7 @@ void ss_first_use(void)
     static _Atomic bool done;
     ss_start();
     if (__builtin_expect(!load_relaxed(&done), 0)) {
-        ss_take_traits(true);
+        ss_group_settle(&ss.shared);
         store_relaxed(&done, true);
     }
 }

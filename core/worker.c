@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// A worker from birth to retirement: how it is created, finds work, sleeps, is woken, and ends.
+// A worker from birth to its end: how it is created, finds work, sleeps, is woken, and ends.
 //
 // Everything about who sleeps is decided under ss.lock: work is published there (ss_inject), the
 // sleeper puts itself on the idle list there after it has seen that nothing is published, and the
@@ -29,13 +29,7 @@
 
 _Thread_local struct ss_worker *ss_self;
 
-// ---- groups ----
-
-void ss_group_init(struct ss_group *group, smolscale_queue *owner)
-{
-    *group = (struct ss_group){.owner = owner, .next = ss.groups, .growth_age = UINT32_MAX};
-    ss.groups = group;
-}
+// ---- the injection queue ----
 
 static struct ss_runnable *pop(struct ss_group *group)
 {
@@ -45,26 +39,6 @@ static struct ss_runnable *pop(struct ss_group *group)
     group->head = runnable->next;
     store_relaxed(&group->injected, load_relaxed(&group->injected) - 1);
     return runnable;
-}
-
-// Nobody will come by its injection queue any more: a listing that was left standing there is taken
-// out. Its reference to the queue is never the last, who calls this has one.
-static void remove_group(struct ss_group *group)
-{
-    for (struct ss_runnable *stale; (stale = pop(group));)
-        fetch_sub_acq_rel(&stale->queue->refs, 1);
-    struct ss_group **link = &ss.groups;
-    while (*link != group)
-        link = &(*link)->next;
-    *link = group->next;
-}
-
-void ss_group_refresh(struct ss_group *group)
-{
-    unsigned busy = ss_group_busy(group), limit = ss_group_limit(group);
-    bool can_add = group->idle || (!group->owner && group->workers < ss.max_threads);
-    store_relaxed(&group->can_recruit, !group->waking && busy < limit && can_add);
-    store_relaxed(&group->surplus, group->owner ? group->workers > group->wanted : busy > limit);
 }
 
 void ss_inject(struct ss_group *group, struct ss_runnable *runnable)
@@ -173,8 +147,7 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
     *cover = SS_WATCH;
     if (group->workers == 0) {
         *cover = SS_NOBODY;
-    } else if (room && !group->owner && group->workers < ss.max_threads &&
-               !group->spawn_requested) {
+    } else if (room && ss_group_can_grow(group) && !group->spawn_requested) {
         group->spawn_requested = true;
         *cover = SS_KICK;
     }
@@ -259,27 +232,6 @@ void ss_unpark_list(struct ss_worker *list)
     }
 }
 
-// There is no worker at all. Any thread may create a shared one, which then takes the traits it
-// should have; only where the caller could not pass those on does the balancer do it.
-static int nobody(struct ss_group *group)
-{
-    if (group->owner)
-        return ss_group_fill(group);
-    int err = ss_start_balancer();
-    struct ss_traits mine;
-    ss_os.thread_traits(&mine);
-    bool same = memcmp(&mine, &ss.traits, sizeof mine) == 0;
-    bool privileged = ss.traits.policy != SCHED_OTHER || ss.traits.nice < mine.nice;
-    err = !err && !same && privileged ? ss_request_worker() : ss_create_worker(group, false);
-    if (!err)
-        return 0;
-    ss_lock(&ss.lock);
-    bool come =
-        group->workers > 0; // the balancer was faster, with the last thread that could be had
-    ss_unlock(&ss.lock);
-    return come ? 0 : err;
-}
-
 int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover cover)
 {
     if (wake)
@@ -294,7 +246,7 @@ int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover c
         ss_kick_balancer();
         return 0;
     case SS_NOBODY:
-        return nobody(group);
+        return group->owner ? ss_group_fill(group) : ss_group_first_worker(group);
     }
     return 0;
 }
@@ -322,53 +274,37 @@ void ss_set_standing(struct ss_worker *worker, enum ss_standing standing)
 
 // ---- a worker's life ----
 
-// Parked shared workers that are kept without a time limit.
-static unsigned idle_kept(void)
+// Parked workers of a group that are kept without a time limit, where the executor decides.
+static unsigned idle_kept(const struct ss_group *group)
 {
     unsigned kept = 2 * ss.cpus > 4 ? 2 * ss.cpus : 4;
-    return ss.max_idle < kept ? ss.max_idle : kept;
+    return group->max_idle < kept ? group->max_idle : kept;
 }
 
 // ss.lock held; the worker is on no list but that of all workers.
 static void leave_group(struct ss_worker *worker)
 {
     struct ss_group *group = worker->group;
-    group->workers--;
+    ss_group_count_worker(group, -1);
     if (group->dissolved && group->workers == 0)
-        remove_group(group);
+        ss_group_remove(group);
     else
         ss_group_refresh(group);
-}
-
-// From a dedicated group into the shared one, or to its end if it is not what shared workers are.
-static void move_to_shared(struct ss_worker *worker)
-{
-    leave_group(worker);
-    worker->group = &ss.shared;
-    worker->exit = worker->own_traits;
-    ss.shared.workers++;
-    ss_group_refresh(&ss.shared);
 }
 
 struct ss_worker *ss_group_shrink(struct ss_group *group)
 {
     struct ss_worker *leaving = NULL;
-    if (group->dissolved && group->workers == 0)
-        remove_group(group);
-    while (group->idle && group->workers > group->wanted) {
+    for (unsigned surplus = group->workers > group->wanted ? group->workers - group->wanted : 0;
+         group->idle && surplus > 0; surplus--) {
         struct ss_worker *worker = group->idle;
         remove_idle(worker);
-        smolscale_queue *queue = group->owner;
-        move_to_shared(worker);
-        if (!worker->exit && ss.shared.untimed < idle_kept()) {
-            add_idle(worker, true); // asleep as it is
-        } else {
-            worker->idle_next = leaving;
-            leaving = worker;
-        }
-        fetch_sub_acq_rel(&queue->refs, 1); // never the last: the caller holds one
+        worker->exit = true;
+        worker->idle_next = leaving;
+        leaving = worker;
     }
-    ss_group_refresh(&ss.shared);
+    if (group->dissolved && group->workers == 0)
+        ss_group_remove(group);
     return leaving;
 }
 
@@ -384,11 +320,11 @@ static uint64_t idle_time(const struct ss_group *group)
 {
     if (group->owner)
         return SS_FOREVER;
-    if (group->idle_count >= ss.max_idle)
+    if (group->idle_count >= group->max_idle)
         return LINGER_NS;
-    if (ss.idle_timeout)
-        return ss.idle_timeout;
-    return group->untimed < idle_kept() ? SS_FOREVER : SURPLUS_IDLE_NS;
+    if (group->idle_timeout)
+        return group->idle_timeout;
+    return group->untimed < idle_kept(group) ? SS_FOREVER : SURPLUS_IDLE_NS;
 }
 
 // The keeper: the one of the parked workers that wakes by itself when a timer is due. Whoever puts
@@ -397,7 +333,7 @@ static uint64_t idle_time(const struct ss_group *group)
 static void keep_time(struct ss_worker *worker)
 {
     uint64_t next = load_relaxed(&ss_timers_next);
-    if (worker->group->owner || next == SS_FOREVER ||
+    if (worker->group != &ss.shared || next == SS_FOREVER ||
         (load_relaxed(&ss.keeper) && load_relaxed(&ss.keeper_until) <= next))
         return;
     store_relaxed(&ss.keeper_until, next);
@@ -465,13 +401,13 @@ static void sleep_until_woken(struct ss_worker *worker, bool seated)
             store_relaxed(&worker->park, SS_PARK_AWAKE);
             return;
         }
-        if (worker->idle && !worker->group->owner && until != SS_FOREVER && ss_os.now() >= until) {
+        if (worker->idle && until != SS_FOREVER && ss_os.now() >= until) {
             remove_idle(worker);
             worker->exit = true;
             return;
         }
-        // Adopted by a dedicated group, woken, or it kept a time that another keeps now.
-        sleep = worker->idle && !worker->group->owner ? sleep_time(worker, until) : SS_FOREVER;
+        // Woken, or it kept a time that another keeps now.
+        sleep = worker->idle ? sleep_time(worker, until) : SS_FOREVER;
         ss_unlock(&ss.lock);
         if (events) // and its waker is about to say so
             ss_reactor_poll();
@@ -488,22 +424,17 @@ static void sleep_until_woken(struct ss_worker *worker, bool seated)
 // ss.lock held on entry and exit.
 static void park(struct ss_worker *worker)
 {
-    bool seated = !worker->group->owner && ss_reactor_sit_locked();
+    bool seated = worker->group == &ss.shared && ss_reactor_sit_locked();
     sleep_until_woken(worker, seated);
     if (seated)
         ss_reactor_leave_locked();
 }
 
-// A dedicated worker that its group no longer wants. ss.lock held; returns the queue to unref, or
-// NULL.
-static smolscale_queue *leave_if_unwanted(struct ss_worker *worker)
+// A dedicated worker that its group no longer wants ends. ss.lock held.
+static bool is_unwanted(const struct ss_worker *worker)
 {
-    struct ss_group *group = worker->group;
-    if (!group->owner || group->workers <= group->wanted)
-        return NULL;
-    smolscale_queue *queue = group->owner;
-    move_to_shared(worker);
-    return queue;
+    const struct ss_group *group = worker->group;
+    return group->owner && group->workers > group->wanted;
 }
 
 static void arrive(struct ss_worker *worker)
@@ -511,6 +442,18 @@ static void arrive(struct ss_worker *worker)
     worker->summoned = false;
     worker->group->waking--;
     ss_group_refresh(worker->group);
+}
+
+// The worker's end begins: no list has it any more but, where its thread is to be joined, that of
+// its group. ss.lock held. Returns a worker to wake for what is left to do.
+static struct ss_worker *leave(struct ss_worker *worker, enum ss_cover *cover)
+{
+    struct ss_group *group = worker->group;
+    leave_group(worker);
+    unlink_worker(worker);
+    worker->joinable = group->joined;
+    group->leaving += worker->joinable;
+    return ss_group_hunger(group) > 0 ? ss_recruit(group, cover) : NULL;
 }
 
 // What the worker runs next; NULL: it ends. Sleeps while there is nothing.
@@ -527,13 +470,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
         bool arrived = worker->summoned;
         if (arrived)
             arrive(worker);
-        smolscale_queue *left = leave_if_unwanted(worker);
-        if (left) {
-            ss_unlock(&ss.lock);
-            ss_queue_unref(left);
-            ss_lock(&ss.lock);
-        }
-        if (worker->exit)
+        if (worker->exit || is_unwanted(worker))
             break;
         struct ss_group *group = worker->group;
         bool surplus =
@@ -541,11 +478,14 @@ static struct ss_runnable *next(struct ss_worker *worker)
         if (!surplus)
             runnable = pop(group);
         if (runnable) {
+            worker->exit_if_idle = false;
             worker->queue = runnable->queue;
             if (arrived && ss_group_hunger(group))
                 wake = ss_recruit(group, &cover);
             break;
         }
+        if (worker->exit_if_idle)
+            break;
         bool leaves_work = surplus && ss_group_hunger(group);
         if (served || leaves_work) {
             ss_unlock(&ss.lock);
@@ -556,22 +496,21 @@ static struct ss_runnable *next(struct ss_worker *worker)
             ss_lock(&ss.lock);
             served = NULL;
             // Look again: it was published while the lock was free.
-            if (!leaves_work &&
-                (worker->summoned || worker->exit || group->head || group->dissolved))
+            bool news = worker->summoned || group->head || group->dissolved;
+            if (worker->exit || (news && !leaves_work))
                 continue;
         }
         park(worker);
     }
     struct ss_group *group = worker->group;
-    if (!runnable) { // it ends
-        leave_group(worker);
-        unlink_worker(worker);
-        if (ss_group_hunger(group) > 0)
-            wake = ss_recruit(group, &cover);
-    }
+    if (!runnable) // it ends
+        wake = leave(worker, &cover);
+    bool last = ss.workers == NULL;
     ss_unlock(&ss.lock);
     if (served)
         ss_queue_unref(served);
+    if (last)
+        ss_watch(); // the balancer may have nothing left to do
     // Who serves a lane fires timers; who runs jobs, or ends, leaves it to the balancer if no other
     // keeps the time.
     bool keeps_time = runnable && !runnable->queue;
@@ -586,15 +525,50 @@ static struct ss_runnable *next(struct ss_worker *worker)
 static pthread_key_t death_key;
 static pthread_once_t death_key_once = PTHREAD_ONCE_INIT;
 
+// The structure may be used for another thread.
 static void recycle(struct ss_worker *worker)
 {
-    ss_self = NULL;
-    fetch_add_relaxed(&ss.stats.workers_retired, 1);
-    atomic_fetch_sub_explicit(&ss.stats.workers, 1, memory_order_relaxed);
     ss_lock(&ss.lock);
     worker->next = ss.free_workers;
     ss.free_workers = worker;
     ss_unlock(&ss.lock);
+}
+
+void ss_join_worker(struct ss_worker *worker)
+{
+    pthread_join(worker->thread, NULL);
+    recycle(worker);
+}
+
+// The last that a worker's thread does for the executor; destructors of thread-local data may still
+// run after it. Where threads are joined, it is left to the next of its group that ends, or to
+// smolscale_group_free(): so no more than one thread of a group waits to be joined.
+static void end(struct ss_worker *worker)
+{
+    ss_self = NULL;
+    fetch_add_relaxed(&ss.stats.workers_retired, 1);
+    atomic_fetch_sub_explicit(&ss.stats.workers, 1, memory_order_relaxed);
+    struct ss_group *group = worker->group;
+    smolscale_queue *owner = group->owner;
+    if (!worker->joinable) {
+        pthread_detach(worker->thread);
+        recycle(worker);
+        if (owner)
+            ss_queue_unref(owner);
+        else
+            ss_group_unref(group);
+        return;
+    }
+    ss_lock(&ss.lock);
+    struct ss_worker *before = group->ended;
+    group->ended = worker;
+    group->leaving--;
+    store_relaxed(&group->ended_word, load_relaxed(&group->ended_word) + 1);
+    ss_unlock(&ss.lock);
+    ss_os.futex_wake(&group->ended_word, INT32_MAX);
+    if (before)
+        ss_join_worker(before);
+    ss_group_unref(group);
 }
 
 // The destructor of the thread's key: reached with the key set only when a job ended its thread
@@ -607,28 +581,23 @@ static void on_thread_death(void *arg)
     ss_queue_abandon(worker);
     ss_lane_abandon(worker);
     ss_slab_flush(worker);
+    enum ss_cover cover = SS_COVERED;
+    struct ss_group *group = worker->group;
     ss_lock(&ss.lock);
     smolscale_queue *queue = worker->queue;
     worker->queue = NULL;
-    struct ss_group *group = worker->group;
-    leave_group(worker);
-    unlink_worker(worker);
-    bool refill = !group->owner && ss_group_hunger(group);
+    struct ss_worker *wake = leave(worker, &cover);
+    bool last = ss.workers == NULL;
     ss_unlock(&ss.lock);
-    smolscale_queue *owner = group->owner;
     if (queue)
         ss_queue_unref(queue);
-    if (owner) {
+    if (group->owner)
         ss_group_fill(group); // a dedicated thread is replaced, as far as that is possible here
-        ss_queue_unref(owner);
-    }
-    if (refill) {
-        ss_lock(&ss.lock);
-        ss.shared.spawn_requested = true;
-        ss_unlock(&ss.lock);
-        ss_kick_balancer();
-    }
-    recycle(worker);
+    ss_follow_up(group, wake,
+                 cover == SS_NOBODY ? SS_KICK : cover); // it inherits nothing from here
+    if (last)
+        ss_watch();
+    end(worker);
 }
 
 static void make_death_key(void)
@@ -636,13 +605,25 @@ static void make_death_key(void)
     pthread_key_create(&death_key, on_thread_death);
 }
 
+// A dedicated worker is what it has inherited. Others were created with signals blocked, or by a
+// thread with another mask than their group's.
+static void take_settings(const struct ss_worker *worker)
+{
+    const struct ss_group *group = worker->group;
+    if (group->owner)
+        return;
+    if (!worker->inherits)
+        ss_os.set_thread_traits(&group->traits);
+    ss_os.set_signal_mask(&group->traits.mask);
+}
+
 static void *worker_main(void *arg)
 {
     struct ss_worker *worker = arg;
     ss_self = worker;
+    worker->thread = pthread_self();
     pthread_setspecific(death_key, worker);
-    if (!worker->own_traits)
-        ss_os.set_thread_traits(&ss.traits);
+    take_settings(worker);
     store_release(&worker->tid, gettid());
     for (struct ss_runnable *runnable; (runnable = next(worker));) {
         count_owned(&worker->progress);
@@ -650,7 +631,7 @@ static void *worker_main(void *arg)
     }
     ss_slab_flush(worker);
     pthread_setspecific(death_key, NULL);
-    recycle(worker);
+    end(worker);
     return NULL;
 }
 
@@ -685,15 +666,16 @@ static struct ss_worker *new_worker(struct ss_group *group)
     store_relaxed(&worker->lane, NULL);
     worker->task = NULL;
     worker->queue = NULL;
-    worker->idle = worker->untimed = worker->exit = false;
-    worker->own_traits = worker->blocked_last = worker->placed = worker->keep_away = false;
+    worker->idle = worker->untimed = worker->exit = worker->exit_if_idle = false;
+    worker->inherits = worker->joinable = worker->blocked_last = worker->placed =
+        worker->keep_away = false;
     worker->blocking_depth = 0;
     worker->homed_at = 0;
     memset(worker->name, 0, sizeof worker->name);
     worker->group = group;
     worker->generation = ss.generation;
     worker->summoned = true; // so that what is pushed from now on counts on it
-    group->workers++;
+    ss_group_count_worker(group, 1);
     if (group->waking++ == 0)
         group->waking_since = ss_os.now();
     worker->next = ss.workers;
@@ -714,105 +696,73 @@ static void count_created(void)
         ;
 }
 
-int ss_create_worker(struct ss_group *group, bool own_traits)
+struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
 {
+    struct ss_worker *worker = new_worker(group);
+    if (worker)
+        worker->inherits = inherits;
+    return worker;
+}
+
+int ss_start_worker(struct ss_worker *worker)
+{
+    struct ss_group *group = worker->group;
     pthread_once(&death_key_once, make_death_key);
-    ss_lock(&ss.lock);
-    bool enough =
-        !group->owner && group->workers >= ss.max_threads; // two found that there was none
-    struct ss_worker *worker = enough ? NULL : new_worker(group);
-    ss_unlock(&ss.lock);
-    if (enough)
-        return 0;
-    int err = worker ? 0 : -ENOMEM;
-    if (worker) {
-        worker->own_traits = own_traits;
-        if (group->owner)
-            fetch_add_relaxed(&group->owner->refs, 1);
-        count_created();
-        err = ss_os.thread_create(worker_main, worker);
-    }
+    count_created();
+    int err = group->stack_size ? ss_os.thread_create_sized(worker_main, worker, group->stack_size)
+                                : ss_os.thread_create(worker_main, worker);
     if (!err)
         return 0;
     fetch_add_relaxed(&ss.stats.create_failures, 1);
-    if (!worker)
-        return err;
     atomic_fetch_sub_explicit(&ss.stats.workers_created, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&ss.stats.workers, 1, memory_order_relaxed);
+    smolscale_queue *owner = group->owner;
     ss_lock(&ss.lock);
     arrive(worker); // it never will
-    group->workers--;
-    ss_group_refresh(group);
+    leave_group(worker);
     unlink_worker(worker);
     worker->next = ss.free_workers;
     ss.free_workers = worker;
     bool hungry = ss_group_hunger(group) > 0 || !ss_reactor_covered();
+    store_relaxed(&group->ended_word, load_relaxed(&group->ended_word) + 1);
     ss_unlock(&ss.lock);
-    if (group->owner)
-        fetch_sub_acq_rel(&group->owner->refs, 1);
+    ss_os.futex_wake(&group->ended_word, INT32_MAX);
     if (hungry)
         ss_watch(); // who counted on it
+    if (owner)
+        ss_queue_unref(owner); // never the last: the caller has one
+    else
+        ss_group_unref(group);
     return err;
-}
-
-// Shared workers that sleep serve a dedicated queue.
-static void adopt(struct ss_group *group)
-{
-    ss_lock(&ss.lock);
-    struct ss_worker *worker;
-    while (group->workers < group->wanted && (worker = first_idle(&ss.shared)) &&
-           load_relaxed(&worker->park) != SS_PARK_SEATED) {
-        remove_idle(worker);
-        ss.shared.workers--;
-        worker->group = group;
-        group->workers++;
-        fetch_add_relaxed(&group->owner->refs, 1);
-        add_idle(worker, true);
-    }
-    ss_group_refresh(&ss.shared);
-    ss_group_refresh(group);
-    ss_unlock(&ss.lock);
-    if (!ss_time_is_kept())
-        ss_watch(); // the keeper may have been among them
 }
 
 int ss_group_fill(struct ss_group *group)
 {
-    bool same = ss_take_traits(false); // the workers' traits are to be the caller's
-    if (same)
-        adopt(group);
-    int err = 0;
     for (;;) {
         ss_lock(&ss.lock);
         bool full = group->workers >= group->wanted;
+        struct ss_worker *worker = full ? NULL : ss_new_worker(group, true);
+        if (worker)
+            fetch_add_relaxed(&group->owner->refs, 1);
         ss_unlock(&ss.lock);
-        if (full || err)
+        if (full)
+            return 0;
+        int err = worker ? ss_start_worker(worker) : -ENOMEM;
+        if (err)
             return err;
-        err = ss_create_worker(group, !same);
     }
 }
 
-void ss_disown_workers(void)
-{
-    ss_lock(&ss.lock);
-    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next)
-        worker->own_traits = true;
-    ss_unlock(&ss.lock);
-    smolscale_retire_idle();
-}
+// ---- limits on idle workers ----
 
-// ---- limits on sleeping workers ----
-
-// Wakes parked shared workers, the coldest first, until `kept` are left: to end, or to park again
-// by new rules.
-static void dismiss(unsigned kept, bool to_end)
+void ss_group_dismiss(struct ss_group *group, unsigned kept, bool to_end)
 {
     struct ss_worker *list = NULL;
     ss_lock(&ss.lock);
-    struct ss_worker *coldest = ss.shared.idle;
+    struct ss_worker *coldest = group->idle;
     while (coldest && coldest->idle_next)
         coldest = coldest->idle_next;
-    while (coldest && ss.shared.idle_count > kept) {
+    while (coldest && group->idle_count > kept) {
         struct ss_worker *worker = coldest;
         coldest = worker->idle_prev;
         remove_idle(worker);
@@ -820,56 +770,49 @@ static void dismiss(unsigned kept, bool to_end)
         worker->idle_next = list;
         list = worker;
     }
-    ss_group_refresh(&ss.shared);
+    ss_group_refresh(group);
     ss_unlock(&ss.lock);
     ss_unpark_list(list);
 }
 
 // Runs no job. The owner clears job_queue before it stops to count as active in the queue, so that
 // a worker is always one of the two. One that was woken for work is neither.
-static bool is_jobless(const struct ss_worker *worker)
+static bool is_jobless(const struct ss_worker *worker, const struct ss_group *group)
 {
-    return worker->group == &ss.shared && !worker->summoned && !load_relaxed(&worker->job_queue);
+    return worker->group == group && !worker->summoned && !load_relaxed(&worker->job_queue);
 }
 
-void smolscale_set_max_idle(unsigned max_idle)
+unsigned ss_group_jobless(const struct ss_group *group)
 {
-    ss_start();
-    ss_lock(&ss.lock);
-    ss.max_idle = max_idle;
-    ss_unlock(&ss.lock);
-    dismiss(max_idle, true);
-}
-
-void smolscale_retire_idle(void)
-{
-    ss_start();
-    ss_lock(&ss.lock);
+    unsigned jobless = 0;
     for (struct ss_worker *worker = ss.workers; worker; worker = worker->next)
-        if (is_jobless(worker) && !worker->idle)
+        jobless += is_jobless(worker, group) && !worker->exit;
+    return jobless;
+}
+
+void ss_group_retire_idle(struct ss_group *group)
+{
+    ss_lock(&ss.lock);
+    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next) {
+        if (worker->group != group || worker->idle)
+            continue;
+        if (worker->summoned)
+            worker->exit_if_idle = true; // for work that may be gone when it arrives
+        else if (is_jobless(worker, group))
             worker->exit = true; // on its way to park
+    }
     ss_unlock(&ss.lock);
-    dismiss(0, true);
+    ss_group_dismiss(group, 0, true);
 }
 
-void smolscale_set_idle_timeout(uint64_t timeout_ns)
+void ss_group_send_away(struct ss_group *group)
 {
-    ss_start();
     ss_lock(&ss.lock);
-    ss.idle_timeout = timeout_ns;
-    ss_unlock(&ss.lock);
-    dismiss(0, false);
-}
-
-unsigned smolscale_idle_workers(void)
-{
-    ss_start();
-    ss_lock(&ss.lock);
-    unsigned idle = 0;
     for (struct ss_worker *worker = ss.workers; worker; worker = worker->next)
-        idle += is_jobless(worker) && !worker->exit;
+        if (worker->group == group && !worker->idle)
+            worker->exit = true;
     ss_unlock(&ss.lock);
-    return idle;
+    ss_group_dismiss(group, 0, true);
 }
 
 bool smolscale_in_worker(void)
@@ -890,27 +833,19 @@ void ss_worker_adopt_after_fork(struct ss_worker *worker)
     store_relaxed(&worker->lane, NULL);
     store_relaxed(&worker->in_section, false);
     worker->task = NULL;
-    worker->idle = worker->summoned = worker->exit = false;
-    worker->own_traits = false;
+    worker->idle = worker->summoned = worker->exit = worker->exit_if_idle = false;
+    worker->joinable = false; // its thread is the child's first
     worker->blocking_depth = 0;
     worker->owed_count = 0;
     for (unsigned i = 0; i < SS_OWED_MAX; i++)
         store_relaxed(&worker->owed[i], NULL); // the parent's business
     worker->generation = ss.generation;
-    worker->group = &ss.shared;
+    if (worker->group->owner)
+        worker->group = &ss.shared; // its own is a new one
     worker->next = NULL;
     worker->prev_link = &ss.workers;
     ss.workers = worker;
-    ss.shared.workers = 1;
     store_relaxed(&ss.stats.workers, 1);
-    ss_group_refresh(&ss.shared);
-}
-
-unsigned smolscale_busy_workers(void)
-{
-    ss_start();
-    ss_lock(&ss.lock);
-    unsigned busy = ss.shared.workers - ss.shared.idle_count - ss.shared.blocked;
-    ss_unlock(&ss.lock);
-    return busy;
+    ss_group_count_worker(worker->group, 1);
+    ss_group_refresh(worker->group);
 }

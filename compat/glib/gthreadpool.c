@@ -237,6 +237,81 @@ EXPORT gboolean g_thread_pool_push(GThreadPool *pool, gpointer data, GError **er
 }
 
 // ---------------------------------------------------------------------------------------------
+// The threads of shared pools
+// ---------------------------------------------------------------------------------------------
+
+// GLib's defaults differ from version to version: GLib is asked, once. Values below are what was
+// set here, or NOT_SET.
+#define NOT_SET INT64_C(-2)
+static _Atomic int64_t max_unused_threads = NOT_SET;
+static _Atomic int64_t max_idle_time = NOT_SET;
+
+// 0 means "for ever".
+static uint64_t idle_timeout_ns(guint interval)
+{
+    return interval == 0 ? SMOLSCALE_FOREVER : interval * UINT64_C(1000000);
+}
+
+// Workers of shared pools, by their settings; normally there is one kind. Never freed, as GLib
+// never forgets its unused threads. The last to come is the first in the list.
+struct workers {
+    struct workers *next;
+    smolscale_group *group;
+};
+static _Atomic(struct workers *) all_workers;
+
+static struct workers *newest_workers(void)
+{
+    // Acquire: pairs with the release in add_workers().
+    return atomic_load_explicit(&all_workers, memory_order_acquire);
+}
+
+static const smolscale_group *oldest_group(void)
+{
+    struct workers *w = newest_workers();
+    while (w != NULL && w->next != NULL)
+        w = w->next;
+    return w != NULL ? w->group : NULL;
+}
+
+static smolscale_group *add_workers(void)
+{
+    struct smolscale_group_attr attr = SMOLSCALE_GROUP_ATTR_INIT;
+    attr.max_idle = to_limit(g_thread_pool_get_max_unused_threads());
+    attr.idle_timeout = idle_timeout_ns(g_thread_pool_get_max_idle_time());
+    if (native_version_at_least(2, 75, 3))
+        attr.flags = SMOLSCALE_GROUP_EAGER;
+    else
+        attr.scheduled_as = oldest_group();
+
+    struct workers *mine;
+    while ((mine = malloc(sizeof *mine)) == NULL)
+        native_out_of_memory();
+    while (smolscale_group_new(&mine->group, &attr) == -ENOMEM)
+        native_out_of_memory();
+    // Where two threads add workers of one kind at the same time there are two groups of it, which
+    // does no harm.
+    mine->next = newest_workers();
+    while (!atomic_compare_exchange_weak_explicit(&all_workers, &mine->next, mine,
+                                                  memory_order_release, memory_order_acquire))
+        ;
+    return mine->group;
+}
+
+// Whose settings the threads of shared pools have. Since 2.75.3 GLib has one thread create them
+// all, which the first shared pool starts. Before that each is created by the thread whose push
+// needs it, which is taken to be the pool's creator; scheduling is that of the creator of the first
+// shared pool.
+static smolscale_group *workers_for_caller(void)
+{
+    bool one_kind = native_version_at_least(2, 75, 3);
+    for (struct workers *w = newest_workers(); w != NULL; w = w->next)
+        if (one_kind || smolscale_group_suits(w->group))
+            return w->group;
+    return add_workers();
+}
+
+// ---------------------------------------------------------------------------------------------
 // Creating
 // ---------------------------------------------------------------------------------------------
 
@@ -270,6 +345,7 @@ static int new_queue(struct pool *pool, unsigned max_active, unsigned flags)
     attr.max_active = max_active;
     attr.flags = flags;
     attr.thread_name = name;
+    attr.group = pool->public.exclusive ? NULL : workers_for_caller();
 
     int err;
     while ((err = smolscale_queue_new(&pool->queue, &attr)) == -ENOMEM)
@@ -547,13 +623,6 @@ EXPORT guint g_thread_pool_get_num_threads(GThreadPool *pool)
 // Unused threads
 // ---------------------------------------------------------------------------------------------
 
-// GLib's defaults differ from version to version: GLib is asked, once. Values below are what was
-// set here, or NOT_SET. As long as nothing was set the executor decides how many idle workers it
-// keeps.
-#define NOT_SET INT64_C(-2)
-static _Atomic int64_t max_unused_threads = NOT_SET;
-static _Atomic int64_t max_idle_time = NOT_SET;
-
 EXPORT gint g_thread_pool_get_max_unused_threads(void)
 {
     int64_t set = atomic_load(&max_unused_threads);
@@ -572,7 +641,8 @@ EXPORT void g_thread_pool_set_max_unused_threads(gint max_threads)
     }
     RETURN_IF_FAIL(max_threads >= -1, "max_threads >= -1");
     atomic_store(&max_unused_threads, max_threads);
-    smolscale_set_max_idle(to_limit(max_threads));
+    for (struct workers *w = newest_workers(); w != NULL; w = w->next)
+        smolscale_group_set_max_idle(w->group, to_limit(max_threads));
 }
 
 EXPORT guint g_thread_pool_get_num_unused_threads(void)
@@ -581,7 +651,9 @@ EXPORT guint g_thread_pool_get_num_unused_threads(void)
         return NATIVE(g_thread_pool_get_num_unused_threads)();
     // Idle workers above the limit are on their way out, or are what GLib counts to a pool for
     // another half a second.
-    unsigned idle = smolscale_idle_workers();
+    unsigned idle = 0;
+    for (struct workers *w = newest_workers(); w != NULL; w = w->next)
+        idle += smolscale_group_idle_workers(w->group);
     unsigned limit = to_limit(g_thread_pool_get_max_unused_threads());
     return idle < limit ? idle : limit;
 }
@@ -592,7 +664,8 @@ EXPORT void g_thread_pool_stop_unused_threads(void)
         NATIVE(g_thread_pool_stop_unused_threads)();
         return;
     }
-    smolscale_retire_idle();
+    for (struct workers *w = newest_workers(); w != NULL; w = w->next)
+        smolscale_group_retire_idle(w->group);
 }
 
 EXPORT void g_thread_pool_set_max_idle_time(guint interval)
@@ -602,9 +675,8 @@ EXPORT void g_thread_pool_set_max_idle_time(guint interval)
         return;
     }
     atomic_store(&max_idle_time, interval);
-    // 0 means "for ever" to GLib and "as the executor likes" to the core, which keeps some for ever
-    // too.
-    smolscale_set_idle_timeout(interval * UINT64_C(1000000));
+    for (struct workers *w = newest_workers(); w != NULL; w = w->next)
+        smolscale_group_set_idle_timeout(w->group, idle_timeout_ns(interval));
 }
 
 EXPORT guint g_thread_pool_get_max_idle_time(void)

@@ -313,6 +313,7 @@ unsigned long fake_clock_sleeps(void)
 }
 
 static int (*real_thread_create)(void *(*main)(void *), void *arg);
+static int (*real_thread_create_sized)(void *(*main)(void *), void *arg, size_t stack_size);
 static bool (*creation_fails)(unsigned n);
 static atomic_uint creation_tries;
 
@@ -322,11 +323,19 @@ static int failing_thread_create(void *(*main)(void *), void *arg)
     return creation_fails(n) ? -EAGAIN : real_thread_create(main, arg);
 }
 
+static int failing_thread_create_sized(void *(*main)(void *), void *arg, size_t stack_size)
+{
+    unsigned n = atomic_fetch_add(&creation_tries, 1) + 1;
+    return creation_fails(n) ? -EAGAIN : real_thread_create_sized(main, arg, stack_size);
+}
+
 void failing_threads_start(bool (*fails)(unsigned n))
 {
     real_thread_create = ss_os.thread_create;
+    real_thread_create_sized = ss_os.thread_create_sized;
     creation_fails = fails;
     ss_os.thread_create = failing_thread_create;
+    ss_os.thread_create_sized = failing_thread_create_sized;
 }
 
 unsigned failing_threads_tries(void)
