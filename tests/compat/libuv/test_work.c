@@ -93,7 +93,7 @@ static void free_request(uv_work_t *req, int status)
 
 START_TEST(a_request_may_be_freed_in_its_callback)
 {
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 1000; i++) {
         uv_work_t *req = malloc(sizeof *req);
         ck_assert_int_eq(uv_queue_work(uv_default_loop(), req, counting_job, free_request), 0);
     }
