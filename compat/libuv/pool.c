@@ -56,17 +56,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "smolscale.h"
 
-#define DEFAULT_SIZE 4
-#define MAX_SIZE     1024
+#define DEFAULT_SIZE  4
+#define MAX_SIZE      1024
+#define FIXED_STACK   ((size_t)8 << 20)
+#define DEFAULT_STACK ((size_t)2 << 20)
 
-// libuv 1.50 gives its workers a name; 1.52 reads the size into a buffer of 16 bytes and ignores
-// what does not fit.
+// libuv 1.45 gives its workers stacks of 8 MB, before it is RLIMIT_STACK; 1.50 a name; 1.52 reads
+// the size into a buffer of 16 bytes and ignores what does not fit.
 #define VERSION_ASYNC_BUSY    0x012d00u
+#define VERSION_FIXED_STACK   0x012d00u
 #define VERSION_NAMED_WORKERS 0x013200u
 #define VERSION_SHORT_SIZE    0x013400u
 #define SIZE_BUFFER           16
@@ -660,6 +664,7 @@ static smolscale_queue *new_queue(struct ss_uv_pool *pool, unsigned max_active, 
     attr.flags = smolscale_elastic() ? SMOLSCALE_QUEUE_ELASTIC : 0;
     attr.thread_name = name;
     attr.notify = notify;
+    attr.group = pool->group;
     (void)smolscale_queue_new(&queue, &attr); // NULL when it fails: jobs then run at submission
     return queue;
 }
@@ -673,6 +678,13 @@ static void reset_slow(struct ss_uv_slow *slow)
     slow->posted = false;
 }
 
+// The queues of a pool that was shut down have no workers any more.
+static void forget_queues(struct ss_uv_pool *pool)
+{
+    if (pool->state == SS_UV_ENDED)
+        memset(pool->queues, 0, sizeof(pool->queues));
+}
+
 // A child reads its own UV_THREADPOOL_SIZE; the queues exist there already, empty.
 static void after_fork_in_child(void)
 {
@@ -680,6 +692,7 @@ static void after_fork_in_child(void)
     pthread_mutex_init(&pools_lock, NULL);
     for (struct ss_uv_pool *pool = pools; pool != NULL; pool = pool->next) {
         pthread_mutex_init(&pool->lock, NULL);
+        forget_queues(pool);
         pool->state = SS_UV_UNUSED;
         pool->sends = 0; // the parent's
         reset_slow(&pool->slow);
@@ -699,13 +712,43 @@ __attribute__((constructor)) static void prepare_process(void)
     pthread_once(&once, register_handlers);
 }
 
-static void create_queues(struct ss_uv_pool *pool, unsigned size)
+// The stack of libuv's threads in bytes.
+static size_t stack_size(unsigned version)
+{
+    struct rlimit limit;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), least = (size_t)sysconf(_SC_THREAD_STACK_MIN);
+
+    if (version >= VERSION_FIXED_STACK)
+        return FIXED_STACK;
+    if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+        limit.rlim_cur - limit.rlim_cur % page < least)
+        return DEFAULT_STACK;
+    return limit.rlim_cur - limit.rlim_cur % page;
+}
+
+// Workers of the pool's own, as libuv's threads are: as many as the size says, until the pool is
+// shut down. With the elastic policy more of them, while jobs block.
+static void create_group(struct ss_uv_pool *pool, unsigned size, unsigned version)
+{
+    struct smolscale_group_attr attr = SMOLSCALE_GROUP_ATTR_INIT;
+
+    attr.stack_size = stack_size(version);
+    attr.flags = SMOLSCALE_GROUP_EAGER; // of the thread that starts the pool, whoever needs more
+    if (!smolscale_elastic()) {
+        attr.max_workers = size;
+        attr.idle_timeout = SMOLSCALE_FOREVER;
+    }
+    (void)smolscale_group_new(&pool->group, &attr); // NULL when it fails: the default group serves
+}
+
+static void create_queues(struct ss_uv_pool *pool, unsigned size, unsigned version)
 {
     // Before libuv names its workers they carry the name of the thread that starts the pool.
     char name[16] = "libuv-worker";
-    if (pool->version() < VERSION_NAMED_WORKERS)
+    if (version < VERSION_NAMED_WORKERS)
         (void)prctl(PR_GET_NAME, name);
 
+    create_group(pool, size, version);
     pool->queues[SS_UV_CPU] = new_queue(pool, size, name);
     if (smolscale_elastic()) {
         pool->queues[SS_UV_FAST_IO] = new_queue(pool, size, name);
@@ -717,6 +760,8 @@ static void create_queues(struct ss_uv_pool *pool, unsigned size)
 
 static void resize(struct ss_uv_pool *pool, unsigned size)
 {
+    if (pool->group != NULL && !smolscale_elastic())
+        (void)smolscale_group_set_max_workers(pool->group, size);
     for (int kind = 0; kind < SS_UV_KINDS; kind++) {
         bool half = kind == SS_UV_SLOW_IO && smolscale_elastic();
         if (pool->queues[kind] != NULL)
@@ -726,26 +771,30 @@ static void resize(struct ss_uv_pool *pool, unsigned size)
 
 static void configure_locked(struct ss_uv_pool *pool)
 {
-    unsigned size = pool_size(pool->version());
+    unsigned version = pool->version(), size = pool_size(version);
 
     // With a queue of its own, that queue limits slow I/O, which leaves out what is blocked.
     pool->slow.limit = smolscale_elastic() ? UINT_MAX : (size + 1) / 2;
-    pool->early = pool->version() < VERSION_ASYNC_BUSY;
+    pool->early = version < VERSION_ASYNC_BUSY;
     if (pool->queues[SS_UV_CPU] != NULL) {
         resize(pool, size);
         return;
     }
     reset_slow(&pool->slow);
-    create_queues(pool, size);
+    create_queues(pool, size, version);
     pthread_mutex_lock(&pools_lock);
-    pool->next = pools;
-    pools = pool;
+    if (!pool->listed) {
+        pool->listed = true;
+        pool->next = pools;
+        pools = pool;
+    }
     pthread_mutex_unlock(&pools_lock);
 }
 
 void ss_uv_pool_init(struct ss_uv_pool *pool, unsigned (*version)(void),
                      int (*async_send)(uv_async_t *handle))
 {
+    forget_queues(pool); // nobody is inside of a libuv that was closed
     pthread_mutex_init(&pool->lock, NULL);
     pool->version = version;
     pool->async_send = async_send;
@@ -887,6 +936,22 @@ static bool is_stuck(struct progress *progress, size_t count)
     return now - progress->at > PATIENCE_NS;
 }
 
+// Ends the pool's threads and waits for them: so what jobs have left in thread-local storage is
+// destroyed. A thread that has begun a submission before may yet come to a queue; so the queues
+// stay, and start nothing.
+static void end_workers(struct ss_uv_pool *pool)
+{
+    smolscale_group *group = __atomic_exchange_n(&pool->group, NULL, __ATOMIC_ACQ_REL);
+
+    if (group == NULL)
+        return;
+    for (int kind = 0; kind < SS_UV_KINDS; kind++) {
+        if (pool->queues[kind] != NULL)
+            (void)smolscale_queue_set_max_active(pool->queues[kind], 0);
+    }
+    smolscale_group_free(group);
+}
+
 void ss_uv_shutdown(struct ss_uv_pool *pool)
 {
     bool patient = !smolscale_elastic() && !called_by_a_job(pool);
@@ -904,4 +969,6 @@ void ss_uv_shutdown(struct ss_uv_pool *pool)
         if (pause.tv_nsec < POLL_MAX_NS)
             pause.tv_nsec *= 2;
     }
+    if (count == 0 && !called_by_a_job(pool))
+        end_workers(pool);
 }

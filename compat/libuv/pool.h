@@ -55,8 +55,10 @@ struct ss_uv_pool {
     pthread_mutex_t lock;
     enum ss_uv_state state;
     bool early;                           // libuv before 1.45
+    smolscale_group *group;               // its workers
     smolscale_queue *queues[SS_UV_KINDS]; // by kind; a queue may stand for several kinds
-    struct ss_uv_pool *next;              // all that have queues
+    struct ss_uv_pool *next;              // all that have had queues
+    bool listed;                          // is among them
 
     // Slow I/O. `posted`: the item that stands for it is in the queue, so somebody will come and
     // look. Guarded by its lock, which is held for a few instructions only.
