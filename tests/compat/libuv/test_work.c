@@ -628,7 +628,7 @@ START_TEST(uv_run_once_returns_with_a_callback)
 {
     uv_work_t reqs[BURST];
     unsigned empty = 0;
-    for (int i = 0; i < 500; i++)
+    for (int i = 0; i < 200; i++)
         empty += burst(uv_default_loop(), reqs, note_short);
     if (on_smolscale())
         ck_assert_uint_eq(empty, 0);
@@ -683,7 +683,7 @@ START_TEST(sends_of_other_threads_come_while_short_jobs_are_in_flight)
     pthread_t thread;
     atomic_store(&sending, true);
     ck_assert_int_eq(pthread_create(&thread, NULL, send_to_fresh_handles, NULL), 0);
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 200; i++) {
         (void)burst(uv_default_loop(), reqs, make_handle);
         // No job is in flight: nothing but the send wakes the loop.
         while (answered < made)
