@@ -313,11 +313,19 @@ END(3)
 END(4)
 END(5)
 END(6)
-END(7) END(8) END(9) END(10) END(11) END(12) END(13) END(14) END(15)
+END(7)
+END(8)
+END(9)
+END(10)
+END(11)
+END(12)
+END(13)
+END(14)
+END(15)
 
-    static void (*const ends[MAX_LIBUVS])(void) = {
-        end_of_0, end_of_1, end_of_2,  end_of_3,  end_of_4,  end_of_5,  end_of_6,  end_of_7,
-        end_of_8, end_of_9, end_of_10, end_of_11, end_of_12, end_of_13, end_of_14, end_of_15,
+static void (*const ends[MAX_LIBUVS])(void) = {
+    end_of_0, end_of_1, end_of_2,  end_of_3,  end_of_4,  end_of_5,  end_of_6,  end_of_7,
+    end_of_8, end_of_9, end_of_10, end_of_11, end_of_12, end_of_13, end_of_14, end_of_15,
 };
 
 // Replaces one word of an object. The page may have been made read-only by the loader, and then is
