@@ -171,6 +171,9 @@ void ss_start_slow(void)
     int saved_errno = errno;
     prepare_for_fork();
     register_exit_handler();
+    // Before there are threads, which outlast a plug-in that this is part of. Where the first use
+    // is in a constructor under dlopen(), this thread has the loader's lock already.
+    ss_os.stay_loaded();
     ss_lock(&ss.lock);
     if (!load_relaxed(&ss.started))
         start_locked();

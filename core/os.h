@@ -130,6 +130,10 @@ struct ss_os {
     // Gives them to the calling thread, as far as its privileges allow; the second only the mask.
     void (*set_thread_traits)(const struct ss_traits *traits);
     void (*set_signal_mask)(const sigset_t *mask);
+
+    // Keeps this library's code in memory until the process ends, also when it is part of a plug-in
+    // that is closed. May wait for a dlopen() or dlclose() that another thread is in: no lock held.
+    void (*stay_loaded)(void);
 };
 
 extern struct ss_os ss_os;

@@ -43,6 +43,8 @@
 //   * After fork() the child has an executor that has not started yet. Queues of the parent exist
 //     in the child, empty and idle: what was queued or running belongs to the parent.
 //   * At exit nothing is torn down: jobs that still run end with the process.
+//   * A plug-in that the static library is linked into stays in memory from its first use on, for
+//     the threads outlast dlclose(): its destructors run at exit.
 
 #ifndef SMOLSCALE_H
 #define SMOLSCALE_H
