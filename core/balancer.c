@@ -562,12 +562,16 @@ static bool retire(void)
 {
     if (!ss_balancer_may_end() || load_relaxed(&ss_timers_next) != SS_FOREVER)
         return false;
+    ss_os.end_looks(); // the next balancer may begin its own
     exchange_seq_cst(&ss.balancer, SS_BALANCER_NONE);
     atomic_thread_fence(memory_order_seq_cst);
     if (!anything_to_watch() && ss_balancer_may_end())
         return true;
     uint32_t none = SS_BALANCER_NONE;
-    return !cas_strong_acq_rel(&ss.balancer, &none, SS_BALANCER_AWAKE);
+    if (!cas_strong_acq_rel(&ss.balancer, &none, SS_BALANCER_AWAKE))
+        return true;
+    ss_os.begin_looks();
+    return false;
 }
 
 bool ss_balance(void)

@@ -81,10 +81,8 @@ struct ss_os {
 
     // The caller, a thread of the executor's own, is from now on the one that looks at /proc and at
     // the cgroup by the next three: without a descriptor of the program's table being taken, where
-    // the kernel allows it (os_look.c). What that needs goes when the thread ends.
+    // the kernel allows it (os_look.c). Until end_looks(), after which another thread may begin.
     void (*begin_looks)(void);
-
-    // The thread will not look any more: another may begin.
     void (*end_looks)(void);
 
     // What the kernel says of `count` threads of this process, each at one moment after the call.

@@ -282,34 +282,8 @@ static void ask(enum question question)
         ss_futex_wait(&looker.answered, before, SS_FOREVER);
 }
 
-// When the asker's thread ends, or it looks no more.
-static void end_looker(void *unused)
-{
-    (void)unused;
-    if (!looker.exists)
-        return;
-    while (load_acquire(&looker.state) == LOOKER_STARTING)
-        ss_futex_wait(&looker.state, LOOKER_STARTING, SS_FOREVER);
-    if (load_relaxed(&looker.state) == LOOKER_READY)
-        ask(END);
-    pthread_join(looker.thread, NULL);
-    looker.exists = false;
-    kept.tasks = kept.load = -1; // their table is gone
-    store_relaxed(&looker.state, LOOKER_NONE);
-}
-
-static pthread_key_t end_key;
-static pthread_once_t end_key_once = PTHREAD_ONCE_INIT;
-
-static void make_end_key(void)
-{
-    pthread_key_create(&end_key, end_looker);
-}
-
 static void start_looker(void)
 {
-    pthread_once(&end_key_once, make_end_key);
-    pthread_setspecific(end_key, &looker);
     store_relaxed(&looker.state, LOOKER_STARTING);
     looker.exists = create_looker() == 0;
     if (!looker.exists)
@@ -345,8 +319,17 @@ void ss_begin_looks(void)
 
 void ss_end_looks(void)
 {
-    end_looker(NULL);
     is_asker = false;
+    if (looker.exists) {
+        while (load_acquire(&looker.state) == LOOKER_STARTING)
+            ss_futex_wait(&looker.state, LOOKER_STARTING, SS_FOREVER);
+        if (load_relaxed(&looker.state) == LOOKER_READY)
+            ask(END);
+        pthread_join(looker.thread, NULL);
+        looker.exists = false;
+        kept.tasks = kept.load = -1; // their table is gone
+    }
+    store_relaxed(&looker.state, LOOKER_NONE);
 }
 
 void ss_look_at_threads(const pid_t *tids, enum ss_thread_state *states, unsigned count)
