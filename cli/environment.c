@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "layers.h"
+#include "loader.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -84,6 +85,20 @@ static bool contains(const char *list, const char *name)
     return false;
 }
 
+// A library that itself lacks one (libsmolscale.so.0, most likely) would be left out by the dynamic
+// linker, with one line of its own, and the program would run natively.
+static void must_be_complete(const char *path)
+{
+    struct closure closure;
+    int err = closure_load(path, &closure);
+    if (err)
+        fail(STATUS_FAILED, "%s: %s", path, strerror(-err));
+    if (closure.missing_count)
+        fail(STATUS_FAILED, "%s needs the library %s, which is not found", path,
+             closure.missing[0].name);
+    closure_finish(&closure);
+}
+
 char *preload_value(const struct settings *settings, const char *existing)
 {
     bool by_name = settings->layers != 0;
@@ -104,6 +119,7 @@ char *preload_value(const struct settings *settings, const char *existing)
         if (strpbrk(path, separators) || strchr(path, '$'))
             fail(STATUS_FAILED, "%s: LD_PRELOAD cannot name a path with a space, a colon or a '$'",
                  path);
+        must_be_complete(path);
         any = true;
         if (!contains(value, path))
             value = append(value, path, strlen(path));

@@ -6,7 +6,7 @@
 
 #include "cli.h"
 #include "environment.h"
-#include "layers.h"
+#include "loader.h"
 #include "program.h"
 
 #include <argp.h>
@@ -138,6 +138,23 @@ static void say_obstacle(const char *command, const struct program *program)
              script ? ", which runs " : "", script ? program->object : "", program->detail);
 }
 
+// The dynamic linker would say it too, later and in other words.
+static void say_missing(const char *command, const char *object)
+{
+    struct closure closure;
+    if (closure_load(object, &closure))
+        return;
+    for (size_t i = 0; i < closure.missing_count; i++) {
+        const struct missing *missing = &closure.missing[i];
+        if (strcmp(missing->wanted_by, object) == 0)
+            complain("%s needs the library %s, which is not found", command, missing->name);
+        else
+            complain("%s needs %s, which needs the library %s, which is not found", command,
+                     last_part(missing->wanted_by), missing->name);
+    }
+    closure_finish(&closure);
+}
+
 static void set_environment(const struct arguments *arguments, const struct program *program)
 {
     if (!program->obstacle || program->obstacle == OBSTACLE_NOT_ELF) {
@@ -174,6 +191,8 @@ int command_run(int argc, char **argv)
              "%s: the interpreter in its first line: %s", command, strerror(-err));
     if (program.obstacle)
         say_obstacle(command, &program);
+    else
+        say_missing(command, program.object);
     set_environment(&arguments, &program);
     program_finish(&program);
     if (arguments.dry_run) {
