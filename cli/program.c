@@ -138,13 +138,11 @@ static int follow(struct program *program)
         char *next = NULL;
         char *command =
             strcmp(last_part(interpreter), "env") == 0 && rest ? behind_env(rest) : NULL;
-        if (command) {
-            int err = program_find(command, &next);
-            if (err)
-                return err;
-        } else {
+        int err = command ? program_find(command, &next) : executable(interpreter);
+        if (err)
+            return err;
+        if (!command)
             next = must_copy(interpreter);
-        }
         free(program->object);
         program->object = next;
         add_interpreter(program, next);
