@@ -157,14 +157,28 @@ static char *percent(double factor)
                        difference < 0 ? "less" : "more");
 }
 
+// "20 to 28 % less", "4 % less to 2 % more".
+static char *percent_interval(double low, double high)
+{
+    char *one = percent(low), *other = percent(high), *text;
+    if (high <= 1)
+        text = must_format("%.*s to %s", (int)strcspn(other, " "), other, one);
+    else if (low >= 1)
+        text = must_format("%.*s to %s", (int)strcspn(one, " "), one, other);
+    else
+        text = must_format("%s to %s", one, other);
+    free(one);
+    free(other);
+    return text;
+}
+
 // What the rounds say of one quantity, in half a sentence. A difference is claimed only where the
 // interval leaves no difference out and is one of 95 %.
 static char *judge(const struct ratio *ratio, const char *what)
 {
     if (!ratio->known)
         return must_format("%s too short to be compared", what);
-    char *middle = percent(ratio->estimate), *low = percent(ratio->low),
-         *high = percent(ratio->high);
+    char *middle = percent(ratio->estimate), *interval = percent_interval(ratio->low, ratio->high);
     double most = fmax(fabs(ratio->low - 1), fabs(ratio->high - 1));
     char *text;
     if (ratio->level < 0.95)
@@ -173,12 +187,11 @@ static char *judge(const struct ratio *ratio, const char *what)
     else if (most <= 0.05)
         text = must_format("%s as natively (within %.1f %%)", what, fmax(most * 100, 0.1));
     else if (ratio->low > 1 || ratio->high < 1)
-        text = must_format("%s %s (%s to %s)", middle, what, low, high);
+        text = must_format("%s %s (%s)", middle, what, interval);
     else
-        text = must_format("no difference in %s to be told (%s to %s)", what, low, high);
+        text = must_format("no difference in %s to be told (%s)", what, interval);
     free(middle);
-    free(low);
-    free(high);
+    free(interval);
     return text;
 }
 
@@ -268,7 +281,7 @@ static char *format_spread(enum quantity quantity, const double *values, size_t 
 }
 
 // The columns: what it is, natively, on smolscale, and by what factor it differs.
-static const char row_format[] = "%-16s%-24s%-24s%s\n";
+static const char row_format[] = "%-15s %-23s %-23s %s\n";
 
 static void print_row(const struct comparison *c, enum quantity quantity)
 {
@@ -304,18 +317,18 @@ static void print_agreement(const struct comparison *c, enum aspect aspect)
     case SAME:
         if (aspect == EXIT) {
             char *status = describe_status(&c->native[0]);
-            printf("%-16ssame: %s\n", title, status);
+            printf("%-15s same: %s\n", title, status);
             free(status);
         } else {
             const struct output *output = aspect == STDOUT ? &c->native[0].out : &c->native[0].err;
-            printf("%-16ssame: %llu bytes, SHA-256 ", title, (unsigned long long)output->size);
+            printf("%-15s same: %llu bytes, SHA-256 ", title, (unsigned long long)output->size);
             for (int i = 0; i < 8; i++)
                 printf("%02x", output->hash[i]);
             puts("...");
         }
         break;
     case DIFFERS:
-        printf("%-16sDIFFERS in %zu of %zu rounds", title, count, c->rounds);
+        printf("%-15s DIFFERS in %zu of %zu rounds", title, count, c->rounds);
         for (size_t i = 0; aspect == EXIT && i < c->rounds; i++) {
             if (!equal(EXIT, &c->native[0], &c->ours[i])) {
                 char *native = describe_status(&c->native[0]), *ours = describe_status(&c->ours[i]);
@@ -328,7 +341,7 @@ static void print_agreement(const struct comparison *c, enum aspect aspect)
         putchar('\n');
         break;
     case VARIES:
-        printf("%-16svaries from run to run natively, so it is not compared\n", title);
+        printf("%-15s varies from run to run natively, so it is not compared\n", title);
         break;
     }
 }
