@@ -30,6 +30,7 @@ enum {
 // A program, before it runs or while it does.
 struct patient {
     struct closure closure;           // all objects, the program first
+    struct use (*uses)[LAYER_COUNT];  // of each object
     char *obstacle;                   // why nothing can be preloaded; NULL: it can
     pid_t pid;                        // 0: it does not run
     unsigned loaded;                  // of a process: the layers whose library is in it
@@ -69,16 +70,12 @@ static const char *name_of(const struct object *object)
     return object->soname ? object->soname : last_part(object->path);
 }
 
-// The object of the closure that is an interface's own library; NULL: none.
-static struct object *provider(const struct patient *patient, enum layer layer, struct use *use)
+// What the interface's own library has of it, if that is among the objects; else NULL.
+static const struct use *provider(const struct patient *patient, enum layer layer)
 {
-    struct use uses[LAYER_COUNT];
     for (size_t i = 0; i < patient->closure.count; i++) {
-        interfaces_examine(patient->closure.objects[i], uses);
-        if (uses[layer].provider) {
-            *use = uses[layer];
-            return patient->closure.objects[i];
-        }
+        if (patient->uses[i][layer].provider)
+            return &patient->uses[i][layer];
     }
     return NULL;
 }
@@ -96,18 +93,14 @@ static void find_calls(struct patient *patient, enum layer layer, const struct o
             patient, layer, false,
             must_format("%s calls only functions that the layer does not know", name_of(object)));
     } else {
-        struct use library;
-        bool only_work =
-            layer == LAYER_UV && provider(patient, layer, &library) && !library.indirect_start;
-        print_finding(
-            patient, layer, true,
-            must_format(
-                "%s calls it (%s%s)%s", name_of(object), use->example,
-                use->calls > 1 ? ", ..." : "",
-                only_work
-                    ? "; only uv_queue_work(): this libuv.so.1 was linked so that its inner calls "
-                      "cannot be taken"
-                    : ""));
+        const struct use *library = provider(patient, layer);
+        bool only_work = layer == LAYER_UV && library && !library->indirect_start;
+        const char *limit = only_work ? "; only uv_queue_work(): this libuv.so.1 was linked so "
+                                        "that its inner calls cannot be taken"
+                                      : "";
+        print_finding(patient, layer, true,
+                      must_format("%s calls it (%s%s)%s", name_of(object), use->example,
+                                  use->calls > 1 ? ", ..." : "", limit));
     }
     free(obstacle);
 }
@@ -173,10 +166,14 @@ static void find_inside(struct patient *patient, enum layer layer, const struct 
     free(obstacle);
 }
 
-// An object names the interface's library in a constant: it may load it later.
+// An object names the interface's library, or one that brings it along, in a constant: it may load
+// it later.
 static void find_later(struct patient *patient, enum layer layer, struct object *object)
 {
-    char *name = object_string(object, interface_of(layer)->library);
+    const struct interface *interface = interface_of(layer);
+    char *name = object_string(object, interface->library);
+    for (size_t i = 0; !name && interface->users[i]; i++)
+        name = object_string(object, interface->users[i]);
     if (!name)
         return;
     char *obstacle = layer_obstacle(patient, layer);
@@ -187,14 +184,13 @@ static void find_later(struct patient *patient, enum layer layer, struct object 
     free(name);
 }
 
-static void examine(struct patient *patient, struct object *object, const bool *present)
+static void find_all(struct patient *patient, size_t number)
 {
-    struct use uses[LAYER_COUNT];
+    struct object *object = patient->closure.objects[number];
     if (is_layer_library(object->path) || strncmp(name_of(object), "libsmolscale.so", 15) == 0)
         return;
-    interfaces_examine(object, uses);
     for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
-        const struct use *use = &uses[layer];
+        const struct use *use = &patient->uses[number][layer];
         if (use->provider)
             continue;
         // A few names alone are no library: a program may define a replacement for one function.
@@ -202,7 +198,7 @@ static void examine(struct patient *patient, struct object *object, const bool *
             find_inside(patient, layer, object, use);
         else if (use->calls)
             find_calls(patient, layer, object, use);
-        else if (!present[layer])
+        else if (!provider(patient, layer))
             find_later(patient, layer, object);
     }
 }
@@ -245,14 +241,15 @@ static void print_conclusion(const struct patient *patient)
 
 static int diagnose(struct patient *patient)
 {
-    struct use unused;
-    bool present[LAYER_COUNT];
-    for (enum layer layer = 0; layer < LAYER_COUNT; layer++)
-        present[layer] = provider(patient, layer, &unused) != NULL;
+    size_t count = patient->closure.count;
+    patient->uses = must_alloc(count * sizeof *patient->uses);
+    for (size_t i = 0; i < count; i++)
+        interfaces_examine(patient->closure.objects[i], patient->uses[i]);
     print_missing(patient);
-    for (size_t i = 0; i < patient->closure.count; i++)
-        examine(patient, patient->closure.objects[i], present);
+    for (size_t i = 0; i < count; i++)
+        find_all(patient, i);
     print_conclusion(patient);
+    free(patient->uses);
     return patient->native ? SOME_NATIVE : patient->found ? ALL_CAPTURED : NOTHING_FOUND;
 }
 
@@ -414,13 +411,15 @@ static int diagnose_process(pid_t pid)
     if (!patient.closure.count)
         fail(STATUS_FAILED, "process %d: its program cannot be read", (int)pid);
     struct program program;
-    if (program_examine(patient.closure.objects[0]->path, &program) == 0) {
+    char *exe = must_format("/proc/%d/exe", (int)pid); // the file itself, wherever it now is
+    if (program_examine(exe, &program) == 0) {
         // What the file says of privilege may be said otherwise to this caller than to that
         // process.
         if (program.detail && program.obstacle != OBSTACLE_SETUID)
             patient.obstacle = must_copy(program.detail);
         program_finish(&program);
     }
+    free(exe);
     if (!patient.obstacle && is_secure(pid))
         patient.obstacle = must_copy("it runs with more privilege than its caller (setuid)");
     patient.disabled = is_disabled(pid);

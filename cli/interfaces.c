@@ -12,15 +12,20 @@
 #include <string.h>
 
 static const struct interface table[LAYER_COUNT] = {
-    [LAYER_GLIB] = {"GLib's GThreadPool", "libglib-2.0.so",
-                    "build the program with GLib's shared library"},
-    [LAYER_UV] =
-        {"libuv's thread pool", "libuv.so",
-         "use a build with the shared libuv (as Debian's nodejs has it), or relink the program with "
-         "'pkg-config --libs smolscale-uv'"},
-    [LAYER_PTHREADPOOL] = {"pthreadpool", "libpthreadpool.so",
-                           "build the program with the shared libpthreadpool, or relink it with "
-                           "'pkg-config --libs smolscale-pthreadpool'"},
+    [LAYER_GLIB] = {.title = "GLib's GThreadPool",
+                    .library = "libglib-2.0.so",
+                    .users = {"libgio-2.0.so", "libgobject-2.0.so"},
+                    .advice = "build the program with GLib's shared library"},
+    [LAYER_UV] = {.title = "libuv's thread pool",
+                  .library = "libuv.so",
+                  .users = {"libnode.so"},
+                  .advice = "use a build with the shared libuv (as Debian's nodejs has it), or "
+                            "relink the program with 'pkg-config --libs smolscale-uv'"},
+    [LAYER_PTHREADPOOL] = {.title = "pthreadpool",
+                           .library = "libpthreadpool.so",
+                           .users = {"libXNNPACK.so", "libtorch_cpu.so"},
+                           .advice = "build the program with the shared libpthreadpool, or relink "
+                                     "it with 'pkg-config --libs smolscale-pthreadpool'"},
 };
 
 const struct interface *interface_of(enum layer layer)

@@ -13,9 +13,10 @@
 
 // One per layer, under the same number.
 struct interface {
-    const char *title;   // "GLib's GThreadPool"
-    const char *library; // how its library's name begins: "libglib-2.0.so"
-    const char *advice;  // what to do where it is inside of a program and not captured
+    const char *title;    // "GLib's GThreadPool"
+    const char *library;  // how its library's name begins: "libglib-2.0.so"
+    const char *users[4]; // libraries that bring it along, by name; NULL at the end
+    const char *advice;   // what to do where it is inside of a program and not captured
 };
 const struct interface *interface_of(enum layer layer);
 
