@@ -80,6 +80,13 @@ static const struct use *provider(const struct patient *patient, enum layer laye
     return NULL;
 }
 
+// Whether the program itself defines an interface's functions for all: it comes before every
+// preload.
+static bool program_comes_first(const struct patient *patient, enum layer layer)
+{
+    return patient->uses[0][layer].exported > 0 && !patient->uses[0][layer].provider;
+}
+
 // An object calls the interface in a library.
 static void find_calls(struct patient *patient, enum layer layer, const struct object *object,
                        const struct use *use)
@@ -88,6 +95,16 @@ static void find_calls(struct patient *patient, enum layer layer, const struct o
     if (obstacle) {
         print_finding(patient, layer, false,
                       must_format("%s calls it; %s", name_of(object), obstacle));
+    } else if (program_comes_first(patient, layer)) {
+        const char *program = name_of(patient->closure.objects[0]);
+        if (layer == LAYER_UV) // its own line says whether that libuv is captured
+            printf("  %-20s %-13s %s calls the one inside of %s\n", interface_of(layer)->title, "",
+                   name_of(object), program);
+        else
+            print_finding(patient, layer, false,
+                          must_format("%s calls it in the program itself, which has it inside and "
+                                      "comes before any preload",
+                                      name_of(object)));
     } else if (use->unknown == use->calls) {
         print_finding(
             patient, layer, false,
@@ -154,11 +171,13 @@ static void find_inside(struct patient *patient, enum layer layer, const struct 
         return;
     }
     char *obstacle = layer_obstacle(patient, layer);
-    bool captured = !obstacle && use->rebindable && !object->symbolic;
+    bool program = object == patient->closure.objects[0];
+    bool captured = !obstacle && use->rebindable && !object->symbolic && !program;
     print_finding(patient, layer, captured,
                   must_format("%s has it inside; %s", name_of(object),
                               obstacle        ? obstacle
                               : captured      ? "it calls it by the dynamic linker"
+                              : program       ? "a program's own functions come before any preload"
                               : use->exported ? "it calls it directly, past the dynamic linker"
                                               : "its functions are hidden in it"));
     if (!captured && !obstacle)
