@@ -4,6 +4,7 @@
 // others are not. Reads files, and of a process what /proc shows; executes nothing.
 
 #include "cli.h"
+#include "inside.h"
 #include "interfaces.h"
 #include "layers.h"
 #include "loader.h"
@@ -123,16 +124,18 @@ static void find_calls(struct patient *patient, enum layer layer, const struct o
 }
 
 // Why a libuv inside of an object is not captured; NULL: it is, if the checks at run time agree.
-static char *inside_obstacle(const struct use *use)
+static char *inside_obstacle(const struct object *object, const struct use *use)
 {
     if (!captures_inside())
         return must_copy("this build of the layer captures only libuv.so.1");
-    if (!use->pool_named && !use->exported)
-        return must_copy("its functions have no names (stripped)");
     if (use->version && (use->version >> 16 != 1 || (use->version >> 8 & 0xff) < 41))
-        return must_format("its version %u.%u.%u is not known", use->version >> 16,
-                           use->version >> 8 & 0xff, use->version & 0xff);
-    return NULL;
+        return must_copy("its version is not known");
+#ifdef CLI_INSIDE
+    return inside_refusal(object->path);
+#else
+    (void)object;
+    return use->pool_named ? NULL : must_copy("its functions cannot be found by name");
+#endif
 }
 
 static char *version_text(const struct use *use)
@@ -147,7 +150,7 @@ static void find_uv_inside(struct patient *patient, const struct object *object,
                            const struct use *use)
 {
     char *obstacle = layer_obstacle(patient, LAYER_UV);
-    char *why = obstacle ? NULL : inside_obstacle(use);
+    char *why = obstacle ? NULL : inside_obstacle(object, use);
     char *version = version_text(use);
     print_finding(
         patient, LAYER_UV, !obstacle && !why,
