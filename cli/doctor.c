@@ -193,9 +193,9 @@ static void find_inside(struct patient *patient, enum layer layer, const struct 
 static void find_later(struct patient *patient, enum layer layer, struct object *object)
 {
     const struct interface *interface = interface_of(layer);
-    char *name = object_string(object, interface->library);
+    char *name = object_names_library(object, interface->library);
     for (size_t i = 0; !name && interface->users[i]; i++)
-        name = object_string(object, interface->users[i]);
+        name = object_names_library(object, interface->users[i]);
     if (!name)
         return;
     char *obstacle = layer_obstacle(patient, layer);

@@ -277,26 +277,29 @@ void object_symbols(struct object *object, bool dynamic, symbol_visitor *visit, 
 
 // ---- constants ----
 
-static char *search(const char *bytes, size_t size, const char *start)
+// The constant that has the name at its end, after a slash at most, and no more behind it than a
+// version.
+static char *search(const char *bytes, size_t size, const char *name)
 {
-    size_t length = strlen(start);
+    size_t length = strlen(name);
     const char *end = bytes + size;
     for (const char *at = bytes; at < end; at += length) {
-        at = memmem(at, (size_t)(end - at), start, length);
-        if (!at)
+        at = memmem(at, (size_t)(end - at), name, length);
+        if (!at || !memchr(at, '\0', (size_t)(end - at)))
             return NULL;
-        // From the constant's beginning on, which is behind the zero before it.
         const char *first = at;
         while (first > bytes && first[-1] > ' ' && first[-1] <= '~')
             first--;
-        if ((first == at || at[-1] == '/') && (first == bytes || first[-1] == '\0') &&
-            memchr(at, '\0', (size_t)(end - at)))
+        bool begins = first == bytes || first[-1] == '\0';
+        bool whole = first == at || at[-1] == '/';
+        size_t version = strspn(at + length, ".0123456789");
+        if (begins && whole && at[length + version] == '\0' && (!version || at[length] == '.'))
             return must_copy(first);
     }
     return NULL;
 }
 
-char *object_string(struct object *object, const char *start)
+char *object_names_library(struct object *object, const char *library)
 {
     struct elf_file *file = object->file;
     Elf_Scn *section = NULL;
@@ -306,7 +309,7 @@ char *object_string(struct object *object, const char *start)
             !(header.sh_flags & SHF_ALLOC) || header.sh_flags & SHF_EXECINSTR ||
             header.sh_offset > file->size || header.sh_size > file->size - header.sh_offset)
             continue;
-        char *found = search(file->bytes + header.sh_offset, (size_t)header.sh_size, start);
+        char *found = search(file->bytes + header.sh_offset, (size_t)header.sh_size, library);
         if (found)
             return found;
     }

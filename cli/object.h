@@ -52,9 +52,9 @@ struct symbol {
 typedef bool symbol_visitor(const struct symbol *symbol, void *data);
 void object_symbols(struct object *object, bool dynamic, symbol_visitor *visit, void *data);
 
-// Whether a string constant begins with `start` (or has it after a slash); yields the whole string,
-// to be freed, or NULL. Looks where constants are: in sections that are loaded and hold neither
-// code nor symbols' names.
-char *object_string(struct object *object, const char *start);
+// A string constant that names a library, as "libuv.so.1" or "/usr/lib/libuv.so": to be freed;
+// NULL: none does. Looks where constants are: in sections that are loaded and hold neither code nor
+// symbols' names.
+char *object_names_library(struct object *object, const char *library);
 
 #endif // SMOLSCALE_CLI_OBJECT_H

@@ -64,7 +64,7 @@ static void read_damaged(void)
     object_symbols(object, true, touch, &sum);
     object_symbols(object, false, touch, &sum);
     interfaces_examine(object, uses);
-    free(object_string(object, "libuv.so"));
+    free(object_names_library(object, "libuv.so"));
     object_free(object);
 }
 
