@@ -73,6 +73,10 @@ struct ss_os {
     int (*thread_create)(void *(*main)(void *), void *arg);
     int (*thread_create_joinable)(void *(*main)(void *), void *arg, size_t stack_size);
 
+    // The same, detached and with a small stack: for what runs nothing of the program's. It can be
+    // had where memory is too scarce for another.
+    int (*thread_create_small)(void *(*main)(void *), void *arg);
+
     // Does this process have such a thread?
     bool (*thread_exists)(pid_t tid);
 

@@ -159,6 +159,15 @@ static int thread_create_joinable(void *(*main)(void *), void *arg, size_t stack
     return thread_create_with(PTHREAD_CREATE_JOINABLE, stack_size, main, arg);
 }
 
+#define SMALL_STACK ((size_t)256 << 10)
+
+static int thread_create_small(void *(*main)(void *), void *arg)
+{
+    int err = thread_create_with(PTHREAD_CREATE_DETACHED, SMALL_STACK, main, arg);
+    // The program's thread-local data are larger.
+    return err == -EINVAL ? thread_create(main, arg) : err;
+}
+
 static bool thread_exists(pid_t tid)
 {
     int saved_errno = errno;
@@ -586,6 +595,7 @@ struct ss_os ss_os = {
     .futex_wake = ss_futex_wake,
     .thread_create = thread_create,
     .thread_create_joinable = thread_create_joinable,
+    .thread_create_small = thread_create_small,
     .thread_exists = thread_exists,
     .thread_cpu_time = thread_cpu_time,
     .begin_looks = ss_begin_looks,

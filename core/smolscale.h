@@ -652,10 +652,11 @@ struct smolscale_group_attr {
 SMOLSCALE_API int smolscale_group_new(smolscale_group **out,
                                       const struct smolscale_group_attr *attr);
 
-// Ends the group, whose queues must have been freed. Its workers' threads have ended when it
-// returns: what they had in thread-local storage is destroyed. If no other thread of the executor
-// has anything to do, those that create workers and watch them have ended, too. Called from a
-// worker of the group it does not wait for that one. NULL is ignored.
+// Ends the group. Its queues must have been freed, or have nothing to run any more: none of their
+// jobs starts from now on. Its workers' threads have ended when it returns: what they had in
+// thread-local storage is destroyed. If no other thread of the executor has anything to do, those
+// that create workers and watch them have ended, too. Called from a worker of the group it does not
+// wait for that one. NULL is ignored.
 SMOLSCALE_API void smolscale_group_free(smolscale_group *group);
 
 // Would workers that the calling thread creates have the settings of the group?

@@ -202,7 +202,7 @@ static int create_thread(struct ss_spawner *spawner)
     sigset_t all, mask;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &mask);
-    int err = ss_os.thread_create(spawner_main, spawner);
+    int err = ss_os.thread_create_small(spawner_main, spawner);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     return err;
 }

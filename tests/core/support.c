@@ -357,6 +357,7 @@ unsigned long fake_clock_sleeps(void)
 
 static int (*real_thread_create)(void *(*main)(void *), void *arg);
 static int (*real_thread_create_joinable)(void *(*main)(void *), void *arg, size_t stack_size);
+static int (*real_thread_create_small)(void *(*main)(void *), void *arg);
 static bool (*creation_fails)(unsigned n);
 static atomic_uint creation_tries;
 
@@ -372,13 +373,21 @@ static int failing_thread_create_joinable(void *(*main)(void *), void *arg, size
     return creation_fails(n) ? -EAGAIN : real_thread_create_joinable(main, arg, stack_size);
 }
 
+static int failing_thread_create_small(void *(*main)(void *), void *arg)
+{
+    unsigned n = atomic_fetch_add(&creation_tries, 1) + 1;
+    return creation_fails(n) ? -EAGAIN : real_thread_create_small(main, arg);
+}
+
 void failing_threads_start(bool (*fails)(unsigned n))
 {
     real_thread_create = ss_os.thread_create;
     real_thread_create_joinable = ss_os.thread_create_joinable;
+    real_thread_create_small = ss_os.thread_create_small;
     creation_fails = fails;
     ss_os.thread_create = failing_thread_create;
     ss_os.thread_create_joinable = failing_thread_create_joinable;
+    ss_os.thread_create_small = failing_thread_create_small;
 }
 
 unsigned failing_threads_tries(void)
