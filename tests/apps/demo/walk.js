@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-// walk.js FOLDER ROUNDS: looks at all files of a folder, many at a time, and prints a digest of names, sizes and
-// contents. Node.js does this in libuv's thread pool.
+// walk.js FOLDER ROUNDS: looks at all files of a folder, many at a time, and prints a digest of names and sizes.
+// Node.js does this in libuv's thread pool.
 'use strict';
 const crypto = require('crypto');
 const fs = require('fs');

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """walk.py FOLDER ROUNDS: looks at all files of a folder by GIO's asynchronous calls, and prints a digest of
-names, sizes and contents. GIO does these calls in GLib's thread pool."""
+names and sizes. GIO does these calls in GLib's thread pool."""
 
 import hashlib
 import sys
