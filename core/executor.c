@@ -214,6 +214,11 @@ bool smolscale_disabled(void)
     return ss_option(SS_OPTION_DISABLE) != 0;
 }
 
+long smolscale_option(const char *name)
+{
+    return ss_option_by_name(name);
+}
+
 bool smolscale_elastic(void)
 {
     return ss_option(SS_OPTION_POLICY) == SS_POLICY_ELASTIC;

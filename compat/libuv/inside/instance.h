@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: ISC
+//
+// What serves one libuv inside of an object.
+//
+// pool.c knows one libuv: one pool size, one version, one set of queues. Several libuvs in a
+// process have a pool each natively, so here each has an instance of pool.c: instance.c includes
+// it, and is compiled SS_UV_INSTANCES times.
+
+#ifndef SS_INSIDE_INSTANCE_H
+#define SS_INSIDE_INSTANCE_H
+
+#include "finder.h"
+
+#include <uv.h>
+
+#define SS_UV_INSTANCES 6
+
+// The functions of libuv that are taken over, as libuv declares them.
+typedef void ss_submit_fn(uv_loop_t *loop, struct uv__work *w, int kind,
+                          void (*work)(struct uv__work *w),
+                          void (*done)(struct uv__work *w, int status));
+typedef int ss_queue_work_fn(uv_loop_t *loop, uv_work_t *req, uv_work_cb work_cb,
+                             uv_after_work_cb after_work_cb);
+
+// The libuv that an instance serves.
+struct ss_served {
+    unsigned version;
+    int (*async_send)(uv_async_t *handle);
+    ss_submit_fn *submit;         // its own function, which is a jump to ours as long as it is
+    ss_queue_work_fn *queue_work; // served
+};
+
+struct ss_uv_instance {
+    const void *entry[SS_TAKEN_COUNT]; // where its functions are to jump to
+
+    // To be called before its functions are changed.
+    void (*serve)(const struct ss_served *libuv);
+
+    // No new loop is taken over from now on; what was submitted is completed. False: no loop ever
+    // was.
+    bool (*retire)(void);
+};
+
+extern const struct ss_uv_instance *const ss_uv_instances[SS_UV_INSTANCES];
+
+// Provided by capture.c: may this loop, which submits for the first time, be taken over? If not,
+// the libuv is left alone from now on, and its functions are its own again, unless that is refused.
+enum ss_adoption { SS_LOOP_TAKEN, SS_LOOP_LEFT, SS_LOOP_STUCK };
+enum ss_adoption ss_inside_adopt(const struct ss_uv_instance *instance, const uv_loop_t *loop,
+                                 uv_async_cb *native_callback);
+
+#endif // SS_INSIDE_INSTANCE_H
