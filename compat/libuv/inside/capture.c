@@ -43,14 +43,11 @@ struct record {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct record records[RECORDS];
 
-#define X(n) extern const struct ss_uv_instance ss_uv_instance_##n;
-X(0)
-X(1)
-X(2) X(3) X(4) X(5)
-#undef X
-    const struct ss_uv_instance *const ss_uv_instances[SS_UV_INSTANCES] = {
-        &ss_uv_instance_0, &ss_uv_instance_1, &ss_uv_instance_2,
-        &ss_uv_instance_3, &ss_uv_instance_4, &ss_uv_instance_5,
+extern const struct ss_uv_instance ss_uv_instance_0, ss_uv_instance_1, ss_uv_instance_2,
+    ss_uv_instance_3, ss_uv_instance_4, ss_uv_instance_5;
+const struct ss_uv_instance *const ss_uv_instances[SS_UV_INSTANCES] = {
+    &ss_uv_instance_0, &ss_uv_instance_1, &ss_uv_instance_2,
+    &ss_uv_instance_3, &ss_uv_instance_4, &ss_uv_instance_5,
 };
 
 // An instance's queues are set up for one version of libuv, at their first use.
@@ -62,7 +59,7 @@ static unsigned instance_version[SS_UV_INSTANCES]; // 0: not used yet
 
 static void say(const struct record *record)
 {
-    char line[1280], version[32] = "", why[160] = "";
+    char line[1280], path[1024], version[32] = "", why[160] = "";
     const struct ss_verdict *verdict = &record->verdict;
     int saved_errno = errno;
 
@@ -77,9 +74,11 @@ static void say(const struct record *record)
                  verdict->what != NULL ? ": " : "", verdict->what != NULL ? verdict->what : "",
                  verdict->error != 0 ? ": " : "",
                  verdict->error != 0 ? strerrordesc_np(-verdict->error) : "");
-    int length =
-        snprintf(line, sizeof(line), "smolscale: libuv%s in %s: %s\n", version, record->loaded.path,
-                 verdict->reason == SS_INSIDE_SERVED ? "served" : why);
+    ssize_t end = readlink(record->loaded.path, path, sizeof(path) - 1); // /proc/self/exe
+    path[end > 0 ? end : 0] = '\0';
+    int length = snprintf(line, sizeof(line), "smolscale: libuv%s in %s: %s\n", version,
+                          end > 0 ? path : record->loaded.path,
+                          verdict->reason == SS_INSIDE_SERVED ? "served" : why);
     ssize_t ignored =
         write(STDERR_FILENO, line, (size_t)length < sizeof(line) ? (size_t)length : sizeof(line));
     (void)ignored;
