@@ -25,6 +25,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "capture.h"
 #include "examine.h"
 #include "instance.h"
 #include "layout.h"
@@ -135,6 +136,7 @@ static struct ss_verdict take_over(struct record *record)
         libuv->text.site[i].target = instance->entry[i];
     instance->serve(&(struct ss_served){
         libuv->version,
+        (unsigned (*)(void))(base + libuv->found.called[SS_CALLED_version].address),
         libuv->async_send,
         (ss_submit_fn *)(base + libuv->found.taken[SS_TAKEN_SUBMIT].address),
         (ss_queue_work_fn *)(base + libuv->found.taken[SS_TAKEN_QUEUE_WORK].address),
@@ -159,7 +161,8 @@ static struct record *record_of(const struct ss_loaded *loaded)
     return NULL;
 }
 
-static void examine(const struct ss_loaded *loaded)
+// What is known of an object, which is examined if nothing is; NULL: there is no room to note it.
+static const struct record *examine(const struct ss_loaded *loaded)
 {
     struct record *record = record_of(loaded);
 
@@ -167,13 +170,14 @@ static void examine(const struct ss_loaded *loaded)
         (record->verdict.reason != SS_INSIDE_SERVED || ss_text_is_patched(&record->libuv.text)))
         return;
     if (record == NULL && (record = free_record()) == NULL)
-        return; // nothing is known of it, and it is left alone
+        return NULL;
     memset(record, 0, sizeof(*record));
     record->loaded = *loaded;
     record->verdict = ss_examine(&record->libuv, loaded);
     if (record->verdict.reason == SS_INSIDE_SERVED)
         record->verdict = take_over(record);
     say(record);
+    return record;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -224,17 +228,24 @@ static int native_epoll_create1(int flags)
     return native != NULL ? native(flags) : (int)syscall(SYS_epoll_create1, flags);
 }
 
-SMOLSCALE_API int epoll_create1(int flags)
+bool ss_inside_serves(const void *address)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct ss_loaded loaded;
 
-    if (is_wanted() && ss_loaded_at(&loaded, (uintptr_t)__builtin_return_address(0))) {
-        pthread_once(&once, look_after_fork);
-        pthread_mutex_lock(&lock);
-        examine(&loaded);
-        pthread_mutex_unlock(&lock);
-    }
+    if (!is_wanted() || !ss_loaded_at(&loaded, (uintptr_t)address))
+        return false;
+    pthread_once(&once, look_after_fork);
+    pthread_mutex_lock(&lock);
+    const struct record *record = examine(&loaded);
+    bool serves = record != NULL && record->verdict.reason == SS_INSIDE_SERVED;
+    pthread_mutex_unlock(&lock);
+    return serves;
+}
+
+SMOLSCALE_API int epoll_create1(int flags)
+{
+    (void)ss_inside_serves(__builtin_return_address(0));
     return native_epoll_create1(flags);
 }
 

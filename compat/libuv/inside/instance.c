@@ -13,6 +13,7 @@
 #define PASTE(name, number)  PASTE2(name, number)
 #define OWN(name)            PASTE(name, SS_UV_INSTANCE)
 
+#ifdef SS_UV_ONE_POOL
 #define ss_uv_submit       OWN(ss_uv_submit)
 #define ss_uv_take         OWN(ss_uv_take)
 #define ss_uv_next         OWN(ss_uv_next)
@@ -25,14 +26,44 @@
 #define ss_uv_shutdown     OWN(ss_uv_shutdown)
 #define ss_uv_version      OWN(ss_uv_version)
 #define ss_uv_async_send   OWN(ss_uv_async_send)
-
 #include "../pool.c"
+#else
+#include "../pool.h"
+#endif
 
 #include "layout.h"
 
 static struct ss_served libuv;      // written before its functions jump here
 static uv_async_cb native_callback; // libuv's uv__work_done()
 static bool retired, adopted;       // no more loops; a loop was taken over
+
+#ifndef SS_UV_ONE_POOL
+
+static struct ss_uv_pool pool;
+
+static void init_pool(void)
+{
+    ss_uv_pool_init(&pool, libuv.version_function, libuv.async_send);
+}
+
+static void give_pool(uv_loop_t *loop)
+{
+    ss_uv_adopt(&pool, loop);
+}
+
+static void shutdown_pool(void)
+{
+    ss_uv_shutdown(&pool);
+}
+
+static bool work_of(uv_req_t *req, struct uv__work **w, enum ss_uv_kind *kind)
+{
+    uv_loop_t *loop;
+
+    return ss_uv_work_of(req, w, &loop, kind);
+}
+
+#else
 
 unsigned ss_uv_version(void)
 {
@@ -43,6 +74,27 @@ void ss_uv_async_send(uv_async_t *handle)
 {
     (void)libuv.async_send(handle);
 }
+
+static void init_pool(void)
+{
+}
+
+static void give_pool(uv_loop_t *loop)
+{
+    (void)loop;
+}
+
+static void shutdown_pool(void)
+{
+    ss_uv_shutdown();
+}
+
+static bool work_of(uv_req_t *req, struct uv__work **w, enum ss_uv_kind *kind)
+{
+    return ss_uv_work_of(req, w, kind);
+}
+
+#endif
 
 // ---------------------------------------------------------------------------------------------
 // Completion
@@ -103,6 +155,7 @@ static enum ss_adoption adopt(uv_loop_t *loop)
         __atomic_store_n(&native_callback, callback, __ATOMIC_RELAXED);
         __atomic_store_n(&adopted, true, __ATOMIC_RELAXED);
         loop->wq_async.async_cb = work_done;
+        give_pool(loop);
     }
     return adoption;
 }
@@ -153,7 +206,7 @@ static int cancel(uv_req_t *req)
     struct uv__work *w;
     enum ss_uv_kind kind;
 
-    if (!ss_uv_work_of(req, &w, &kind))
+    if (!work_of(req, &w, &kind))
         return UV_EINVAL;
     // It may be in either pool; what uv_cancel() may always say is that it is too late.
     if (__builtin_expect(__atomic_load_n(&retired, __ATOMIC_RELAXED), 0))
@@ -168,6 +221,7 @@ static int cancel(uv_req_t *req)
 static void serve(const struct ss_served *served)
 {
     libuv = *served;
+    init_pool();
     retired = false;
     adopted = false;
 }
@@ -184,7 +238,7 @@ const struct ss_uv_instance OWN(ss_uv_instance) = {
             [SS_TAKEN_SUBMIT] = (const void *)submit,
             [SS_TAKEN_QUEUE_WORK] = (const void *)queue_work,
             [SS_TAKEN_CANCEL] = (const void *)cancel,
-            [SS_TAKEN_CLEANUP] = (const void *)ss_uv_shutdown,
+            [SS_TAKEN_CLEANUP] = (const void *)shutdown_pool,
         },
     .serve = serve,
     .retire = retire,

@@ -25,6 +25,7 @@ typedef int ss_queue_work_fn(uv_loop_t *loop, uv_work_t *req, uv_work_cb work_cb
 // The libuv that an instance serves.
 struct ss_served {
     unsigned version;
+    unsigned (*version_function)(void);
     int (*async_send)(uv_async_t *handle);
     ss_submit_fn *submit;         // its own function, which is a jump to ours as long as it is
     ss_queue_work_fn *queue_work; // served
