@@ -168,7 +168,7 @@ static const struct record *examine(const struct ss_loaded *loaded)
 
     if (record != NULL &&
         (record->verdict.reason != SS_INSIDE_SERVED || ss_text_is_patched(&record->libuv.text)))
-        return;
+        return record;
     if (record == NULL && (record = free_record()) == NULL)
         return NULL;
     memset(record, 0, sizeof(*record));

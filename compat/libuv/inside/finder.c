@@ -23,8 +23,9 @@ const char *const ss_called_names[] = {
 #undef X
 };
 
-static const char *const other_names[] = {"uv__work_done", "uv_library_shutdown", "uv_thread_join"};
-enum { WORK_DONE, LIBRARY_SHUTDOWN, THREAD_JOIN, OTHERS };
+static const char *const other_names[] = {"uv__work_done", "uv_library_shutdown", "uv_thread_join",
+                                          "uv_once"};
+enum { WORK_DONE, LIBRARY_SHUTDOWN, THREAD_JOIN, ONCE, OTHERS };
 
 // Public functions that submit to the pool, in all versions from 1.41 on.
 static const char *const user_names[] = {
@@ -202,17 +203,21 @@ struct cleanup {
     unsigned count;
 };
 
+static bool calls_name(const struct ss_object *object, const struct ss_function *function,
+                       const char *name, uint64_t address)
+{
+    return function->size != 0 && ss_object_at(object, function->address, function->size) != NULL &&
+           ss_code_calls_name(object, function->address, function->size, name, address);
+}
+
 static bool look_for_cleanup(void *context, uint64_t target)
 {
     struct cleanup *cleanup = context;
-    uint64_t size;
+    struct ss_function function = {target, ss_object_function_size(cleanup->object, target)};
 
-    if (target == cleanup->found.address)
-        return true;
-    size = ss_object_function_size(cleanup->object, target);
-    if (size != 0 && ss_object_at(cleanup->object, target, size) != NULL &&
-        ss_code_calls_name(cleanup->object, target, size, "uv_thread_join", cleanup->join)) {
-        cleanup->found = (struct ss_function){target, size};
+    if (target != cleanup->found.address &&
+        calls_name(cleanup->object, &function, other_names[THREAD_JOIN], cleanup->join)) {
+        cleanup->found = function;
         cleanup->count++;
     }
     return true;
@@ -234,8 +239,11 @@ static struct ss_verdict find_unnamed(struct ss_found *found, const struct names
         return refuse(SS_INSIDE_NO_ENTRY, NULL);
     found->taken[SS_TAKEN_SUBMIT] = (struct ss_function){
         candidates.target[0], ss_object_function_size(object, candidates.target[0])};
-    if (found->taken[SS_TAKEN_SUBMIT].size == 0)
-        return refuse(SS_INSIDE_NO_ENTRY, "it begins no function");
+    // The functions for files have one more in common, which does the work of a synchronous call.
+    // What starts the pool's threads is the entry.
+    if (!calls_name(object, &found->taken[SS_TAKEN_SUBMIT], other_names[ONCE],
+                    names->other[ONCE].address))
+        return refuse(SS_INSIDE_NO_ENTRY, "it does not call uv_once()");
     ss_code_targets(object, shutdown->address, shutdown->size, look_for_cleanup, &cleanup);
     if (cleanup.count != 1)
         return refuse(SS_INSIDE_NO_CLEANUP, NULL);

@@ -8,7 +8,8 @@
 //
 // The entry is what all exported functions that use the pool call in common. Each of the 38 calls
 // it, and compilers do not inline it into other files' functions. If the places that could be
-// direct calls have exactly one target in common, stubs of the linkage table left out, that is it.
+// direct calls have exactly one target in common, stubs of the linkage table left out, and that
+// calls uv_once(), that is it.
 //
 // The end is what uv_library_shutdown() calls that itself calls uv_thread_join().
 //
