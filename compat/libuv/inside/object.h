@@ -6,7 +6,7 @@
 // An object is seen as a list of segments, each an address range and the bytes that stand for it:
 // in memory, or in the file. Everything read goes through ss_object_at(), which answers only
 // for ranges that lie within one segment. So a broken or hostile object can make a search fail, and
-// nothing else (tests/compat/libuv/inside/fuzz_object.c).
+// nothing else (tests/fuzz).
 //
 // Addresses are the object's own (as its symbol tables have them); in memory `base` is to be added.
 // 64-bit little-endian objects only. Nothing is allocated; thread-safe for different objects.
