@@ -39,6 +39,7 @@ struct record {
     struct ss_verdict verdict;
     const struct ss_uv_instance *instance; // when served
     struct ss_libuv libuv;                 // when served
+    bool has_loops;                        // a loop was taken over
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -262,35 +263,26 @@ static struct record *record_served_by(const struct ss_uv_instance *instance)
     return NULL;
 }
 
-// Gives its functions back to a libuv. If loops have been taken over, they go on with what they
-// have submitted to us; then cancelling and the end of the pool stay ours.
-static void leave_alone(struct record *record)
+enum ss_adoption ss_inside_adopt(const struct ss_uv_instance *instance, const uv_loop_t *loop)
 {
-    bool adopted = record->instance->retire();
-    unsigned count = adopted ? SS_TAKEN_QUEUE_WORK + 1 : SS_TAKEN_COUNT;
-    int err = ss_text_restore(&record->libuv.text, 0, count);
-
-    record->verdict = (struct ss_verdict){SS_INSIDE_LOOP, NULL, err};
-    say(record);
-}
-
-enum ss_adoption ss_inside_adopt(const struct ss_uv_instance *instance, const uv_loop_t *loop,
-                                 uv_async_cb *native_callback)
-{
-    enum ss_adoption adoption = SS_LOOP_STUCK;
+    enum ss_adoption adoption = SS_LOOP_ASIDE;
+    uv_async_cb callback;
 
     pthread_mutex_lock(&lock);
     struct record *record = record_served_by(instance);
-    if (record != NULL) {
-        if (record->verdict.reason == SS_INSIDE_SERVED) {
-            if (ss_loop_is_fresh(loop, native_callback) &&
-                ss_libuv_has_function(&record->libuv, (uintptr_t)*native_callback))
-                adoption = SS_LOOP_TAKEN;
-            else
-                leave_alone(record);
-        }
-        if (adoption != SS_LOOP_TAKEN && record->verdict.error == 0)
+    if (record != NULL && record->verdict.reason == SS_INSIDE_LOOP) {
+        adoption = SS_LOOP_LEFT; // while this thread was on its way
+    } else if (record != NULL) {
+        struct ss_libuv *libuv = &record->libuv;
+        if (ss_loop_is_fresh(loop, &callback) &&
+            ss_libuv_has_function(libuv, (uintptr_t)callback)) {
+            adoption = SS_LOOP_TAKEN;
+            record->has_loops = true;
+        } else if (!record->has_loops && ss_text_restore(&libuv->text, 0, libuv->text.count) == 0) {
             adoption = SS_LOOP_LEFT;
+            record->verdict = (struct ss_verdict){SS_INSIDE_LOOP, NULL, 0};
+            say(record);
+        }
     }
     pthread_mutex_unlock(&lock);
     return adoption;

@@ -31,11 +31,11 @@
 #include "../pool.h"
 #endif
 
+#include <stdlib.h>
+
 #include "layout.h"
 
-static struct ss_served libuv;      // written before its functions jump here
-static uv_async_cb native_callback; // libuv's uv__work_done()
-static bool retired, adopted;       // no more loops; a loop was taken over
+static struct ss_served libuv; // written before its functions jump here
 
 #ifndef SS_UV_ONE_POOL
 
@@ -128,9 +128,6 @@ static void work_done(uv_async_t *handle)
         requests++;
     }
     count_events(loop, requests);
-    // Its own pool may have taken over.
-    if (__builtin_expect(__atomic_load_n(&retired, __ATOMIC_RELAXED), 0))
-        __atomic_load_n(&native_callback, __ATOMIC_RELAXED)(handle);
     ss_uv_leave(loop);
 }
 
@@ -148,57 +145,91 @@ static bool is_ours(const uv_loop_t *loop)
 // On the loop's thread, before its first submission.
 static enum ss_adoption adopt(uv_loop_t *loop)
 {
-    uv_async_cb callback;
-    enum ss_adoption adoption = ss_inside_adopt(&OWN(ss_uv_instance), loop, &callback);
+    enum ss_adoption adoption = ss_inside_adopt(&OWN(ss_uv_instance), loop);
 
     if (adoption == SS_LOOP_TAKEN) {
-        __atomic_store_n(&native_callback, callback, __ATOMIC_RELAXED);
-        __atomic_store_n(&adopted, true, __ATOMIC_RELAXED);
         loop->wq_async.async_cb = work_done;
         give_pool(loop);
     }
     return adoption;
 }
 
+// A request that neither pool can serve: its work, on a thread of its own.
+struct aside {
+    struct uv__work *w;
+    void (*work)(struct uv__work *w);
+};
+
+static void *run_aside(void *data)
+{
+    struct aside aside = *(struct aside *)data;
+    struct uv__work *w = aside.w;
+    uv_loop_t *loop = w->loop;
+    void **list = (void **)&loop->wq;
+
+    free(data);
+    aside.work(w);
+    // As libuv's worker ends a request; its own uv__work_done() does the rest. The mutex is held
+    // over the send, which the loop's end waits for.
+    pthread_mutex_lock(&loop->wq_mutex);
+    void **last = list[1];
+    ((void **)&w->wq)[0] = list;
+    ((void **)&w->wq)[1] = last;
+    last[0] = &w->wq;
+    list[1] = &w->wq;
+    (void)libuv.async_send(&loop->wq_async);
+    pthread_mutex_unlock(&loop->wq_mutex);
+    return NULL;
+}
+
+static void submit_aside(struct uv__work *w)
+{
+    struct aside *aside = malloc(sizeof(*aside));
+    pthread_t thread;
+
+    if (aside == NULL)
+        abort(); // libuv's own answer to that, when it starts its pool
+    *aside = (struct aside){w, w->work};
+    w->work = NULL; // not to be cancelled
+    if (pthread_create(&thread, NULL, run_aside, aside) == 0)
+        pthread_detach(thread);
+    else
+        run_aside(aside);
+}
+
 static void submit(uv_loop_t *loop, struct uv__work *w, int kind, void (*work)(struct uv__work *w),
                    void (*done)(struct uv__work *w, int status))
 {
-    if (!is_ours(loop)) {
-        enum ss_adoption adoption = adopt(loop);
-        if (adoption == SS_LOOP_LEFT) {
-            libuv.submit(loop, w, kind, work, done);
-            return;
-        }
-        // A loop that is not as expected, and whose libuv we cannot get out of: the one thing left
-        // is to do the work here and now. `done` is libuv's own and does all that is to be done.
-        if (adoption == SS_LOOP_STUCK) {
-            w->loop = loop;
-            work(w);
-            w->work = NULL;
-            done(w, 0);
-            return;
-        }
+    enum ss_adoption adoption = is_ours(loop) ? SS_LOOP_TAKEN : adopt(loop);
+
+    if (__builtin_expect(adoption == SS_LOOP_LEFT, 0)) {
+        libuv.submit(loop, w, kind, work, done);
+        return;
     }
     w->loop = loop;
     w->work = work;
     w->done = done;
-    ss_uv_submit(w, (enum ss_uv_kind)kind);
+    if (adoption == SS_LOOP_TAKEN)
+        ss_uv_submit(w, (enum ss_uv_kind)kind);
+    else
+        submit_aside(w);
 }
 
 static int queue_work(uv_loop_t *loop, uv_work_t *req, uv_work_cb work_cb,
                       uv_after_work_cb after_work_cb)
 {
-    if (!is_ours(loop)) {
-        enum ss_adoption adoption = adopt(loop);
-        if (adoption == SS_LOOP_LEFT)
-            return libuv.queue_work(loop, req, work_cb, after_work_cb);
-        if (adoption == SS_LOOP_STUCK)
-            return UV_ENOTSUP;
-    }
+    enum ss_adoption adoption = is_ours(loop) ? SS_LOOP_TAKEN : adopt(loop);
+
+    if (__builtin_expect(adoption == SS_LOOP_LEFT, 0))
+        return libuv.queue_work(loop, req, work_cb, after_work_cb);
     int err = ss_uv_prepare_work(loop, req, work_cb, after_work_cb);
-    if (err == 0)
+    if (err != 0)
+        return err;
+    if (adoption == SS_LOOP_TAKEN)
         ss_uv_submit(&req->work_req, SS_UV_CPU);
-    return err;
+    else
+        submit_aside(&req->work_req);
+    return 0;
 }
 
 static int cancel(uv_req_t *req)
@@ -208,9 +239,6 @@ static int cancel(uv_req_t *req)
 
     if (!work_of(req, &w, &kind))
         return UV_EINVAL;
-    // It may be in either pool; what uv_cancel() may always say is that it is too late.
-    if (__builtin_expect(__atomic_load_n(&retired, __ATOMIC_RELAXED), 0))
-        return UV_EBUSY;
     return ss_uv_cancel(w, kind);
 }
 
@@ -222,14 +250,6 @@ static void serve(const struct ss_served *served)
 {
     libuv = *served;
     init_pool();
-    retired = false;
-    adopted = false;
-}
-
-static bool retire(void)
-{
-    __atomic_store_n(&retired, true, __ATOMIC_RELAXED);
-    return __atomic_load_n(&adopted, __ATOMIC_RELAXED);
 }
 
 const struct ss_uv_instance OWN(ss_uv_instance) = {
@@ -241,5 +261,4 @@ const struct ss_uv_instance OWN(ss_uv_instance) = {
             [SS_TAKEN_CLEANUP] = (const void *)shutdown_pool,
         },
     .serve = serve,
-    .retire = retire,
 };

@@ -36,18 +36,16 @@ struct ss_uv_instance {
 
     // To be called before its functions are changed.
     void (*serve)(const struct ss_served *libuv);
-
-    // No new loop is taken over from now on; what was submitted is completed. False: no loop ever
-    // was.
-    bool (*retire)(void);
 };
 
 extern const struct ss_uv_instance *const ss_uv_instances[SS_UV_INSTANCES];
 
-// Provided by capture.c: may this loop, which submits for the first time, be taken over? If not,
-// the libuv is left alone from now on, and its functions are its own again, unless that is refused.
-enum ss_adoption { SS_LOOP_TAKEN, SS_LOOP_LEFT, SS_LOOP_STUCK };
-enum ss_adoption ss_inside_adopt(const struct ss_uv_instance *instance, const uv_loop_t *loop,
-                                 uv_async_cb *native_callback);
+// Provided by capture.c: what becomes of a loop that submits for the first time.
+enum ss_adoption {
+    SS_LOOP_TAKEN, // it is as expected: take it over
+    SS_LOOP_LEFT,  // it is not, and neither was any other: the functions are libuv's own again
+    SS_LOOP_ASIDE, // it is not, and there is no way back: other loops are ours, or it was refused
+};
+enum ss_adoption ss_inside_adopt(const struct ss_uv_instance *instance, const uv_loop_t *loop);
 
 #endif // SS_INSIDE_INSTANCE_H

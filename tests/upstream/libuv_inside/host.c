@@ -6,6 +6,7 @@
 //   breakpoint  a breakpoint instruction is put at its uv_cancel(), as a debugger does it
 //   sealed      its code is sealed (mseal)
 //   mdwe        the process renounces new executable memory (PR_SET_MDWE); at once
+//   alone       only one thread uses it, three times
 //   together    all plug-ins are loaded at the same time
 //
 // Exit status 77: the kernel cannot do what is asked.
@@ -37,7 +38,7 @@ typedef int use_fn(char *text, size_t size);
 
 static volatile bool stop;
 static int failed;
-static bool breakpoint, sealed, together;
+static bool breakpoint, sealed, together, alone;
 
 static void *run_about(void *unused)
 {
@@ -127,6 +128,10 @@ static void use_from_threads(void *plugin)
     pthread_t threads[USERS];
     void *function = dlsym(plugin, "use_libuv");
 
+    for (unsigned i = 0; alone && i < USERS; i++)
+        use(function);
+    if (alone)
+        return;
     for (unsigned i = 0; i < USERS; i++)
         pthread_create(&threads[i], NULL, use, function);
     for (unsigned i = 0; i < USERS; i++)
@@ -157,6 +162,7 @@ int main(int argc, char **argv)
     for (; i < argc && strchr(argv[i], '/') == NULL; i++) {
         breakpoint |= strcmp(argv[i], "breakpoint") == 0;
         sealed |= strcmp(argv[i], "sealed") == 0;
+        alone |= strcmp(argv[i], "alone") == 0;
         together |= strcmp(argv[i], "together") == 0;
         if (strcmp(argv[i], "mdwe") == 0 && prctl(SET_MDWE, REFUSE_GAIN, 0, 0, 0) != 0)
             return SKIPPED;

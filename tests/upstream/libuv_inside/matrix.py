@@ -138,6 +138,19 @@ class Matrix:
                 return
         self.tally.ok(name)
 
+    def check_strange(self, name, command, which, runs):
+        """Loops that are not as expected: the libuv is left alone at the first submission, or, where another loop
+        has been taken over, only those loops are."""
+        for run in range(runs):
+            log = os.path.join(self.logs, re.sub(r"[^a-z0-9]+", "-", name.lower()) + f".{run}.log")
+            done = self.execute(command, log, LD_PRELOAD=self.preload.value(), SMOLSCALE_VERBOSE="1", STRANGE=which)
+            left = "left alone: a loop is not as expected" in done.output
+            ours = sum(int(ours) for _, ours in COMPUTED.findall(done.output))
+            if done.status != 0 or left != (which == "first") or (ours > 0) != (which == "later"):
+                self.tally.fail(name, f"{done.reason()}, left alone: {left}, jobs on smolscale: {ours}", log)
+                return
+        self.tally.ok(name)
+
     def why_not(self, done, verdict, places, interposed):
         if done.status != 0:
             return done.reason()
@@ -206,6 +219,9 @@ def main():
             matrix.check(name, command, variant.verdict, runs, interposed=variant.interposed)
             if variant.name == "plug-in, gcc -O2":
                 plugins.append(path)
+                for which in ("first", "later"):
+                    # On one thread: it must be certain which loop is the first.
+                    matrix.check_strange(f"{name}, strange loops, {which}", [matrix.host, "alone", path], which, runs)
                 for treatment, verdict in TREATMENTS:
                     matrix.check(f"{name}, {treatment[0]}", [matrix.host] + treatment + [path], verdict, runs)
             elif not variant.program and variant.verdict is None:
