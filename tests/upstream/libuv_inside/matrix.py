@@ -6,11 +6,11 @@ alone, and correct either way.
 libuv's sources are the distribution's (../libuv/source.py). Together with user.c they become plug-ins,
 which host.c loads, uses from several threads, closes and loads again; and programs. Each runs natively and
 preloaded. What is said under SMOLSCALE_VERBOSE must be the verdict expected, and user.c counts which jobs
-ran on smolscale: all of them, or none.
+ran on smolscale: all of them, or none. Then libuv's own tests, with the libuv inside (own_suite.py).
 
   matrix.py BUILD [--full]                every day one run each; with --full twenty
   matrix.py BUILD --source FOLDER...      other versions of libuv: unpacked source trees
-  matrix.py BUILD --only WORD...          variants whose name contains one of these words
+  matrix.py BUILD --only WORD...          variants whose name contains one of these words; "own": libuv's
 """
 
 import argparse
@@ -24,6 +24,7 @@ sys.path.insert(0, os.path.join(HERE, "..", ".."))
 sys.path.insert(0, os.path.join(HERE, "..", "libuv"))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "..", "compat", "libuv"))
 import harness      # noqa: E402
+import own_suite    # noqa: E402
 import replacement  # noqa: E402
 import source       # noqa: E402
 
@@ -229,6 +230,8 @@ def main():
     if len(plugins) >= 2:
         some = plugins[-3:]
         matrix.check("several plug-ins at once", [matrix.host, "together"] + some, None, runs, len(some))
+    if not options.source and (not options.only or "own" in options.only):
+        own_suite.check(folders[0], build, work, logs, matrix.preload, tally, options.full)
     matrix.preload.close()
     return tally.finish()
 
