@@ -10,7 +10,8 @@ ran on smolscale: all of them, or none. Then libuv's own tests, with the libuv i
 
   matrix.py BUILD [--full]                every day one run each; with --full twenty
   matrix.py BUILD --source FOLDER...      other versions of libuv: unpacked source trees
-  matrix.py BUILD --only WORD...          variants whose name contains one of these words; "own": libuv's
+  matrix.py BUILD --only WORD...          variants whose name contains one of these words; "own-suite":
+                                          libuv's own tests
 """
 
 import argparse
@@ -230,7 +231,7 @@ def main():
     if len(plugins) >= 2:
         some = plugins[-3:]
         matrix.check("several plug-ins at once", [matrix.host, "together"] + some, None, runs, len(some))
-    if not options.source and (not options.only or "own" in options.only):
+    if not options.source and (not options.only or "own-suite" in options.only):
         own_suite.check(folders[0], build, work, logs, matrix.preload, tally, options.full)
     matrix.preload.close()
     return tally.finish()
