@@ -25,11 +25,3 @@ NEAR unsigned victim_two(unsigned n)
         n = n * 13 + i;
     return n % 1000 + 3000;
 }
-
-__attribute__((noinline, section(".text.victim.far"), aligned(65536))) unsigned victim_far(
-    unsigned n)
-{
-    for (unsigned i = 0; i < 3; i++)
-        n = n * 17 + i;
-    return n % 1000 + 4000;
-}

@@ -7,7 +7,6 @@
 
 unsigned victim_one(unsigned n);
 unsigned victim_two(unsigned n);
-unsigned victim_far(unsigned n);       // more pages away than may be replaced
 unsigned victim_bystander(unsigned n); // on the pages of the first two
 
 #endif // SS_TEST_VICTIM_H
