@@ -11,7 +11,7 @@ ran on smolscale: all of them, or none. Then libuv's own tests, with the libuv i
   matrix.py BUILD [--full]                every day one run each; with --full twenty
   matrix.py BUILD --source FOLDER...      other versions of libuv: unpacked source trees
   matrix.py BUILD --only WORD...          variants whose name contains one of these words; "own-suite":
-                                          libuv's own tests
+                                          libuv's own tests; "arm64"
 """
 
 import argparse
@@ -21,9 +21,11 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", ".."))
 sys.path.insert(0, os.path.join(HERE, "..", "libuv"))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "..", "compat", "libuv"))
+import arm64        # noqa: E402
 import harness      # noqa: E402
 import own_suite    # noqa: E402
 import replacement  # noqa: E402
@@ -233,6 +235,8 @@ def main():
         matrix.check("several plug-ins at once", [matrix.host, "together"] + some, None, runs, len(some))
     if not options.source and (not options.only or "own-suite" in options.only):
         own_suite.check(folders[0], build, work, logs, matrix.preload, tally, options.full)
+    if not options.only or "arm64" in options.only:
+        arm64.check(folders[0], work, logs, tally)
     matrix.preload.close()
     return tally.finish()
 
