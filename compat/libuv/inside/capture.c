@@ -244,6 +244,15 @@ bool ss_inside_serves(const void *address)
     return serves;
 }
 
+const void *ss_inside_origin(uv_async_cb callback)
+{
+    for (unsigned i = 0; i < SS_UV_INSTANCES; i++) {
+        if (ss_uv_instances[i]->work_done == callback)
+            return (const void *)ss_uv_instances[i]->libuv->async_send;
+    }
+    return NULL;
+}
+
 SMOLSCALE_API int epoll_create1(int flags)
 {
     (void)ss_inside_serves(__builtin_return_address(0));

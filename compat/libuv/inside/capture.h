@@ -6,6 +6,7 @@
 #define SS_INSIDE_CAPTURE_H
 
 #include <stdbool.h>
+#include <uv.h>
 
 // Does the object that has this address carry a libuv that is served by patching (capture.c)? It is
 // examined, and taken over, if that has not been done; so this must not be asked about an object
@@ -13,5 +14,9 @@
 // itself: calls of its functions that reach the preloaded library are to be passed on to it.
 // From any thread; takes the loader's list of objects.
 bool ss_inside_serves(const void *address);
+
+// An address in the object whose libuv made a loop, by the callback of loop->wq_async, if the loop
+// was taken over; else NULL. From any thread, without a lock.
+const void *ss_inside_origin(uv_async_cb callback);
 
 #endif // SS_INSIDE_CAPTURE_H

@@ -261,4 +261,6 @@ const struct ss_uv_instance OWN(ss_uv_instance) = {
             [SS_TAKEN_CLEANUP] = (const void *)shutdown_pool,
         },
     .serve = serve,
+    .libuv = &libuv,
+    .work_done = work_done,
 };

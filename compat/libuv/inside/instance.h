@@ -36,6 +36,9 @@ struct ss_uv_instance {
 
     // To be called before its functions are changed.
     void (*serve)(const struct ss_served *libuv);
+
+    const struct ss_served *libuv; // what it serves
+    uv_async_cb work_done;         // the callback of the loops that it has taken over
 };
 
 extern const struct ss_uv_instance *const ss_uv_instances[SS_UV_INSTANCES];
