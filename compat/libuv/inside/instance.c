@@ -44,6 +44,7 @@ static struct ss_uv_pool pool;
 static void init_pool(void)
 {
     ss_uv_pool_init(&pool, libuv.version_function, libuv.async_send);
+    pool.knows_all_sends = true;
 }
 
 static void give_pool(uv_loop_t *loop)
