@@ -155,10 +155,15 @@ struct ss_verdict ss_examine(struct ss_libuv *libuv, const struct ss_loaded *loa
     name = libuv->object.name != 0 ? ss_object_string(&libuv->object, libuv->object.name) : NULL;
     if (name != NULL && strcmp(name, LIBRARY) == 0)
         return refuse(SS_INSIDE_LIBRARY, NULL);
-    if (!ss_file_open(&file, loaded->path))
-        return refuse(SS_INSIDE_UNREADABLE, NULL);
-    struct ss_verdict verdict = examine_file(libuv, loaded, &file);
-    ss_file_close(&file);
+    struct ss_verdict verdict = refuse(SS_INSIDE_UNREADABLE, NULL);
+    if (ss_file_open(&file, loaded->path)) {
+        verdict = examine_file(libuv, loaded, &file);
+        ss_file_close(&file);
+    }
+    // Of an object that shows no libuv, and whose file is of no use, there is nothing to say.
+    if ((verdict.reason == SS_INSIDE_UNREADABLE || verdict.reason == SS_INSIDE_OTHER_FILE) &&
+        ss_object_export(&libuv->object, "uv_version").found == 0)
+        return refuse(SS_INSIDE_NO_LIBUV, NULL);
     return verdict;
 }
 
