@@ -35,7 +35,9 @@
 
 #include "layout.h"
 
-static struct ss_served libuv; // written before its functions jump here
+// Written before its functions jump here. Whoever comes by such a jump has a loop, which was made
+// after epoll_create1() had returned, and has got it from the thread that called that.
+static struct ss_served libuv;
 
 #ifndef SS_UV_ONE_POOL
 
@@ -149,8 +151,9 @@ static enum ss_adoption adopt(uv_loop_t *loop)
     enum ss_adoption adoption = ss_inside_adopt(&OWN(ss_uv_instance), loop);
 
     if (adoption == SS_LOOP_TAKEN) {
-        loop->wq_async.async_cb = work_done;
         give_pool(loop);
+        // Others may ask whose loop it is (ss_inside_origin).
+        __atomic_store_n(&loop->wq_async.async_cb, work_done, __ATOMIC_RELEASE);
     }
     return adoption;
 }
