@@ -233,8 +233,8 @@ def main():
     if len(plugins) >= 2:
         some = plugins[-3:]
         matrix.check("several plug-ins at once", [matrix.host, "together"] + some, None, runs, len(some))
-    if not options.source and (not options.only or "own-suite" in options.only):
-        own_suite.check(folders[0], build, work, logs, matrix.preload, tally, options.full)
+    for folder in folders if not options.only or "own-suite" in options.only else []:
+        own_suite.check(folder, os.path.join(work, version_of(folder)), logs, matrix.preload, tally, options.full)
     if not options.only or "arm64" in options.only:
         arm64.check(folders[0], work, logs, tally)
     matrix.preload.close()

@@ -12,16 +12,21 @@ import replacement  # noqa: E402
 import suite        # noqa: E402
 
 
-def check(folder, build, work, logs, preload, tally, full):
+def check(folder, work, logs, preload, tally, full):
     if not suite.can_isolate(work, os.path.join(logs, "isolate.log")):
         tally.skip("libuv's own tests", "no network and mount namespaces of our own here")
         return
     log = os.path.join(logs, "own-suite.build.log")
-    # The objects are those of ../libuv.
-    objects = replacement.compile_all(suite.suite_sources(folder), os.path.join(build, "upstream", "libuv", "static"),
-                                      replacement.compiler(folder), log)
+    compiler = replacement.compiler(folder)
+    objects = replacement.compile_all(suite.suite_sources(folder), os.path.join(work, "own-suite.objects"), compiler, log)
+    archive = os.path.join(work, "libuv_a.a")
+    members = replacement.compile_all(replacement.library_sources(folder), os.path.join(work, "library.objects"),
+                                      compiler, log)
+    if os.path.exists(archive):
+        os.unlink(archive)
+    replacement.run(["ar", "rcs", archive, *members], log)
     # Of itself the runner does not ask for uv_version(), without which a libuv is left alone.
-    end = ["-Wl,-u,uv_version", suite.find_library("libuv_a.a"), "-lpthread", "-ldl", "-lrt", "-lutil", "-lm"]
+    end = ["-Wl,-u,uv_version", archive, "-lpthread", "-ldl", "-lrt", "-lutil", "-lm"]
     plain, stripped = os.path.join(work, "own-suite"), os.path.join(work, "own-suite-stripped")
     replacement.run(["cc", *objects, "-o", plain, *end], log)
     replacement.run(["cc", "-rdynamic", *objects, "-o", stripped, *end], log)
