@@ -211,7 +211,11 @@ static bool is_wanted(void)
     int known = __atomic_load_n(&answer, __ATOMIC_RELAXED);
 
     if (known == 0) {
-        known = smolscale_disabled() || smolscale_option("SMOLSCALE_INSIDE") == 0 ? 1 : 2;
+        // A program that forbids itself system calls may be ended for ours.
+        known = smolscale_disabled() || smolscale_option("SMOLSCALE_INSIDE") == 0 ||
+                        smolscale_option("SMOLSCALE_QUIET") == 1
+                    ? 1
+                    : 2;
         __atomic_store_n(&answer, known, __ATOMIC_RELAXED);
     }
     return known == 2;
