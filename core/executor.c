@@ -223,6 +223,11 @@ bool smolscale_quiet(void)
     return ss_option(SS_OPTION_QUIET) != 0;
 }
 
+long smolscale_option(const char *name)
+{
+    return ss_option_by_name(name);
+}
+
 bool smolscale_elastic(void)
 {
     return ss_option(SS_OPTION_POLICY) == SS_POLICY_ELASTIC;

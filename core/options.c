@@ -47,7 +47,10 @@ static const struct option table[SS_OPTION_COUNT] = {
          "file that gets the counters at exit, a line `name value` each; %p in it stands "
          "for the process id; an existing file is appended to"},
     [SS_OPTION_VERBOSE] = {"SMOLSCALE_VERBOSE", CHOICE, 0, 0, 1, "0|1",
-                           "1: say on stderr when the executor starts, and its counters at exit"},
+                           "1: say on stderr when the executor starts, and its counters at exit; "
+                           "which libuv inside of a program is served, or why not"},
+    [SS_OPTION_INSIDE] = {"SMOLSCALE_INSIDE", CHOICE, 1, 0, 1, "0|1",
+                          "0: a libuv inside of a program or plug-in is left alone"},
 };
 
 static struct {
@@ -160,6 +163,15 @@ long ss_option(enum ss_option_id id)
 {
     read_all();
     return options.value[id];
+}
+
+long ss_option_by_name(const char *name)
+{
+    for (unsigned id = 0; id < SS_OPTION_COUNT; id++) {
+        if (table[id].kind != TEXT && strcmp(table[id].name, name) == 0)
+            return ss_option((enum ss_option_id)id);
+    }
+    return -1;
 }
 
 const char *ss_option_text(enum ss_option_id id)

@@ -17,6 +17,7 @@ enum ss_option_id {
     SS_OPTION_QUIET,
     SS_OPTION_STATS,
     SS_OPTION_VERBOSE,
+    SS_OPTION_INSIDE,
     SS_OPTION_COUNT,
 };
 
@@ -25,6 +26,9 @@ enum ss_policy { SS_POLICY_STRICT, SS_POLICY_ELASTIC };
 // The value of a numeric, boolean or choice option. Read from the environment at first use; later
 // changes of the environment have no effect. In setuid programs every option has its default.
 long ss_option(enum ss_option_id id);
+
+// The same by its name, "SMOLSCALE_..."; -1: no such option, or a text.
+long ss_option_by_name(const char *name);
 
 // The value of a text option; NULL when it is not set. Owned by the environment.
 const char *ss_option_text(enum ss_option_id id);

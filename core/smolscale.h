@@ -730,6 +730,11 @@ SMOLSCALE_API bool smolscale_elastic(void);
 // SMOLSCALE_QUIET=1: only system calls that a plain thread pool makes, too (docs/system-calls.md).
 SMOLSCALE_API bool smolscale_quiet(void);
 
+// The value of a SMOLSCALE_ variable that has a number or one of several words (then the word's
+// place, from 0), as read from the environment at first use or by default; -1: no such variable.
+// Starts nothing; may be called before constructors. For compatibility layers.
+SMOLSCALE_API long smolscale_option(const char *name);
+
 // Counters since the start of the process. Each is read on its own; together they are not a
 // snapshot.
 struct smolscale_stats {

@@ -54,6 +54,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "inside/capture.h"
 #include "smolscale.h"
 
 #define MAX_LIBUVS  16
@@ -397,7 +398,8 @@ static bool examine(const void *address, struct candidate *candidate)
         (__typeof__(&uv_library_shutdown))definition(object, "uv_library_shutdown");
     if (candidate->version == NULL || candidate->async_send == NULL || candidate->shutdown == NULL)
         return false;
-    candidate->fits = !disabled() && fits(object);
+    // One that is served by patching does all by itself.
+    candidate->fits = !disabled() && !ss_inside_serves(address) && fits(object);
     candidate->destructor = find_destructor(object, (void *)candidate->shutdown);
     return true;
 }
@@ -460,7 +462,10 @@ static struct libuv *libuv_of(uv_loop_t *loop)
 
     if (__builtin_expect(callback == work_done, 1))
         return (struct libuv *)ss_uv_pool_of(loop);
-    return callback != NULL ? libuv_with((void *)callback) : NULL;
+    const void *origin = ss_inside_origin(callback);
+    if (origin == NULL)
+        origin = (const void *)callback;
+    return origin != NULL ? libuv_with(origin) : NULL;
 }
 
 // ---- and who calls which
