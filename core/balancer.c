@@ -555,17 +555,23 @@ static void park(void)
         ss_reactor_leave();
 }
 
+static bool nothing_to_do(void)
+{
+    return ss_balancer_may_end() && load_relaxed(&ss_timers_next) == SS_FOREVER &&
+           !anything_to_watch();
+}
+
 // Ends if the process has no worker and there is nothing to watch. As with going to sleep:
 // announce, fence, look. Whoever needs a balancer after the announcement starts one; if that has
 // happened there is another, and this one ends all the same.
 static bool retire(void)
 {
-    if (!ss_balancer_may_end() || load_relaxed(&ss_timers_next) != SS_FOREVER)
+    if (!nothing_to_do())
         return false;
     ss_os.end_looks(); // the next balancer may begin its own
     exchange_seq_cst(&ss.balancer, SS_BALANCER_NONE);
     atomic_thread_fence(memory_order_seq_cst);
-    if (!anything_to_watch() && ss_balancer_may_end())
+    if (nothing_to_do())
         return true;
     uint32_t none = SS_BALANCER_NONE;
     if (!cas_strong_acq_rel(&ss.balancer, &none, SS_BALANCER_AWAKE))

@@ -699,9 +699,17 @@ static void after_fork_in_child(void)
     }
 }
 
+static bool exiting; // exit() has been called
+
+static void note_exit(void)
+{
+    exiting = true;
+}
+
 static void register_handlers(void)
 {
     (void)pthread_atfork(NULL, NULL, after_fork_in_child);
+    (void)atexit(note_exit);
 }
 
 // When the library is loaded, because a fork() that has begun calls no handler that is registered
@@ -727,17 +735,18 @@ static size_t stack_size(unsigned version)
 }
 
 // Workers of the pool's own, as libuv's threads are: as many as the size says, until the pool is
-// shut down. With the elastic policy more of them, while jobs block.
+// shut down. With the elastic policy there are more while jobs block, and these end again.
 static void create_group(struct ss_uv_pool *pool, unsigned size, unsigned version)
 {
     struct smolscale_group_attr attr = SMOLSCALE_GROUP_ATTR_INIT;
 
     attr.stack_size = stack_size(version);
     attr.flags = SMOLSCALE_GROUP_EAGER; // of the thread that starts the pool, whoever needs more
-    if (!smolscale_elastic()) {
+    attr.idle_timeout = SMOLSCALE_FOREVER;
+    if (smolscale_elastic())
+        attr.max_idle = size;
+    else
         attr.max_workers = size;
-        attr.idle_timeout = SMOLSCALE_FOREVER;
-    }
     (void)smolscale_group_new(&pool->group, &attr); // NULL when it fails: the default group serves
 }
 
@@ -827,9 +836,10 @@ static bool configure(struct ss_uv_pool *pool)
 // a job that never ends keeps the process from ending. That holds here, too, with the strict
 // policy.
 //
-// With the elastic policy jobs are given up that stand in the kernel: when none has ended for a
-// second, and nobody has computed, read or written meanwhile. So it is when a job itself ends the
-// process, which natively joins itself and aborts.
+// With the elastic policy a process that exits gives up jobs that stand in the kernel: when none
+// has ended for a second, and nobody has computed, read or written meanwhile. A program that calls
+// uv_library_shutdown() itself may free next what its jobs use, so there they are waited for. A job
+// that itself ends the process gives up likewise: natively it joins itself and aborts.
 #define PATIENCE_NS  UINT64_C(1000000000)
 #define LOOK_NS      UINT64_C(100000000)
 #define COMPUTING_NS UINT64_C(10000000)
@@ -954,7 +964,7 @@ static void end_workers(struct ss_uv_pool *pool)
 
 void ss_uv_shutdown(struct ss_uv_pool *pool)
 {
-    bool patient = !smolscale_elastic() && !called_by_a_job(pool);
+    bool patient = !(smolscale_elastic() && exiting) && !called_by_a_job(pool);
     struct timespec pause = {0, POLL_MIN_NS};
     struct progress progress = {0};
     enum ss_uv_state ready = SS_UV_READY;
