@@ -40,7 +40,8 @@
 //   each 60 %; bench/pthreadpool, rows *-items-10ns). It costs the thief and the owners some
 //   microseconds in a virtual machine, hence the pieces: only the rest of a piece that is being run
 //   is taken back that way, which happens when its owner stands still. Where membarrier is
-//   forbidden or not registered yet the call is `fenced`: both are full fences for items as well.
+//   forbidden, not registered yet, or not to be used (SMOLSCALE_QUIET=1) the call is `fenced`: both
+//   are full fences for items as well.
 
 #include "pool.h"
 
@@ -78,6 +79,16 @@ static uint32_t uarch_here(const struct call *call)
 // Theft
 // ---------------------------------------------------------------------------------------------
 
+// The lock's holder has lost its CPU, perhaps to us.
+static void yield_to_holder(struct pthreadpool *pool)
+{
+    enum { quiet_ns = 20000 };
+    if (smolscale_quiet())
+        futex_wait_until(&pool->steal_lock, 1, monotonic_ns() + quiet_ns);
+    else
+        sched_yield();
+}
+
 static void steal_lock(struct pthreadpool *pool)
 {
     for (unsigned n = 0; atomic_exchange_explicit(&pool->steal_lock, 1, memory_order_acquire);
@@ -85,7 +96,7 @@ static void steal_lock(struct pthreadpool *pool)
         if (n < 100)
             cpu_pause();
         else
-            sched_yield(); // its holder lost its CPU, perhaps to us
+            yield_to_holder(pool);
     }
 }
 
