@@ -27,9 +27,10 @@
 #include <unistd.h>
 
 #define TICK_MIN       (100 * SS_NS_PER_US)
-#define TICK_MAX       SS_NS_PER_MS       // while things move
-#define TICK_MAX_STILL (4 * SS_NS_PER_MS) // while work waits and nothing changes
-#define QUIET_TICKS    2                  // without work to watch, before it parks
+#define TICK_MAX       SS_NS_PER_MS         // while things move
+#define TICK_MAX_STILL (4 * SS_NS_PER_MS)   // while work waits and nothing changes
+#define NOTICE_TICK    (500 * SS_NS_PER_US) // while notices are owed, or soon may be
+#define QUIET_TICKS    2                    // without work to watch, before it parks
 
 #define BLOCKED_LOOK_EVERY 8 // ticks
 #define CROWD              8 // workers found still at once that are looked at as one
@@ -39,11 +40,12 @@
 #define HOG_NS (20 * SS_NS_PER_MS)
 
 // Rule 3: how long a queue may stand. Quick for the first two added workers, so that a handful of
-// jobs that wait for one another meet soon; then within the contract's 10 ms; once there are four
-// workers a CPU, 100 ms.
+// jobs that wait for one another meet soon; then so that one starts every 10 ms, the contract's
+// time, and once there are four workers a CPU every 100 ms: less what the looks before and after
+// take.
 #define STALL_FIRST_NS   (4 * SS_NS_PER_MS)
 #define STALL_NS         (8 * SS_NS_PER_MS)
-#define STALL_CROWDED_NS (100 * SS_NS_PER_MS)
+#define STALL_CROWDED_NS (95 * SS_NS_PER_MS)
 
 #define CPUS_LOOK_NS       SS_NS_PER_S
 #define CPUS_FIRST_LOOK_NS (5 * SS_NS_PER_MS) // when the first workers have come
@@ -53,7 +55,8 @@ struct look {
     uint64_t now;
     bool backlog;      // work waits that could run
     bool growing;      // workers were added a moment ago: do they block?
-    bool unclaimed;    // a worker holds jobs that it has not started
+    bool unclaimed;    // a worker holds jobs that it has not started, or owes a notice
+    bool notices;      // a worker owes one, or holds jobs of a queue that gives notices
     bool moved;        // some worker has started something since the last tick
     bool suspicious;   // some worker used little CPU: may be blocked at the next tick
     bool acted;        // workers were added
@@ -66,6 +69,8 @@ struct look {
 static struct ss_worker *suspects[1024];
 static unsigned suspect_count;
 static unsigned suspects_from; // where in a longer list of workers the next tick begins
+
+static unsigned quiet_ticks; // in which there was nothing to watch
 
 // ---- 1. who stands still ----
 
@@ -92,7 +97,9 @@ static void survey_worker(struct look *look, struct ss_worker *worker)
     if (worker->idle || worker->summoned || load_relaxed(&worker->tid) == 0 ||
         load_relaxed(&worker->park) == SS_PARK_NAPPING)
         return;
-    look->unclaimed |= ss_unclaimed(worker) > 0 || ss_owes(worker);
+    bool unclaimed = ss_unclaimed(worker) > 0, owes = ss_owes(worker);
+    look->unclaimed |= unclaimed || owes;
+    look->notices |= owes || (unclaimed && worker->queue && worker->queue->notify);
     uint64_t progress = load_relaxed(&worker->progress);
     if (progress != worker->seen_progress) {
         worker->seen_progress = progress;
@@ -123,7 +130,10 @@ static void survey(struct look *look)
     ss_unlock(&ss.lock);
 }
 
-// Under the locks that guard it, and only if the worker is still where it was seen.
+// Under the locks that guard it, and only if the worker is still where it was seen. Not when the
+// queue's lock is not to be had: a compare function may run under it, and wait for what the
+// balancer has to do for others. The next tick finds the same again, since what led here (work that
+// waits, jobs that were not started, notices) keeps the balancer awake.
 static void set_standing(struct ss_worker *worker, enum ss_standing standing)
 {
     ss_lock(&ss.lock);
@@ -136,7 +146,10 @@ static void set_standing(struct ss_worker *worker, enum ss_standing standing)
     ss_unlock(&ss.lock);
     if (!queue)
         return;
-    ss_lock(queue->lock);
+    if (!ss_lock_soon(queue->lock)) {
+        ss_queue_unref(queue);
+        return;
+    }
     ss_lock(&ss.lock);
     // In its job still, at whose end it takes the queue's lock to end its standing. One that naps,
     // or gives notices, has done that.
@@ -166,6 +179,34 @@ static void set_standing(struct ss_worker *worker, enum ss_standing standing)
 static void take_back(struct ss_worker *worker)
 {
     set_standing(worker, (enum ss_standing)load_relaxed(&worker->standing));
+}
+
+static bool owes_for_long(const struct look *look, struct ss_worker *worker)
+{
+    uint64_t since = load_relaxed(&worker->owed_since);
+    return ss_owes(worker) && since < look->now && look->now - since >= SS_OWED_NS;
+}
+
+// Gives the notices that a worker owes, whatever it does.
+static void give_notices(struct ss_worker *worker)
+{
+    ss_lock(&ss.lock);
+    smolscale_queue *queue = worker->queue;
+    if (queue)
+        fetch_add_relaxed(&queue->refs, 1);
+    ss_unlock(&ss.lock);
+    if (!queue)
+        return;
+    void *owed[SS_OWED_MAX];
+    unsigned notices = 0;
+    if (ss_lock_soon(queue->lock)) { // else at the next tick; see set_standing()
+        if (load_relaxed(&worker->job_queue) == queue)
+            notices = ss_take_notices(worker, owed);
+        ss_unlock(queue->lock);
+    }
+    while (notices > 0)
+        queue->notify(owed[--notices]);
+    ss_queue_unref(queue);
 }
 
 static bool is_still(const struct look *look, const struct ss_worker *worker)
@@ -251,6 +292,8 @@ static void examine(struct look *look)
             set_standing(worker, is);
         else if (still && (ss_unclaimed(worker) > 0 || ss_owes(worker)))
             take_back(worker);
+        else if (owes_for_long(look, worker))
+            give_notices(worker);
     }
 }
 
@@ -418,18 +461,19 @@ static void poll_if_uncovered(void)
 // What work queues want, beside what lanes want.
 static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint64_t lanes)
 {
-    static unsigned quiet;
     if (!look->backlog && !look->unclaimed && !look->growing) {
-        if (lanes == SS_FOREVER && ++quiet < QUIET_TICKS)
-            return interval * 2 < TICK_MAX ? interval * 2 : TICK_MAX;
-        quiet = 0;
+        if (lanes == SS_FOREVER && ++quiet_ticks < QUIET_TICKS)
+            return interval;
+        quiet_ticks = 0;
         return lanes;
     }
-    quiet = 0;
+    quiet_ticks = 0;
     if (look->acted || (look->suspicious && look->moved))
         return TICK_MIN;
     uint64_t longest = look->moved ? TICK_MAX : TICK_MAX_STILL;
     uint64_t next = interval * 2 < longest ? interval * 2 : longest;
+    if (look->notices && next > NOTICE_TICK)
+        next = NOTICE_TICK;
     if (look->deadline != SS_FOREVER && look->now + next > look->deadline)
         next = look->deadline > look->now + TICK_MIN ? look->deadline - look->now : TICK_MIN;
     return next < lanes ? next : lanes;
@@ -474,7 +518,7 @@ static bool any_request(void)
 static bool anything_to_watch(void)
 {
     ss_lock(&ss.lock);
-    bool any = any_backlog() || !ss_reactor_covered() || any_request() || ss_lanes_served();
+    bool any = any_backlog() || !ss_reactor_covered() || any_request() || ss_lanes_watched();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
         any = ss_unclaimed(worker) > 0 || ss_owes(worker);
     ss_unlock(&ss.lock);
@@ -518,12 +562,16 @@ static bool retire(void)
 {
     if (!ss_balancer_may_end() || load_relaxed(&ss_timers_next) != SS_FOREVER)
         return false;
+    ss_os.end_looks(); // the next balancer may begin its own
     exchange_seq_cst(&ss.balancer, SS_BALANCER_NONE);
     atomic_thread_fence(memory_order_seq_cst);
     if (!anything_to_watch() && ss_balancer_may_end())
         return true;
     uint32_t none = SS_BALANCER_NONE;
-    return !cas_strong_acq_rel(&ss.balancer, &none, SS_BALANCER_AWAKE);
+    if (!cas_strong_acq_rel(&ss.balancer, &none, SS_BALANCER_AWAKE))
+        return true;
+    ss_os.begin_looks();
+    return false;
 }
 
 bool ss_balance(void)
@@ -588,4 +636,11 @@ void ss_kick_balancer(void)
     uint32_t how = exchange_acq_rel(&ss.balancer, SS_BALANCER_KICKED);
     if (how != SS_BALANCER_KICKED)
         wake(how);
+}
+
+void ss_balancer_after_fork(void)
+{
+    store_relaxed(&ss.balancer, SS_BALANCER_NONE);
+    store_relaxed(&ss.cpus_due, 0);
+    suspect_count = suspects_from = quiet_ticks = 0;
 }

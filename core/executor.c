@@ -102,31 +102,29 @@ static void in_forked_child(void)
     ss_os_after_fork();
     ss_lock_reset(&ss.lock);
     ss.generation++;
-    ss.workers = NULL;
-    ss.free_workers = NULL;
-    for (struct ss_worker *worker = ss.allocated; worker; worker = worker->next_allocated) {
-        if (worker == ss_self)
-            continue;
-        worker->next = ss.free_workers;
-        ss.free_workers = worker;
-    }
     ss.shared_workers = ss.busy = 0;
     ss_groups_after_fork();
     ss_spawners_after_fork();
-    store_relaxed(&ss.balancer, SS_BALANCER_NONE);
-    store_relaxed(&ss.cpus_due, 0);
     store_relaxed(&ss.keeper, NULL);
     memset(&ss.stats, 0, sizeof ss.stats);
+    ss_balancer_after_fork();
     ss_asymmetric_after_fork();
     ss_task_after_fork();
     ss_lanes_after_fork();
     ss_timers_after_fork();
     ss_reactor_after_fork();
     ss_slab_after_fork();
-    for (smolscale_queue *queue = ss.queues; queue; queue = queue->next)
+    ss_rebalance_after_fork();
+    // Backward links are made anew: another thread may have been half-way through a change of them.
+    smolscale_queue **link = &ss.queues;
+    ss.elastic_queues = 0;
+    for (smolscale_queue *queue = ss.queues; queue; queue = queue->next) {
+        queue->prev_link = link;
+        link = &queue->next;
+        ss.elastic_queues += (queue->flags & SMOLSCALE_QUEUE_ELASTIC) != 0;
         ss_queue_reset_after_fork(queue);
-    if (ss_self)
-        ss_worker_adopt_after_fork(ss_self);
+    }
+    ss_workers_after_fork();
 }
 
 static void register_fork_handler(void)
@@ -173,6 +171,9 @@ void ss_start_slow(void)
     int saved_errno = errno;
     prepare_for_fork();
     register_exit_handler();
+    // Before there are threads, which outlast a plug-in that this is part of. Where the first use
+    // is in a constructor under dlopen(), this thread has the loader's lock already.
+    ss_os.stay_loaded();
     ss_lock(&ss.lock);
     if (!load_relaxed(&ss.started))
         start_locked();

@@ -32,8 +32,9 @@
 #define SS_BATCH_MAX 64u
 #define SS_BATCH_NS  10000u
 
-// Consumers that a worker may owe a notice at a time.
+// Consumers that a worker may owe a notice at a time, and for how long it should.
 #define SS_OWED_MAX 4u
+#define SS_OWED_NS  50000u
 
 struct ss_worker;
 struct ss_lane;
@@ -123,7 +124,7 @@ struct ss_worker {
     void *batch[SS_BATCH_MAX];
     _Atomic(void *) owed[SS_OWED_MAX]; // notices that are due soon; see "Notices" in queue.c
     unsigned owed_count;               // the owner only
-    uint64_t owed_since;               // ns; the owner only
+    _Atomic uint64_t owed_since;       // ns; the owner writes
     struct ss_worker *batcher_next, *batcher_prev; // among workers with batches; the queue's lock
 
     // ---- what it serves, and its sleep
@@ -473,8 +474,13 @@ static inline unsigned ss_group_limit(const struct ss_group *group)
     return ss_cpus() > others + 1 ? ss_cpus() - others : 1;
 }
 
-// fork(), in the child: the calling thread was this worker; it is now the only one.
-void ss_worker_adopt_after_fork(struct ss_worker *worker);
+// fork(), in the child, when the groups are as new: the calling thread, if it was a worker, is the
+// only one now. The structures of the others serve again.
+void ss_workers_after_fork(void);
+
+// A worker that is in no queue's job any more ends what it did, and its standing with it. No lock
+// held.
+void ss_worker_out_of_job(struct ss_worker *worker);
 
 // Sends parked workers of a dedicated group away of which it has more than it wants. Returns a list
 // (by idle_next) of those that must be woken to end.
@@ -524,6 +530,8 @@ void ss_kick_balancer(void);
 // Balances until the role goes to another spawner, or there is nothing left to do: true then, and
 // the thread is to end.
 bool ss_balance(void);
+
+void ss_balancer_after_fork(void);
 
 // ---- queue.c
 

@@ -25,14 +25,14 @@ int ss_items_init(struct ss_items *items)
 void ss_items_finish(struct ss_items *items)
 {
     free(items->ring);
-    free(items->heap);
+    ss_sorted_finish(&items->sorted);
 }
 
 void ss_items_reset(struct ss_items *items)
 {
     items->head = items->tail;
-    items->holes = 0;
-    items->heap_len = 0;
+    items->holes = items->reserved = 0;
+    ss_sorted_reset(&items->sorted);
 }
 
 static void **slot(const struct ss_items *items, uint64_t position)
@@ -78,15 +78,17 @@ static void close_holes(struct ss_items *items)
     items->displaced = true;
 }
 
-static int make_room(struct ss_items *items)
+// Room for `more` items, those apart that places are kept for.
+static int make_room(struct ss_items *items, uint64_t more)
 {
-    if (ring_span(items) <= items->ring_mask)
+    if (ring_span(items) + items->reserved + more <= items->ring_mask + 1)
         return 0;
-    if (items->holes > ring_span(items) / 2) {
+    if (items->holes > ring_span(items) / 2)
         close_holes(items);
-        return 0;
-    }
-    return resize_ring(items, (items->ring_mask + 1) * 2);
+    uint64_t capacity = items->ring_mask + 1;
+    while (ring_span(items) + items->reserved + more > capacity)
+        capacity *= 2;
+    return capacity > items->ring_mask + 1 ? resize_ring(items, capacity) : 0;
 }
 
 // Keeps the first and last slot of a non-empty ring filled, and gives memory back after a flood.
@@ -98,145 +100,57 @@ static void trim(struct ss_items *items)
         items->head++, items->holes--;
     while (items->holes && !*slot(items, items->tail - 1))
         items->tail--, items->holes--;
-    if (items->ring_mask >= 64 * RING_MIN && ring_span(items) < items->ring_mask / 64)
+    if (items->ring_mask >= 64 * RING_MIN &&
+        ring_span(items) + items->reserved < items->ring_mask / 64)
         resize_ring(items, (items->ring_mask + 1) / 16); // on failure the larger one serves as well
-}
-
-// ---- the heap: four children a node, which halves the depth and keeps children on one cache line
-// ----
-
-static bool before(const struct ss_items *items, const struct ss_heap_entry *a,
-                   const struct ss_heap_entry *b)
-{
-    int order = items->compare(a->item, b->item, items->compare_data);
-    return order < 0 || (order == 0 && a->order < b->order);
-}
-
-static void sift_up(struct ss_items *items, size_t i)
-{
-    struct ss_heap_entry entry = items->heap[i];
-    while (i > 0) {
-        size_t parent = (i - 1) / 4;
-        if (!before(items, &entry, &items->heap[parent]))
-            break;
-        items->heap[i] = items->heap[parent];
-        i = parent;
-    }
-    items->heap[i] = entry;
-}
-
-static void sift_down(struct ss_items *items, size_t i)
-{
-    struct ss_heap_entry entry = items->heap[i];
-    for (;;) {
-        size_t best = i * 4 + 1, last = i * 4 + 4;
-        if (best >= items->heap_len)
-            break;
-        for (size_t child = best + 1; child <= last && child < items->heap_len; child++)
-            if (before(items, &items->heap[child], &items->heap[best]))
-                best = child;
-        if (!before(items, &items->heap[best], &entry))
-            break;
-        items->heap[i] = items->heap[best];
-        i = best;
-    }
-    items->heap[i] = entry;
-}
-
-static int reserve_heap(struct ss_items *items, size_t capacity)
-{
-    if (capacity <= items->heap_capacity)
-        return 0;
-    size_t doubled = items->heap_capacity ? items->heap_capacity * 2 : RING_MIN;
-    if (capacity < doubled)
-        capacity = doubled;
-    // Not realloc(): see resize_ring() about fork().
-    struct ss_heap_entry *heap = malloc(capacity * sizeof *heap), *old = items->heap;
-    if (!heap)
-        return -ENOMEM;
-    if (items->heap_len)
-        memcpy(heap, old, items->heap_len * sizeof *heap);
-    items->heap = heap;
-    atomic_signal_fence(memory_order_seq_cst);
-    items->heap_capacity = capacity;
-    atomic_signal_fence(memory_order_seq_cst);
-    free(old);
-    return 0;
-}
-
-static int push_heap(struct ss_items *items, void *item)
-{
-    int err = reserve_heap(items, items->heap_len + 1);
-    if (err)
-        return err;
-    items->heap[items->heap_len] = (struct ss_heap_entry){item, items->next_order++};
-    sift_up(items, items->heap_len++);
-    return 0;
-}
-
-static void remove_from_heap(struct ss_items *items, size_t i)
-{
-    items->heap[i] = items->heap[--items->heap_len];
-    if (i < items->heap_len) {
-        sift_down(items, i);
-        sift_up(items, i);
-    }
-}
-
-static void *pop_heap(struct ss_items *items)
-{
-    void *item = items->heap[0].item;
-    remove_from_heap(items, 0);
-    return item;
 }
 
 // ---- the whole ----
 
-// Where things were moved to the front, a new item that precedes every ordered one is held against
-// those too, from the last to the first, and stops behind the first that does not come after it:
-// what an insertion sort from the end of the list does (GLib, g_queue_insert_sorted). Where that is
-// the last one, it is the first of the ordered ones.
-static int push_ordered(struct ss_items *items, void *item)
-{
-    bool ahead_of_heap =
-        items->heap_len == 0 || items->compare(items->heap[0].item, item, items->compare_data) > 0;
-    if (ring_span(items) == 0 || !ahead_of_heap ||
-        items->compare(*slot(items, items->tail - 1), item, items->compare_data) <= 0)
-        return push_heap(items, item);
-    int err = make_room(items);
-    if (err)
-        return err;
-    uint64_t p = items->tail++;
-    while (p != items->head) {
-        void *other = *slot(items, p - 1);
-        if (other && items->compare(other, item, items->compare_data) <= 0)
-            break;
-        *slot(items, p) = other;
-        p--;
-    }
-    *slot(items, p) = item;
-    return 0;
-}
-
 int ss_items_push_slow(struct ss_items *items, void *item)
 {
     if (items->compare)
-        return push_ordered(items, item);
-    int err = make_room(items);
+        return ss_sorted_push(&items->sorted, item, items->compare, items->compare_data);
+    int err = make_room(items, 1);
     if (err)
         return err;
     *slot(items, items->tail++) = item;
     return 0;
 }
 
-int ss_items_push_front(struct ss_items *items, void *item)
+int ss_items_push_many(struct ss_items *items, void *item, unsigned count)
 {
-    int err = make_room(items);
-    if (err)
-        return err;
+    int err = items->compare ? 0 : make_room(items, count);
+    for (unsigned i = 0; i < count && !err; i++) {
+        err = ss_items_push(items, item);
+        if (err) // of an ordered list only
+            while (i-- > 0)
+                ss_sorted_remove(&items->sorted, item);
+    }
+    return err;
+}
+
+// There is room.
+static void push_front(struct ss_items *items, void *item)
+{
     *slot(items, --items->head) = item;
     items->displaced = true;
-    return 0;
+}
+
+void ss_items_keep_places(struct ss_items *items, unsigned count)
+{
+    items->reserved += count;
+}
+
+void ss_items_give_up_places(struct ss_items *items, unsigned count)
+{
+    items->reserved -= count;
+}
+
+void ss_items_put_back(struct ss_items *items, void *const *popped, unsigned count)
+{
+    while (count > 0)
+        push_front(items, popped[--count]);
 }
 
 unsigned ss_items_pop(struct ss_items *items, void **out, unsigned max)
@@ -249,8 +163,8 @@ unsigned ss_items_pop(struct ss_items *items, void **out, unsigned max)
         else
             items->holes--;
     }
-    while (n < max && items->heap_len)
-        out[n++] = pop_heap(items);
+    if (items->compare)
+        n += ss_sorted_pop(&items->sorted, out + n, max - n);
     trim(items);
     return n;
 }
@@ -262,65 +176,106 @@ static void punch(struct ss_items *items, uint64_t position)
     trim(items);
 }
 
-bool ss_items_remove(struct ss_items *items, void *item, uint64_t ticket)
+// In the ring, of equal pointers the one that starts last. False: there is none.
+static bool find(const struct ss_items *items, const void *item, uint64_t *position)
 {
-    if (ticket - items->head < ring_span(items) && *slot(items, ticket) == item) {
-        punch(items, ticket);
-        return true;
-    }
-    if (ticket && !items->displaced && !items->compare)
-        return false;
-    size_t newest = items->heap_len;
-    for (size_t i = 0; i < items->heap_len; i++)
-        if (items->heap[i].item == item &&
-            (newest == items->heap_len || items->heap[i].order > items->heap[newest].order))
-            newest = i;
-    if (newest < items->heap_len) {
-        remove_from_heap(items, newest);
-        return true;
-    }
     for (uint64_t p = items->tail; p != items->head; p--) {
         if (*slot(items, p - 1) == item) {
-            punch(items, p - 1);
+            *position = p - 1;
             return true;
         }
     }
     return false;
 }
 
-// Moves the heap behind the ring, in order.
-static int flatten(struct ss_items *items)
+bool ss_items_remove(struct ss_items *items, void *item, uint64_t ticket)
 {
+    if (items->compare)
+        return ss_sorted_remove(&items->sorted, item);
+    uint64_t position = ticket;
+    bool found = ticket - items->head < ring_span(items) && *slot(items, ticket) == item;
+    if (!found && (ticket == 0 || items->displaced))
+        found = find(items, item, &position);
+    if (found)
+        punch(items, position);
+    return found;
+}
+
+bool ss_items_move_to_front(struct ss_items *items, void *item)
+{
+    if (items->compare)
+        return ss_sorted_move_to_front(&items->sorted, item);
+    uint64_t position;
+    if (!find(items, item, &position))
+        return false;
+    if (ring_span(items) + items->reserved <= items->ring_mask) {
+        punch(items, position);
+        push_front(items, item);
+        return true;
+    }
+    // Without room what lies before its place moves on by one: that needs no memory.
+    for (; position != items->head; position--)
+        *slot(items, position) = *slot(items, position - 1);
+    *slot(items, position) = item;
     items->displaced = true;
-    uint64_t capacity = items->ring_mask + 1;
-    while (capacity < ring_span(items) + items->heap_len)
-        capacity *= 2;
-    if (capacity > items->ring_mask + 1 && resize_ring(items, capacity) != 0)
+    return true;
+}
+
+// All items, in order; NULL: no memory.
+static void **copy_all(const struct ss_items *items, size_t room)
+{
+    void **array = malloc((ss_items_count(items) + room) * sizeof *array + 1), **to = array;
+    if (!array)
+        return NULL;
+    for (uint64_t p = items->head; p != items->tail; p++)
+        if (*slot(items, p))
+            *to++ = *slot(items, p);
+    ss_sorted_copy(&items->sorted, to);
+    return array;
+}
+
+// From the ring, or from one order to another.
+static int sort(struct ss_items *items, smolscale_compare_fn *compare, void *compare_data)
+{
+    size_t count = ss_items_count(items);
+    void **array = copy_all(items, count);
+    if (!array)
         return -ENOMEM;
-    while (items->heap_len)
-        *slot(items, items->tail++) = pop_heap(items);
-    return 0;
+    int err = ss_sorted_reserve(&items->sorted, count);
+    if (!err) {
+        ss_sort(array, array + count, count, compare, compare_data);
+        ss_sorted_fill(&items->sorted, array, count);
+        items->head = items->tail;
+        items->holes = 0;
+        trim(items);
+    }
+    free(array);
+    return err;
+}
+
+// From an order to the ring, which is empty.
+static int unsort(struct ss_items *items)
+{
+    size_t count = ss_items_count(items);
+    int err = make_room(items, count);
+    while (!err && items->sorted.count > 0)
+        items->tail += ss_sorted_pop(&items->sorted, slot(items, items->tail), 1);
+    items->displaced = true;
+    return err;
 }
 
 int ss_items_set_compare(struct ss_items *items, smolscale_compare_fn *compare, void *compare_data)
 {
-    if (compare) {
-        int err = reserve_heap(items, ss_items_count(items));
-        if (err)
-            return err;
+    int err = 0;
+    if (ss_items_count(items) > 0) {
+        if (compare)
+            err = sort(items, compare, compare_data);
+        else if (items->compare)
+            err = unsort(items);
     }
-    int err = flatten(items);
     if (err)
         return err;
     items->compare = compare;
     items->compare_data = compare_data;
-    if (!compare)
-        return 0;
-    for (uint64_t p = items->head; p != items->tail; p++)
-        if (*slot(items, p))
-            push_heap(items, *slot(items, p)); // room was reserved
-    items->head = items->tail;
-    items->holes = 0;
-    trim(items);
     return 0;
 }

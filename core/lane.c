@@ -21,7 +21,9 @@
 //     in_section = false (release)
 //
 //   Not both can read the old value: either the server sees NULL and keeps off, or the balancer
-//   sees it inside and waits until it is out (acquire). tests/model/lane.pml checks this.
+//   sees it inside and waits until it is out (acquire). While it waits the lane is nobody's: the
+//   balancer stays awake (ss_lanes_watched) until it has brought it to a worker.
+//   tests/model/lane.pml checks this.
 //
 // Going idle. The server announces (state = IDLE, an exchange), then looks into the inbox; who
 // submits pushes (a CAS), then looks at the state. So one of them sees the other, and whoever turns
@@ -356,17 +358,7 @@ void ss_lane_hand_over(void)
 static void end_serving(struct ss_worker *worker)
 {
     worker->task = NULL;
-    // Under the lock, because the balancer decides under it that the worker is stuck in a poll, and
-    // says so: either it still finds it there, and what it says is seen here, or not.
-    ss_lock(&ss.lock);
-    store_relaxed(&worker->in_job, false);
-    unsigned standing = load_relaxed(&worker->standing);
-    if (standing != SS_RUNNING) {
-        worker->blocked_last = standing == SS_BLOCKED;
-        ss_set_standing(worker, SS_RUNNING);
-    }
-    ss_unlock(&ss.lock);
-    worker->blocking_depth = 0; // whatever its tasks have left open
+    ss_worker_out_of_job(worker);
 }
 
 void ss_lane_abandon(struct ss_worker *worker)
@@ -480,7 +472,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         struct smolscale_task *task = next_task(worker, again);
         if (__builtin_expect(!task, 0)) {
             if (generation != ss.generation) // this is the child of a fork() in a poll
-                return;
+                break;
             if (again && !load_relaxed(&worker->lane))
                 ss_submit(again);
             again = NULL;
@@ -516,7 +508,9 @@ bool ss_lanes_attended(void)
 
 void ss_lanes_after_fork(void)
 {
+    away = (struct ss_pause){0};
     store_relaxed(&ss_lanes.serving, 0);
+    ss_lanes.retaken = 0;
     for (unsigned i = 0; i < load_relaxed(&ss_lanes.count); i++) {
         memset(ss_lanes.lane[i], 0, sizeof *ss_lanes.lane[i]);
         ss_lanes.lane[i]->runnable = (struct ss_runnable){.run = serve, .hunger = hunger};

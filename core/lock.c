@@ -8,15 +8,22 @@
 // trip.
 #define LOOKS 40
 
-void ss_lock_slow(struct ss_lock *lock)
+bool ss_lock_soon(struct ss_lock *lock)
 {
     for (int i = 0; i < LOOKS; i++) {
-        cpu_relax();
         uint32_t free = SS_LOCK_FREE;
         if (load_relaxed(&lock->word) == SS_LOCK_FREE &&
             cas_strong_acquire(&lock->word, &free, SS_LOCK_HELD))
-            return;
+            return true;
+        cpu_relax();
     }
+    return false;
+}
+
+void ss_lock_slow(struct ss_lock *lock)
+{
+    if (ss_lock_soon(lock))
+        return;
     // From here on the word says "with sleepers" whenever this thread may sleep; who takes the lock
     // through this path leaves it so, because others may sleep too. At worst one futex wake finds
     // nobody. Any return of the wait is fine: the exchange looks again.

@@ -33,6 +33,10 @@ static inline void ss_lock(struct ss_lock *lock)
         ss_lock_slow(lock);
 }
 
+// For who must not wait for code that runs under the lock, such as a compare function: looks for
+// about as long as a section of our own takes. False: not taken.
+bool ss_lock_soon(struct ss_lock *lock);
+
 // Is a read-modify-write: fence_after_rmw() may follow it.
 static inline void ss_unlock(struct ss_lock *lock)
 {

@@ -73,6 +73,10 @@ struct ss_os {
     int (*thread_create)(void *(*main)(void *), void *arg);
     int (*thread_create_joinable)(void *(*main)(void *), void *arg, size_t stack_size);
 
+    // The same, detached and with a small stack: for what runs nothing of the program's. It can be
+    // had where memory is too scarce for another.
+    int (*thread_create_small)(void *(*main)(void *), void *arg);
+
     // Does this process have such a thread?
     bool (*thread_exists)(pid_t tid);
 
@@ -81,10 +85,8 @@ struct ss_os {
 
     // The caller, a thread of the executor's own, is from now on the one that looks at /proc and at
     // the cgroup by the next three: without a descriptor of the program's table being taken, where
-    // the kernel allows it (os_look.c). What that needs goes when the thread ends.
+    // the kernel allows it (os_look.c). Until end_looks(), after which another thread may begin.
     void (*begin_looks)(void);
-
-    // The thread will not look any more: another may begin.
     void (*end_looks)(void);
 
     // What the kernel says of `count` threads of this process, each at one moment after the call.
@@ -130,6 +132,10 @@ struct ss_os {
     // Gives them to the calling thread, as far as its privileges allow; the second only the mask.
     void (*set_thread_traits)(const struct ss_traits *traits);
     void (*set_signal_mask)(const sigset_t *mask);
+
+    // Keeps this library's code in memory until the process ends, also when it is part of a plug-in
+    // that is closed. May wait for a dlopen() or dlclose() that another thread is in: no lock held.
+    void (*stay_loaded)(void);
 };
 
 extern struct ss_os ss_os;

@@ -7,9 +7,11 @@
 #include "atomic.h"
 #include "os_linux.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
@@ -155,6 +157,15 @@ static int thread_create(void *(*main)(void *), void *arg)
 static int thread_create_joinable(void *(*main)(void *), void *arg, size_t stack_size)
 {
     return thread_create_with(PTHREAD_CREATE_JOINABLE, stack_size, main, arg);
+}
+
+#define SMALL_STACK ((size_t)256 << 10)
+
+static int thread_create_small(void *(*main)(void *), void *arg)
+{
+    int err = thread_create_with(PTHREAD_CREATE_DETACHED, SMALL_STACK, main, arg);
+    // The program's thread-local data are larger.
+    return err == -EINVAL ? thread_create(main, arg) : err;
 }
 
 static bool thread_exists(pid_t tid)
@@ -534,6 +545,41 @@ static void set_thread_traits(const struct ss_traits *traits)
     errno = saved_errno;
 }
 
+// The dynamic section of the object that this file is part of; none in a static program, which need
+// not have a loader either.
+extern ElfW(Dyn) _DYNAMIC[] __attribute__((weak, visibility("hidden")));
+#pragma weak dladdr1
+#pragma weak dlopen
+
+// Can it be unloaded? Not a program, which alone has DT_DEBUG, nor what was linked with -z
+// nodelete.
+static bool can_be_unloaded(void)
+{
+    if (_DYNAMIC == NULL || dladdr1 == NULL || dlopen == NULL)
+        return false;
+    for (const ElfW(Dyn) *entry = _DYNAMIC; entry->d_tag != DT_NULL; entry++) {
+        if (entry->d_tag == DT_DEBUG)
+            return false;
+        if (entry->d_tag == DT_FLAGS_1 && (entry->d_un.d_val & DF_1_NODELETE) != 0)
+            return false;
+    }
+    return true;
+}
+
+static void stay_loaded(void)
+{
+    Dl_info info;
+    struct link_map *map = NULL;
+    if (!can_be_unloaded())
+        return;
+    int saved_errno = errno;
+    // By the name that the loader knows it by, so that no file is opened. What dlopen() returns is
+    // never closed.
+    if (dladdr1(&ss_os, &info, (void **)&map, RTLD_DL_LINKMAP) != 0 && map != NULL)
+        dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+    errno = saved_errno;
+}
+
 static void set_signal_mask(const sigset_t *mask)
 {
     pthread_sigmask(SIG_SETMASK, mask, NULL);
@@ -549,6 +595,7 @@ struct ss_os ss_os = {
     .futex_wake = ss_futex_wake,
     .thread_create = thread_create,
     .thread_create_joinable = thread_create_joinable,
+    .thread_create_small = thread_create_small,
     .thread_exists = thread_exists,
     .thread_cpu_time = thread_cpu_time,
     .begin_looks = ss_begin_looks,
@@ -567,4 +614,5 @@ struct ss_os ss_os = {
     .thread_traits = thread_traits,
     .set_thread_traits = set_thread_traits,
     .set_signal_mask = set_signal_mask,
+    .stay_loaded = stay_loaded,
 };

@@ -53,7 +53,6 @@ enum looker_state {
     LOOKER_STARTING,
     LOOKER_READY,
     LOOKER_REFUSED, // the kernel gives it no table, or there is no thread
-    LOOKER_ENDING,
 };
 
 enum question { THREADS, LOAD, QUOTA, ONLINE, END };
@@ -62,7 +61,8 @@ static struct {
     _Atomic uint32_t state;    // enum looker_state; futex word
     _Atomic uint32_t asked;    // counts requests; futex word
     _Atomic uint32_t answered; // counts answers; futex word
-    pthread_t thread;          // the asker's
+    pthread_t thread;          // the asker's; exists
+    bool exists;               // if this says so
     // ---- the request and its answer: the asker's, or the looker's while asked != answered
     enum question question;
     const pid_t *tids;
@@ -240,24 +240,16 @@ static void *looker_main(void *arg)
 {
     (void)arg;
     ss_os.name_thread("smolscale-look");
-    uint32_t answered = load_relaxed(&looker.answered), starting = LOOKER_STARTING;
+    uint32_t answered = load_relaxed(&looker.answered);
     bool left = leave_table();
     if (left) {
         kept.tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         kept.load = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
     }
-    bool wanted =
-        cas_strong_acq_rel(&looker.state, &starting, left ? LOOKER_READY : LOOKER_REFUSED);
+    store_release(&looker.state, left ? LOOKER_READY : LOOKER_REFUSED);
     ss_futex_wake(&looker.state, 1);
-    if (wanted && left) {
+    if (left)
         serve(answered);
-        return NULL;
-    }
-    pthread_detach(pthread_self());
-    if (!wanted) { // its asker has gone; the next may have a looker
-        kept.tasks = kept.load = -1;
-        store_release(&looker.state, LOOKER_NONE);
-    }
     return NULL;
 }
 
@@ -290,33 +282,11 @@ static void ask(enum question question)
         ss_futex_wait(&looker.answered, before, SS_FOREVER);
 }
 
-// When the asker's thread ends. One that has not come up ends by itself when it does.
-static void end_looker(void *unused)
-{
-    (void)unused;
-    uint32_t starting = LOOKER_STARTING;
-    if (cas_strong_acq_rel(&looker.state, &starting, LOOKER_ENDING) || starting != LOOKER_READY)
-        return;
-    ask(END);
-    pthread_join(looker.thread, NULL);
-    kept.tasks = kept.load = -1; // their table is gone
-    store_relaxed(&looker.state, LOOKER_NONE);
-}
-
-static pthread_key_t end_key;
-static pthread_once_t end_key_once = PTHREAD_ONCE_INIT;
-
-static void make_end_key(void)
-{
-    pthread_key_create(&end_key, end_looker);
-}
-
 static void start_looker(void)
 {
-    pthread_once(&end_key_once, make_end_key);
-    pthread_setspecific(end_key, &looker);
     store_relaxed(&looker.state, LOOKER_STARTING);
-    if (create_looker() != 0)
+    looker.exists = create_looker() == 0;
+    if (!looker.exists)
         store_relaxed(&looker.state, LOOKER_REFUSED);
 }
 
@@ -349,9 +319,17 @@ void ss_begin_looks(void)
 
 void ss_end_looks(void)
 {
-    if (load_relaxed(&looker.state) != LOOKER_NONE)
-        end_looker(NULL);
     is_asker = false;
+    if (looker.exists) {
+        while (load_acquire(&looker.state) == LOOKER_STARTING)
+            ss_futex_wait(&looker.state, LOOKER_STARTING, SS_FOREVER);
+        if (load_relaxed(&looker.state) == LOOKER_READY)
+            ask(END);
+        pthread_join(looker.thread, NULL);
+        looker.exists = false;
+        kept.tasks = kept.load = -1; // their table is gone
+    }
+    store_relaxed(&looker.state, LOOKER_NONE);
 }
 
 void ss_look_at_threads(const pid_t *tids, enum ss_thread_state *states, unsigned count)
@@ -407,6 +385,7 @@ unsigned ss_look_at_online(void)
 
 void ss_os_after_fork(void)
 {
+    looker.exists = false;
     store_relaxed(&looker.state, LOOKER_NONE);
     store_relaxed(&looker.asked, 0);
     store_relaxed(&looker.answered, 0);

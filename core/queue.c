@@ -19,7 +19,9 @@
 // the queue's lock may recall the rest: an exchange of batch_next for BATCH_CLOSED. Both are
 // read-modify-writes of one word, so each index is either claimed by the owner or recalled, never
 // both and never neither. batch[] and batch_end are written by the owner under the queue's lock
-// only. An ordered queue has no batches, so a later item that goes first does.
+// only. The list of items keeps places for what may be recalled, from the take to the recall or the
+// end of the batch, so that a recall needs no memory. An ordered queue has no batches, so a later
+// item that goes first does; and so that no worker ever calls its compare function.
 //
 // Naps. When jobs are tiny and keep coming, a worker that runs (nearly) dry sleeps for a while as
 // it keeps its place: until then pushers have nobody to wake. A nap pays when two jobs or more
@@ -34,8 +36,11 @@
 // Notices. Who waits for results of tiny jobs is told once for many (smolscale_notify_soon): a
 // wake-up costs as much as hundreds of them, and the one who is woken on the worker's CPU would
 // take that CPU after each. A worker keeps whom it owes a notice in owed[], and gives them out when
-// it has nothing more at hand, or OWED_NS later. Whoever takes an entry out (exchange for NULL)
-// makes the call: the owner, or, under the queue's lock, the balancer when the worker stands still.
+// it has nothing more at hand, or before jobs after which they would be older than SS_OWED_NS, by
+// what jobs of the queue take. Whoever takes an entry out (exchange for NULL) makes the call: the
+// owner, or, under the queue's lock, the balancer, when the worker stands still or an entry is
+// older than that: a job behind it takes longer than was to be expected. The balancer looks every
+// NOTICE_TICK for that (balancer.c), not at once, because its waking up costs as much as a notice.
 // So that a notice never waits for a job that blocks, the balancer is awake while a job runs and
 // one is owed: the worker sees to that before the job (SS_WATCH), and the balancer does not park
 // while jobs are unclaimed or notices owed. It looks at these in this order: the entry is written
@@ -64,7 +69,6 @@
 #define LINGER_NS         5000u
 #define LINGER_NS_NOTICED 10000u // and LINGER_JOBS jobs more
 #define LINGER_JOBS       10u
-#define OWED_NS           50000u
 #define SURPLUS_STAY_NS   SS_NS_PER_MS
 
 #define MEAN_SHIFT 8 // queue->mean is in ns << MEAN_SHIFT
@@ -149,21 +153,21 @@ static void remove_batcher(smolscale_queue *queue, struct ss_worker *worker)
         worker->batcher_prev;
 }
 
+// The first to close a batch, or its owner at its end, gives up the places that were kept for it.
+static void give_up_places(smolscale_queue *queue, uint32_t end, uint32_t next)
+{
+    if (end > 1 && next < BATCH_CLOSED)
+        ss_items_give_up_places(&queue->items, end - 1);
+}
+
 bool ss_recall_batch(smolscale_queue *queue, struct ss_worker *worker)
 {
     uint32_t end = load_relaxed(&worker->batch_end);
     uint32_t next = exchange_acq_rel(&worker->batch_next, BATCH_CLOSED);
+    give_up_places(queue, end, next);
     if (next >= end)
         return false;
-    for (uint32_t i = end; i > next; i--) {
-        // Cannot fail: the ring has had room for them, and shrinks only while it is nearly empty...
-        if (ss_items_push_front(&queue->items, worker->batch[i - 1]) != 0) {
-            // ...except without memory: then the owner keeps them.
-            store_relaxed(&worker->batch_end, i);
-            store_release(&worker->batch_next, next);
-            break;
-        }
-    }
+    ss_items_put_back(&queue->items, &worker->batch[next], end - next);
     publish_pending(queue);
     return true;
 }
@@ -201,8 +205,10 @@ static unsigned take(smolscale_queue *queue, struct ss_worker *worker)
     queue->pushes_since_take = 0;
     store_relaxed(&worker->batch_end, n);
     store_relaxed(&worker->batch_next, 1); // job 0 is the owner's
-    if (n > 1)
+    if (n > 1) {
+        ss_items_keep_places(&queue->items, n - 1);
         add_batcher(queue, worker);
+    }
     return n;
 }
 
@@ -215,7 +221,7 @@ bool smolscale_notify_soon(void *whom)
     if (!queue || !queue->notify || worker->owed_count == SS_OWED_MAX)
         return false;
     if (worker->owed_count == 0)
-        worker->owed_since = worker->batch_start;
+        store_relaxed(&worker->owed_since, worker->batch_start);
     store_release(&worker->owed[worker->owed_count++], whom);
     return true;
 }
@@ -246,6 +252,14 @@ static void give_notice(smolscale_queue *queue, struct ss_worker *worker)
     worker->owed_count = 0;
     for (unsigned i = 0; i < count; i++)
         queue->notify(whom[i]);
+}
+
+// Will the notices that it owes be late after the `jobs` that it has taken? The queue's lock held.
+static bool notice_is_due(const smolscale_queue *queue, const struct ss_worker *worker,
+                          unsigned jobs)
+{
+    uint64_t age = worker->batch_start - load_relaxed(&worker->owed_since);
+    return age + (jobs * queue->mean >> MEAN_SHIFT) >= SS_OWED_NS;
 }
 
 // ---- calling workers ----
@@ -645,7 +659,9 @@ void ss_queue_count_blocked(smolscale_queue *queue, int change)
 
 static void end_batch(smolscale_queue *queue, struct ss_worker *worker)
 {
-    if (load_relaxed(&worker->batch_end) > 1)
+    uint32_t end = load_relaxed(&worker->batch_end);
+    give_up_places(queue, end, load_relaxed(&worker->batch_next));
+    if (end > 1)
         remove_batcher(queue, worker);
     store_relaxed(&worker->batch_end, 0);
 }
@@ -671,8 +687,9 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         worker->blocked_last = false;
         enum ss_cover cover;
         struct ss_worker *wake = call_worker(queue, &cover);
+        bool give = worker->owed_count > 0 && notice_is_due(queue, worker, n);
         ss_unlock(queue->lock);
-        if (worker->owed_count > 0 && worker->batch_start - worker->owed_since >= OWED_NS)
+        if (give)
             give_notice(queue, worker);
         bool leaves_others = n > 1 || worker->owed_count > 0; // should its job block
         ss_follow_up(queue->group, wake, leaves_others && cover == SS_COVERED ? SS_WATCH : cover);
@@ -682,8 +699,10 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
             worker->batch_start = ss_os.now(); // the wake-up is not the jobs' time
         unsigned jobs = run_batch(queue, worker);
         store_relaxed(&worker->in_job, false);
-        if (generation != ss.generation)
+        if (generation != ss.generation) {
+            ss_worker_out_of_job(worker);
             return; // forked in the job, and this is the child, where the queue was reset
+        }
         uint64_t end = ss_os.now();
         ss_lock(queue->lock);
         end_batch(queue, worker);
@@ -853,13 +872,7 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
     }
     if (ticket)
         *ticket = queue->items.tail;
-    int err = 0;
-    for (unsigned i = 0; i < count && !err; i++) {
-        err = ss_items_push(&queue->items, item);
-        if (err)
-            while (i-- > 0)
-                ss_items_remove(&queue->items, item, 0);
-    }
+    int err = ss_items_push_many(&queue->items, item, count);
     if (err || count == 0) {
         ss_unlock(queue->lock);
         return err;
@@ -903,9 +916,7 @@ bool smolscale_queue_move_to_front(smolscale_queue *queue, void *item)
 {
     ss_lock(queue->lock);
     recall_all(queue);
-    bool found = ss_items_remove(&queue->items, item, 0);
-    if (found)
-        ss_items_push_front(&queue->items, item);
+    bool found = ss_items_move_to_front(&queue->items, item);
     publish_pending(queue);
     unlock_and_follow_up(queue);
     return found;
@@ -1011,7 +1022,12 @@ int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *co
 
 static bool has_nobody(const smolscale_queue *queue)
 {
-    return load_relaxed(&ss.stats.workers) == 0 && wants_worker(queue);
+    if (!wants_worker(queue))
+        return false;
+    ss_lock(&ss.lock);
+    bool nobody = queue->group->workers == 0; // those of other groups will not come
+    ss_unlock(&ss.lock);
+    return nobody;
 }
 
 static void call_again(smolscale_queue *queue)
@@ -1118,13 +1134,20 @@ void smolscale_blocking_end(void)
 void ss_queue_reset_after_fork(smolscale_queue *queue)
 {
     ss_lock_reset(&queue->own_lock);
+    queue->runnable.next = NULL;
+    store_relaxed(&queue->runnable.taken, 0);
+    queue->runnable.seen_taken = queue->runnable.stalled_since = 0;
     ss_items_reset(&queue->items);
     publish_pending(queue);
     queue->active = queue->blocked = queue->waiters = 0;
     publish_room(queue);
+    store_relaxed(&queue->attended, false);
     queue->listed = false;
     queue->batchers = queue->batchers_tail = queue->napper = NULL;
+    queue->dry_since = queue->taken_at = queue->pushed_at = queue->mean = 0;
+    queue->steady = false;
     queue->nap = queue->linger = (struct ss_trial){0};
+    queue->wakes_saved = queue->pushes_since_take = 0;
     store_relaxed(&queue->refs,
                   1 + (queue->closed ? 1u : 0u)); // what was being freed stays as it is
     for (smolscale_queue *child = queue->children; child; child = child->sibling)

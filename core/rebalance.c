@@ -16,6 +16,8 @@
 
 #include "task.h"
 
+#include <string.h>
+
 #define LOOK_NS       (8 * SS_NS_PER_MS) // while lanes are served
 #define LOOK_AGAIN_NS (4 * SS_NS_PER_MS) // when a server has not got on
 #define LOOK_BUSY_NS  SS_NS_PER_MS       // when spreading may pay, or is on trial
@@ -42,6 +44,11 @@ static struct {
     uint64_t pause, paused_until;
 } spread;
 
+static struct {
+    uint64_t seen_served;
+    unsigned looks; // without a lane to look at
+} quiet;
+
 // ---- 1. stuck servers
 
 static bool sleeps(pid_t tid)
@@ -52,7 +59,7 @@ static bool sleeps(pid_t tid)
 }
 
 // Takes the lane from a server that is stuck in a poll. True: done, see free_retaken().
-static bool retake(struct ss_lane *lane, uint64_t progress)
+static bool retake(struct ss_lane *lane, uint64_t progress, uint64_t now)
 {
     bool asleep = sleeps(load_relaxed(&lane->seen_worker->tid)); // not under the lock
     ss_lock(&ss.lock);
@@ -61,6 +68,8 @@ static bool retake(struct ss_lane *lane, uint64_t progress)
     if (stuck) {
         ss_lane_detach(lane);
         lane->retaken_from = worker;
+        lane->retaken_at = now;
+        ss_lanes.retaken++;
         ss_set_standing(worker, asleep ? SS_BLOCKED : SS_HOG);
     }
     ss_unlock(&ss.lock);
@@ -71,12 +80,19 @@ static bool retake(struct ss_lane *lane, uint64_t progress)
     return true;
 }
 
-// If the former server has left its section, the lane is brought to another worker.
-static uint64_t free_retaken(struct ss_lane *lane)
+// If the former server has left its section, the lane is brought to another worker. A section takes
+// some ns, unless its thread stands still (a page that comes in slowly, throttling): looks come
+// seldomer the longer that takes, but they come, for nobody else knows of the lane.
+static uint64_t free_retaken(struct ss_lane *lane, uint64_t now)
 {
-    if (load_acquire(&lane->retaken_from->in_section))
-        return LOOK_SOON_NS;
+    if (load_acquire(&lane->retaken_from->in_section)) {
+        uint64_t waited = now - lane->retaken_at;
+        return waited < LOOK_SOON_NS    ? LOOK_SOON_NS
+               : waited < LOOK_AGAIN_NS ? waited
+                                        : LOOK_AGAIN_NS;
+    }
     lane->retaken_from = NULL;
+    ss_lanes.retaken--;
     ss_lane_list(lane);
     return LOOK_NS;
 }
@@ -102,7 +118,7 @@ static bool is_stuck(struct ss_lane *lane, uint64_t now, bool waiting)
 static uint64_t look_at(struct ss_lane *lane, uint64_t now)
 {
     if (lane->retaken_from)
-        return free_retaken(lane);
+        return free_retaken(lane, now);
     ss_lock(&ss.lock);
     struct ss_worker *worker = lane->worker;
     uint64_t progress = worker ? load_relaxed(&worker->progress) : 0;
@@ -124,8 +140,8 @@ static uint64_t look_at(struct ss_lane *lane, uint64_t now)
     // Where nothing waits it is taken from a server that sleeps all the same: then there is nothing
     // to look at any more.
     bool stuck = worker && !moved && is_stuck(lane, now, waiting);
-    if (stuck && retake(lane, progress))
-        return free_retaken(lane);
+    if (stuck && retake(lane, progress, now))
+        return free_retaken(lane, now);
     return worker && waiting ? LOOK_AGAIN_NS : LOOK_NS;
 }
 
@@ -297,12 +313,10 @@ static uint64_t rebalance(uint64_t now)
 
 uint64_t ss_lanes_look(uint64_t now)
 {
-    static uint64_t seen_served;
-    static unsigned quiet;
     uint64_t served = load_relaxed(&ss_lanes.served);
-    quiet = ss_lanes_served() || served != seen_served ? 0 : quiet + 1;
-    seen_served = served;
-    if (quiet > QUIET_LOOKS)
+    quiet.looks = ss_lanes_watched() || served != quiet.seen_served ? 0 : quiet.looks + 1;
+    quiet.seen_served = served;
+    if (quiet.looks > QUIET_LOOKS)
         return SS_FOREVER;
     uint64_t next = LOOK_NS;
     for (unsigned i = 0; i < load_relaxed(&ss_lanes.count); i++) {
@@ -311,4 +325,10 @@ uint64_t ss_lanes_look(uint64_t now)
     }
     uint64_t wanted = rebalance(now);
     return wanted < next ? wanted : next;
+}
+
+void ss_rebalance_after_fork(void)
+{
+    memset(&spread, 0, sizeof spread);
+    memset(&quiet, 0, sizeof quiet);
 }

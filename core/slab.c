@@ -205,8 +205,8 @@ void ss_slab_flush(struct ss_worker *worker)
     }
 }
 
-// Other threads may have been anywhere: all chunks are left alone, and so is what the worker's
-// cache holds of them.
+// Other threads may have been anywhere: all chunks are left alone, and so is what the workers'
+// caches hold of them (ss_slab_forget(), for each worker that the child has).
 void ss_slab_after_fork(void)
 {
     // Only so that a leak detector finds them.
@@ -219,6 +219,9 @@ void ss_slab_after_fork(void)
         left_alone[class] = slab.partial[class];
     }
     memset(&slab, 0, sizeof slab);
-    if (ss_self)
-        memset(ss_self->cache, 0, sizeof ss_self->cache);
+}
+
+void ss_slab_forget(struct ss_worker *worker)
+{
+    memset(worker->cache, 0, sizeof worker->cache);
 }

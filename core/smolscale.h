@@ -43,6 +43,8 @@
 //   * After fork() the child has an executor that has not started yet. Queues of the parent exist
 //     in the child, empty and idle: what was queued or running belongs to the parent.
 //   * At exit nothing is torn down: jobs that still run end with the process.
+//   * A plug-in that the static library is linked into stays in memory from its first use on, for
+//     the threads outlast dlclose(): its destructors run at exit.
 
 #ifndef SMOLSCALE_H
 #define SMOLSCALE_H
@@ -73,7 +75,9 @@ typedef struct smolscale_queue smolscale_queue;
 typedef void smolscale_run_fn(void *item, void *user_data);
 
 // Orders items: negative when `a` is to run before `b`, 0 for "in the order of their push". Called
-// with the queue locked, by pushing threads and by workers: it must not call into smolscale.
+// by whoever pushes and by whoever sets it, about log2(n) times a push, and by nobody else: not
+// when items start, are taken back or moved. The queue is locked meanwhile: it may use other
+// queues, but not this one or one of its family. (GLib reference, g_thread_pool_set_sort_function)
 typedef int smolscale_compare_fn(const void *a, const void *b, void *compare_data);
 
 // No limit on the jobs that run at once.
@@ -143,7 +147,7 @@ SMOLSCALE_API int smolscale_queue_push_many(smolscale_queue *queue, void *item, 
 SMOLSCALE_API bool smolscale_queue_cancel(smolscale_queue *queue, void *item, uint64_t ticket);
 
 // Makes a queued item the next one to start (of equal items the one pushed last). False when it is
-// not queued. Searches: O(pending).
+// not queued. Searches: O(pending). Needs no memory.
 SMOLSCALE_API bool smolscale_queue_move_to_front(smolscale_queue *queue, void *item);
 
 // Removes all queued items, and calls `drop` (if not NULL) with each, in order, in the calling
@@ -166,7 +170,7 @@ SMOLSCALE_API unsigned smolscale_queue_active(smolscale_queue *queue);
 SMOLSCALE_API int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active);
 
 // Orders what is queued and what comes (stable). NULL: keeps the present order and appends from now
-// on.
+// on. -ENOMEM: nothing changed.
 SMOLSCALE_API int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *compare,
                                               void *compare_data);
 
@@ -648,10 +652,11 @@ struct smolscale_group_attr {
 SMOLSCALE_API int smolscale_group_new(smolscale_group **out,
                                       const struct smolscale_group_attr *attr);
 
-// Ends the group, whose queues must have been freed. Its workers' threads have ended when it
-// returns: what they had in thread-local storage is destroyed. If no other thread of the executor
-// has anything to do, those that create workers and watch them have ended, too. Called from a
-// worker of the group it does not wait for that one. NULL is ignored.
+// Ends the group. Its queues must have been freed, or have nothing to run any more: none of their
+// jobs starts from now on. Its workers' threads have ended when it returns: what they had in
+// thread-local storage is destroyed. If no other thread of the executor has anything to do, those
+// that create workers and watch them have ended, too. Called from a worker of the group it does not
+// wait for that one. NULL is ignored.
 SMOLSCALE_API void smolscale_group_free(smolscale_group *group);
 
 // Would workers that the calling thread creates have the settings of the group?
@@ -682,10 +687,13 @@ SMOLSCALE_API void smolscale_blocking_begin(void);
 SMOLSCALE_API void smolscale_blocking_end(void);
 
 // The last thing a job does: has `notify(whom)` of its queue called once, soon: when no more jobs
-// are at hand, about 50 µs later, or when the balancer finds that the job after it takes long. So
-// the consumer of many tiny results is told of them once. `notify` sees what the job has written;
-// it may come just after the queue has become idle. False: it will not come (this is no job of a
-// queue with `notify`, or several others are to be told already); the caller does it himself.
+// are at hand, or before a job by whose end, as jobs of the queue go, 50 µs would have passed.
+// Where a job takes longer than that let expect, the notice comes while it runs: within 0.6 ms (5
+// ms where the executor was watching work that is stuck), or as soon as the thread that gives it
+// gets a CPU. So the consumer of many tiny results is told of them once. `notify` sees what the job
+// has written; it may come just after the queue has become idle. False: it will not come (this is
+// no job of a queue with `notify`, or several others are to be told already); the caller does it
+// himself.
 SMOLSCALE_API bool smolscale_notify_soon(void *whom);
 
 // True in a thread that belongs to the executor.

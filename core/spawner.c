@@ -202,7 +202,7 @@ static int create_thread(struct ss_spawner *spawner)
     sigset_t all, mask;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &mask);
-    int err = ss_os.thread_create(spawner_main, spawner);
+    int err = ss_os.thread_create_small(spawner_main, spawner);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     return err;
 }
@@ -423,11 +423,8 @@ int ss_group_first_worker(struct ss_group *group)
     bool same = have_same_settings(&mine, &group->traits);
     ss_unlock(&ss.lock);
     // A spawner (it fires a timer) waits for no spawner: it might be itself.
-    if (!ss_spawner_self) {
-        ss_start_balancer();
-        if (same)
-            ss_group_start_spawner(group);
-    }
+    if (!ss_spawner_self && ss_start_balancer() == 0 && same)
+        ss_group_start_spawner(group);
     int err = 0;
     ss_lock(&ss.lock);
     if (!group->spawner)

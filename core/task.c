@@ -265,6 +265,19 @@ int ss_why_interrupted(struct smolscale_task *task, unsigned ctl)
     return ctl & SS_CTL_TIMED_OUT || task->deadline <= ss_os.now() ? -ETIMEDOUT : 0;
 }
 
+// As often as the task goes on without a wait, the clock is asked once: then the deadline is in the
+// heap, and who fires it sets the flag. Without memory for that, it is asked each time.
+int ss_why_await_ends(struct smolscale_task *task, unsigned ctl)
+{
+    bool flagged = ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT);
+    if (!flagged && load_relaxed(&task->timer) != SS_NO_TIMER)
+        return 0;
+    int why = ss_why_interrupted(task, ctl);
+    if (why == 0)
+        ss_timer_arm(task);
+    return why;
+}
+
 int smolscale_interrupted(smolscale_cx *cx)
 {
     return ss_interrupted_now(cx->task);

@@ -143,13 +143,15 @@ struct ss_lane {
 
     // ---- ss.lock
     struct ss_worker *worker;       // who serves it
-    struct ss_worker *retaken_from; // may still be in a section on it: nobody may serve it yet
+    struct ss_worker *retaken_from; // may still be in a section on it: nobody may serve it yet; the
+                                    // balancer's
 
     // ---- the balancer's notes; see rebalance.c
     const struct ss_worker *seen_worker;
     uint64_t seen_progress, seen_since, seen_taken;
-    uint64_t stuck_cpu; // CPU time of a server that has begun nothing since, ns; 0: it has
-    bool busy;          // served without a break since the look before
+    uint64_t stuck_cpu;  // CPU time of a server that has begun nothing since, ns; 0: it has
+    uint64_t retaken_at; // ns
+    bool busy;           // served without a break since the look before
 };
 
 // The queue of a lane is guarded by a lock that is biased to its server (see "Lanes" in lane.c).
@@ -252,6 +254,8 @@ struct ss_lanes {
     _Atomic(struct ss_lane *) entrance; // where tasks go that come from elsewhere; a hint
     _Atomic bool single;                // no second one is ever used
     _Atomic unsigned serving;           // lanes that are served
+    unsigned retaken;                   // lanes taken from a server that is still in a section on
+                                        // them; the balancer's
     _Atomic uint64_t served;            // how often one began to
 };
 extern struct ss_lanes ss_lanes;
@@ -273,13 +277,20 @@ void ss_lanes_after_fork(void);
 
 // ---- rebalance.c, on the balancer
 
-// Looks at the lanes. ns until the next look is wanted, SS_FOREVER: no lane is served.
+// Looks at the lanes. ns until the next look is wanted, SS_FOREVER: ss_lanes_watched() is false.
 uint64_t ss_lanes_look(uint64_t now);
+void ss_rebalance_after_fork(void);
 
-// Whether any lane is served: then the balancer does not park.
 static inline bool ss_lanes_served(void)
 {
     return load_relaxed(&ss_lanes.serving) > 0;
+}
+
+// Whether any lane depends on the balancer's looks: then it does not park. One that was taken from
+// its server and not yet brought to another is in nobody's hand but the balancer's.
+static inline bool ss_lanes_watched(void)
+{
+    return ss_lanes_served() || ss_lanes.retaken > 0;
 }
 
 // ---- task.c
@@ -300,6 +311,7 @@ void ss_task_end(struct smolscale_task *task, int result);
 
 // Why the task, whose ctl is not 0, waits no more; 0: it may. See ss_interrupted().
 int ss_why_interrupted(struct smolscale_task *task, unsigned ctl);
+int ss_why_await_ends(struct smolscale_task *task, unsigned ctl);
 
 // Has the await that the task is in give `result`. The caller has set a flag and a pin in ctl, and
 // this gives the pin back.
@@ -381,6 +393,9 @@ void ss_reactor_after_fork(void);
 
 // What the calling worker has put aside goes back to all.
 void ss_slab_flush(struct ss_worker *worker);
+
+// What the worker has put aside is nobody's: it begins with nothing.
+void ss_slab_forget(struct ss_worker *worker);
 void ss_slab_after_fork(void);
 
 #endif // SS_TASK_H

@@ -9,7 +9,7 @@
 //   a deadline  of the task's awaits: it interrupts whatever the task does when it is due. It is
 //   put in when the task is first
 //               suspended under that deadline, and stays while one await follows another. A task
-//               that is never suspended asks the clock (wait.h, ss_interrupted()).
+//               that is never suspended puts it in at its second await (wait.h).
 //
 // Without memory for an entry nothing waits: the await gives -ENOMEM.
 //
@@ -333,6 +333,8 @@ uint64_t ss_timers_fire(uint64_t now)
 void ss_timers_after_fork(void)
 {
     memset(&ss_timers_list, 0, sizeof ss_timers_list);
-    heap.count = 0;
+    heap.count = heap.capacity = 0; // which another thread may have been about to change
+    while (heap.capacity < SEGMENTS * SEGMENT && heap.segment[heap.capacity >> SEGMENT_BITS])
+        heap.capacity += SEGMENT;
     store_relaxed(&ss_timers_next, SS_FOREVER);
 }

@@ -119,15 +119,15 @@ static inline struct smolscale_task *ss_list_pop(smolscale_waitlist *list)
 
 // ---- what awaitables begin and end with
 
-// At the beginning: 0, or why the task does not wait any more. A deadline is put into the timers'
-// heap only when its task is suspended, so until then the clock is asked; but not by the first
-// await under it: what that waits for may have come, and then it is given, however late.
+// At the beginning: 0, or why the task does not wait any more. A deadline comes into the timers'
+// heap when its task is first suspended under it, or begins a second await. The first does not look
+// at the clock: what it waits for may have come, and then it is given, however late.
 static inline int ss_interrupted(const smolscale_cx *cx)
 {
     unsigned ctl = load_relaxed(&cx->task->ctl);
     if (__builtin_expect(ctl & SS_CTL_FLAGS, 0)) {
         if (ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT) || cx->task->deadline_tried)
-            return ss_why_interrupted(cx->task, ctl);
+            return ss_why_await_ends(cx->task, ctl);
         cx->task->deadline_tried = true;
     }
     return 0;

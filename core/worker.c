@@ -275,6 +275,21 @@ void ss_set_standing(struct ss_worker *worker, enum ss_standing standing)
     ss_group_refresh(worker->group);
 }
 
+// Under the lock, because the balancer decides under it that the worker is stuck in a task's poll,
+// and says so: either it still finds it there, and what it says is seen here, or not.
+void ss_worker_out_of_job(struct ss_worker *worker)
+{
+    ss_lock(&ss.lock);
+    store_relaxed(&worker->in_job, false);
+    unsigned standing = load_relaxed(&worker->standing);
+    if (standing != SS_RUNNING) {
+        worker->blocked_last = standing == SS_BLOCKED;
+        ss_set_standing(worker, SS_RUNNING);
+    }
+    ss_unlock(&ss.lock);
+    worker->blocking_depth = 0; // whatever its job or its tasks have left open
+}
+
 // ---- a worker's life ----
 
 // Parked workers of a group that are kept without a time limit, where the executor decides.
@@ -646,6 +661,43 @@ static void *worker_main(void *arg)
 
 // ---- creating workers ----
 
+// Everything that a worker's life leaves behind, as it is when none has begun: of the one before
+// it, or of the parent's in a child of fork(), where that life may have ended anywhere. Only the
+// balancer's notes, and the count they are held against, go on: it may still look at what it knew,
+// and hence what it reads without a lock is set atomically.
+static void renew(struct ss_worker *worker, struct ss_group *group)
+{
+    store_relaxed(&worker->batch_next, 0);
+    store_relaxed(&worker->batch_end, 0);
+    store_relaxed(&worker->progress, load_relaxed(&worker->progress) + 1);
+    store_relaxed(&worker->in_job, false);
+    for (unsigned i = 0; i < SS_OWED_MAX; i++)
+        store_relaxed(&worker->owed[i], NULL);
+    worker->owed_count = 0;
+    store_relaxed(&worker->owed_since, 0);
+    worker->batcher_next = worker->batcher_prev = NULL;
+    store_relaxed(&worker->park, SS_PARK_AWAKE);
+    worker->queue = NULL;
+    store_relaxed(&worker->job_queue, NULL);
+    worker->group = group;
+    worker->idle_next = worker->idle_prev = NULL;
+    worker->idle = worker->untimed = worker->summoned = false;
+    worker->exit = worker->exit_if_idle = false;
+    store_relaxed(&worker->standing, SS_RUNNING);
+    worker->joinable = group->joined;
+    worker->inherits = worker->is_joined = false;
+    worker->blocked_last = worker->placed = worker->keep_away = false;
+    worker->blocking_depth = 0;
+    worker->generation = ss.generation;
+    worker->batch_progress = worker->batch_start = worker->homed_at = 0;
+    store_relaxed(&worker->tid, 0);
+    memset(worker->name, 0, sizeof worker->name);
+    store_relaxed(&worker->in_section, false);
+    store_relaxed(&worker->lane, NULL);
+    worker->task = NULL;
+    ss_slab_forget(worker);
+}
+
 // ss.lock held. Worker structures are never given back to the allocator: a waker may still touch
 // `park` of one that has ended, at worst waking its next user for nothing.
 static struct ss_worker *new_worker(struct ss_group *group)
@@ -662,28 +714,7 @@ static struct ss_worker *new_worker(struct ss_group *group)
         atomic_signal_fence(memory_order_release); // fork() may copy the list at any moment
         ss.allocated = worker;
     }
-    // The balancer may still look at what it knew of the worker's life before: its notes, and the
-    // count they are held against, go on; and what it reads without a lock is set atomically.
-    store_relaxed(&worker->batch_next, 0);
-    store_relaxed(&worker->batch_end, 0);
-    store_relaxed(&worker->progress, load_relaxed(&worker->progress) + 1);
-    store_relaxed(&worker->in_job, false);
-    store_relaxed(&worker->park, SS_PARK_AWAKE);
-    store_relaxed(&worker->job_queue, NULL);
-    store_relaxed(&worker->standing, SS_RUNNING);
-    store_relaxed(&worker->tid, 0);
-    store_relaxed(&worker->lane, NULL);
-    worker->task = NULL;
-    worker->queue = NULL;
-    worker->idle = worker->untimed = worker->exit = worker->exit_if_idle = false;
-    worker->joinable = group->joined;
-    worker->inherits = worker->is_joined = worker->blocked_last = worker->placed =
-        worker->keep_away = false;
-    worker->blocking_depth = 0;
-    worker->homed_at = 0;
-    memset(worker->name, 0, sizeof worker->name);
-    worker->group = group;
-    worker->generation = ss.generation;
+    renew(worker, group);
     worker->summoned = true; // so that what is pushed from now on counts on it
     ss_group_count_worker(group, 1);
     if (group->waking++ == 0)
@@ -831,32 +862,38 @@ bool smolscale_in_worker(void)
     return ss_self != NULL;
 }
 
-void ss_worker_adopt_after_fork(struct ss_worker *worker)
+// The calling thread goes on in its job, which the child's queues know nothing of.
+static void adopt_after_fork(struct ss_worker *worker)
 {
-    worker->queue = NULL;
-    store_relaxed(&worker->job_queue, NULL);
+    char name[sizeof worker->name];
+    memcpy(name, worker->name, sizeof name);
+    bool in_job = load_relaxed(&worker->in_job);
+    renew(worker, worker->group->owner ? &ss.shared : worker->group); // a dedicated one is new
+    memcpy(worker->name, name, sizeof name);
+    store_relaxed(&worker->in_job, in_job);
     store_relaxed(&worker->batch_next,
                   UINT32_MAX / 2); // what it has not started belongs to the parent
-    store_relaxed(&worker->batch_end, 0);
-    store_relaxed(&worker->standing, SS_RUNNING);
-    store_relaxed(&worker->park, SS_PARK_AWAKE);
     store_relaxed(&worker->tid, ss_os.thread_id());
-    store_relaxed(&worker->lane, NULL);
-    store_relaxed(&worker->in_section, false);
-    worker->task = NULL;
-    worker->idle = worker->summoned = worker->exit = worker->exit_if_idle = false;
-    worker->is_joined = false;
-    worker->blocking_depth = 0;
-    worker->owed_count = 0;
-    for (unsigned i = 0; i < SS_OWED_MAX; i++)
-        store_relaxed(&worker->owed[i], NULL); // the parent's business
-    worker->generation = ss.generation;
-    if (worker->group->owner)
-        worker->group = &ss.shared; // its own is a new one
     worker->next = NULL;
     worker->prev_link = &ss.workers;
     ss.workers = worker;
     store_relaxed(&ss.stats.workers, 1);
     ss_group_count_worker(worker->group, 1);
     ss_group_refresh(worker->group);
+}
+
+void ss_workers_after_fork(void)
+{
+    homing_pause = (struct ss_pause){0};
+    memset(&waker, 0, sizeof waker);
+    ss.workers = NULL;
+    ss.free_workers = NULL;
+    for (struct ss_worker *worker = ss.allocated; worker; worker = worker->next_allocated) {
+        if (worker == ss_self)
+            continue;
+        worker->next = ss.free_workers;
+        ss.free_workers = worker; // renewed when it is used again
+    }
+    if (ss_self)
+        adopt_after_fork(ss_self);
 }

@@ -80,15 +80,8 @@ static void count_events(uv_loop_t *loop, unsigned requests)
 }
 #endif
 
-unsigned ss_uv_version(void)
-{
-    return uv_version();
-}
-
-void ss_uv_async_send(uv_async_t *handle)
-{
-    (void)uv_async_send(handle);
-}
+static struct ss_uv_pool pool = {uv_version, uv_async_send, .knows_all_sends = true,
+                                 .lock = PTHREAD_MUTEX_INITIALIZER};
 
 void uv__work_submit(uv_loop_t *loop, struct uv__work *w, enum uv__work_kind kind,
                      void (*work)(struct uv__work *w), void (*done)(struct uv__work *w, int status))
@@ -96,6 +89,7 @@ void uv__work_submit(uv_loop_t *loop, struct uv__work *w, enum uv__work_kind kin
     w->loop = loop;
     w->work = work;
     w->done = done;
+    ss_uv_adopt(&pool, loop);
     ss_uv_submit(w, (enum ss_uv_kind)kind);
 }
 
@@ -120,22 +114,25 @@ int uv_queue_work(uv_loop_t *loop, uv_work_t *req, uv_work_cb work_cb,
 {
     int err = ss_uv_prepare_work(loop, req, work_cb, after_work_cb);
 
-    if (err == 0)
+    if (err == 0) {
+        ss_uv_adopt(&pool, loop);
         ss_uv_submit(&req->work_req, SS_UV_CPU);
+    }
     return err;
 }
 
 int uv_cancel(uv_req_t *req)
 {
     struct uv__work *w;
+    uv_loop_t *loop;
     enum ss_uv_kind kind;
 
-    if (!ss_uv_work_of(req, &w, &kind))
+    if (!ss_uv_work_of(req, &w, &loop, &kind))
         return UV_EINVAL;
     return ss_uv_cancel(w, kind);
 }
 
 void uv__threadpool_cleanup(void)
 {
-    ss_uv_shutdown();
+    ss_uv_shutdown(&pool);
 }

@@ -216,6 +216,7 @@ struct sleeper {
     _Atomic uint32_t *word;
     bool woken;
     bool timed;
+    uint64_t end;
 };
 
 static struct {
@@ -260,7 +261,7 @@ static void leave(struct sleeper *self)
 static bool fake_futex_wait_until(_Atomic uint32_t *word, uint32_t expected, uint64_t until)
 {
     pthread_mutex_lock(&fake.lock);
-    struct sleeper self = {NULL, word, atomic_load(word) != expected, until != SS_FOREVER};
+    struct sleeper self = {NULL, word, atomic_load(word) != expected, until != SS_FOREVER, until};
     enter(&self);
     while (!self.woken && fake.now < until)
         pthread_cond_wait(&fake.changed, &fake.lock);
@@ -278,7 +279,7 @@ static void fake_nap(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 // The kernel looks for events, a millisecond at a time, until the clock has come that far.
 static int fake_poll_until(struct pollfd *fds, unsigned count, uint64_t until)
 {
-    struct sleeper self = {NULL, NULL, false, until != SS_FOREVER};
+    struct sleeper self = {NULL, NULL, false, until != SS_FOREVER, until};
     pthread_mutex_lock(&fake.lock);
     enter(&self);
     bool time_up = fake.now >= until;
@@ -336,6 +337,16 @@ unsigned fake_clock_timed_sleepers(void)
     return count;
 }
 
+bool fake_clock_sleeps_on(_Atomic uint32_t *word)
+{
+    pthread_mutex_lock(&fake.lock);
+    bool sleeps = false;
+    for (struct sleeper *s = fake.sleepers; s; s = s->next)
+        sleeps |= s->word == word && !s->woken && fake.now < s->end;
+    pthread_mutex_unlock(&fake.lock);
+    return sleeps;
+}
+
 unsigned long fake_clock_sleeps(void)
 {
     pthread_mutex_lock(&fake.lock);
@@ -346,6 +357,7 @@ unsigned long fake_clock_sleeps(void)
 
 static int (*real_thread_create)(void *(*main)(void *), void *arg);
 static int (*real_thread_create_joinable)(void *(*main)(void *), void *arg, size_t stack_size);
+static int (*real_thread_create_small)(void *(*main)(void *), void *arg);
 static bool (*creation_fails)(unsigned n);
 static atomic_uint creation_tries;
 
@@ -361,13 +373,21 @@ static int failing_thread_create_joinable(void *(*main)(void *), void *arg, size
     return creation_fails(n) ? -EAGAIN : real_thread_create_joinable(main, arg, stack_size);
 }
 
+static int failing_thread_create_small(void *(*main)(void *), void *arg)
+{
+    unsigned n = atomic_fetch_add(&creation_tries, 1) + 1;
+    return creation_fails(n) ? -EAGAIN : real_thread_create_small(main, arg);
+}
+
 void failing_threads_start(bool (*fails)(unsigned n))
 {
     real_thread_create = ss_os.thread_create;
     real_thread_create_joinable = ss_os.thread_create_joinable;
+    real_thread_create_small = ss_os.thread_create_small;
     creation_fails = fails;
     ss_os.thread_create = failing_thread_create;
     ss_os.thread_create_joinable = failing_thread_create_joinable;
+    ss_os.thread_create_small = failing_thread_create_small;
 }
 
 unsigned failing_threads_tries(void)

@@ -148,6 +148,8 @@ void fake_clock_start(void);
 void fake_clock_advance(uint64_t ns);
 // Sleeps with a limit that are not over: what wakes up by itself.
 unsigned fake_clock_timed_sleepers(void);
+// Whether a thread sleeps on that word, and nothing that has happened yet ends its sleep.
+bool fake_clock_sleeps_on(_Atomic uint32_t *word);
 // Calls of the kernel for sleeping (with and without a limit) so far.
 unsigned long fake_clock_sleeps(void);
 

@@ -204,6 +204,28 @@ START_TEST(waiting_for_a_queue_without_thread_ends_once_one_can_be_had)
 }
 END_TEST
 
+// The threads of a dedicated queue serve no other.
+START_TEST(waiting_for_a_queue_ends_though_only_dedicated_threads_exist_at_first)
+{
+    failing_threads_start(fails_between);
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = count;
+    attr.max_active = 1;
+    attr.flags = SMOLSCALE_QUEUE_DEDICATED;
+    smolscale_queue *dedicated, *queue = queue_new(count, NULL, 2);
+    ck_assert_int_eq(smolscale_queue_new(&dedicated, &attr), 0);
+    push(dedicated, item_of(0));
+    smolscale_queue_wait(dedicated);
+    fail_to = failing_threads_tries() + 8;
+    fail_from = failing_threads_tries() + 1;
+    ck_assert_int_eq(smolscale_queue_push(queue, item_of(1), NULL), -EAGAIN);
+    smolscale_queue_wait(queue);
+    ck_assert_uint_eq(atomic_load(&ran), 2);
+    smolscale_queue_free(queue);
+    smolscale_queue_free(dedicated);
+}
+END_TEST
+
 START_TEST(a_dedicated_queue_whose_threads_fail_is_not_created)
 {
     for (unsigned n = 1; n <= 3; n++) {
@@ -390,6 +412,7 @@ int main(void)
                           without_any_thread_push_says_so_and_the_item_runs_once_one_can_be_had,
                           an_item_without_thread_can_be_cancelled,
                           waiting_for_a_queue_without_thread_ends_once_one_can_be_had,
+                          waiting_for_a_queue_ends_though_only_dedicated_threads_exist_at_first,
                           a_dedicated_queue_whose_threads_fail_is_not_created,
                           a_dedicated_queue_works_with_the_threads_it_got_and_asks_again,
                           creations_that_fail_now_and_then_lose_nothing,

@@ -6,6 +6,9 @@
 
 #include <smolscale_async.h>
 
+#include <signal.h>
+#include <sys/mman.h>
+
 #define MS SS_NS_PER_MS
 
 static int join_and_release(smolscale_task *task)
@@ -497,7 +500,76 @@ START_TEST(tasks_run_while_jobs_push_jobs_without_end)
         ck_assert_int_eq(join_and_release(task), 0);
     }
     atomic_store(&stop, true);
+    smolscale_queue_wait(queue); // the last to push may do so after `stop`
     smolscale_queue_free(queue);
+}
+END_TEST
+
+// ---- a section that stands still
+
+// The page of a queued task comes in slowly: whoever takes the task out of its queue is held in the
+// middle of that, asleep, until the test lets it go on.
+static char *slow_page;
+static int let_go[2]; // a pipe
+static atomic_uint held;
+
+static void come_in_slowly(int signal)
+{
+    (void)signal;
+    char c;
+    if (atomic_fetch_add(&held, 1) == 0)
+        while (read(let_go[0], &c, 1) < 0)
+            ;
+    mprotect(slow_page, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE);
+}
+
+static atomic_uint ended;
+
+struct passing {
+    SMOLSCALE_FRAME;
+};
+SMOLSCALE_ASYNC(passing, f)
+{
+    SMOLSCALE_BEGIN(f);
+    atomic_fetch_add(&ended, 1);
+    SMOLSCALE_END;
+}
+
+enum { PAGE_TASKS = 10, LARGE_FRAME = 1 << 20 }; // not of a page with other tasks
+
+struct forester {
+    SMOLSCALE_FRAME;
+    smolscale_task *slow;
+};
+SMOLSCALE_ASYNC(forester, f)
+{
+    SMOLSCALE_BEGIN(f);
+    ck_assert_int_eq(smolscale_spawn(&f->slow, passing, NULL, LARGE_FRAME), 0);
+    for (unsigned i = 0; i < PAGE_TASKS; i++)
+        ck_assert_int_eq(SMOLSCALE_SPAWN(NULL, passing), 0);
+    // What the queue is linked by lies in the cache line before the frame.
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    slow_page = (char *)(((uintptr_t)smolscale_frame(f->slow) - 32) / page * page);
+    mprotect(slow_page, page, PROT_NONE); // the last thing: the allocator's words are there, too
+    SMOLSCALE_END;
+}
+
+START_TEST(a_lane_whose_server_stands_still_in_its_queue_is_not_forgotten)
+{
+    ck_assert_int_eq(pipe(let_go), 0);
+    struct sigaction action = {.sa_handler = come_in_slowly}, before;
+    sigaction(SIGSEGV, &action, &before);
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, forester, .slow = NULL), 0);
+    EVENTUALLY(stats_now().takebacks, >=, 1);
+    // The lane cannot be given to another worker yet: somebody must stay awake for it.
+    uint64_t ticks = stats_now().ticks;
+    EVENTUALLY(stats_now().ticks, >=, ticks + 20);
+    ck_assert_uint_eq(atomic_load(&ended), 0);
+    ck_assert_int_eq(write(let_go[1], "x", 1), 1);
+    EVENTUALLY(atomic_load(&ended), ==, PAGE_TASKS + 1);
+    ck_assert_int_eq(join_and_release(task), 0);
+    sigaction(SIGSEGV, &before, NULL);
 }
 END_TEST
 
@@ -519,6 +591,7 @@ int main(void)
                           with_the_option_single_tasks_run_one_at_a_time,
                           jobs_run_while_tasks_yield_without_end,
                           tasks_run_while_jobs_push_jobs_without_end,
+                          a_lane_whose_server_stands_still_in_its_queue_is_not_forgotten,
                           NULL,
                       });
 }

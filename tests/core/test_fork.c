@@ -6,7 +6,11 @@
 
 #include "support.h"
 
+#include <smolscale_async.h>
+
 #include <sys/wait.h>
+
+enum { CHUNK = 256 << 10 }; // bytes that tasks' memory is cut from; slab.h
 
 static atomic_uint ran;
 
@@ -239,6 +243,116 @@ START_TEST(a_child_may_exit_though_jobs_of_the_parent_run)
 END_TEST
 
 // ---------------------------------------------------------------------------------------------
+// What the parent's workers were about
+// ---------------------------------------------------------------------------------------------
+
+static void notify_nobody(void *whom)
+{
+    (void)whom;
+}
+
+static smolscale_queue *notifying_queue(smolscale_run_fn *run, void *user_data)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run;
+    attr.user_data = user_data;
+    attr.max_active = 1;
+    attr.notify = notify_nobody;
+    smolscale_queue *queue;
+    ck_assert_int_eq(smolscale_queue_new(&queue, &attr), 0);
+    return queue;
+}
+
+// In the parent there is a worker and no balancer, which would give the notice.
+static bool is_parent = true;
+
+static bool fails_but_once(unsigned n)
+{
+    return is_parent && n != 2; // the first is the balancer's
+}
+
+struct debt {
+    struct counter owed;
+    atomic_bool paid;
+};
+
+static void owe_and_compute(void *item, void *user_data)
+{
+    struct debt *debt = user_data;
+    ck_assert(smolscale_notify_soon(item));
+    counter_add(&debt->owed, 1);
+    while (!atomic_load(&debt->paid))
+        ;
+}
+
+START_TEST(a_notice_that_the_parent_owes_is_not_given_in_the_child)
+{
+    failing_threads_start(fails_but_once);
+    struct debt debt = {.owed = COUNTER_INIT};
+    smolscale_queue *queue = notifying_queue(owe_and_compute, &debt);
+    push(queue, item_of(0));
+    counter_wait(&debt.owed, 1);
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        is_parent = false;
+        // Queues that give no notices have no function to give them with.
+        use_executor_in_child(100);
+        _exit(CHILD_OK);
+    }
+    ck_child_ok(pid);
+    atomic_store(&debt.paid, true);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+static void *frame_of_child_task;
+
+static int do_nothing(smolscale_cx *cx, void *frame)
+{
+    (void)cx, (void)frame;
+    return 0;
+}
+
+// Spawns a task from a task, hence with memory that the worker has put aside, if it has any.
+static int spawn_one(smolscale_cx *cx, void *frame)
+{
+    (void)cx, (void)frame;
+    smolscale_task *task;
+    if (smolscale_spawn(&task, do_nothing, NULL, 64) == 0) {
+        frame_of_child_task = smolscale_frame(task);
+        smolscale_release(task);
+    }
+    return 0;
+}
+
+static int run_task(smolscale_poll_fn *poll)
+{
+    smolscale_task *task;
+    int err = smolscale_spawn(&task, poll, NULL, 64);
+    if (err)
+        return err;
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, task));
+    smolscale_release(task);
+    return result;
+}
+
+START_TEST(memory_that_the_parents_workers_put_aside_is_left_alone)
+{
+    ck_assert_int_eq(run_task(spawn_one), 0);
+    void *before = frame_of_child_task;
+    EVENTUALLY(smolscale_idle_workers(), ==, stats_now().workers);
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        CHILD_CHECK(run_task(spawn_one) == 0);
+        // Of another chunk: the parent's are left as they are.
+        CHILD_CHECK((uintptr_t)frame_of_child_task / CHUNK != (uintptr_t)before / CHUNK);
+        _exit(CHILD_OK);
+    }
+    ck_child_ok(pid);
+}
+END_TEST
+
+// ---------------------------------------------------------------------------------------------
 // From a job
 // ---------------------------------------------------------------------------------------------
 
@@ -392,6 +506,48 @@ static void *first_use(void *arg)
     return arg;
 }
 
+static atomic_bool stop_making;
+
+static void *make_and_free_queues(void *arg)
+{
+    while (!atomic_load(&stop_making))
+        smolscale_queue_free(queue_new(count, NULL, 1));
+    return arg;
+}
+
+START_TEST(forks_while_other_threads_make_and_free_queues_meet_whole_lists)
+{
+    for (unsigned i = 0; i < SCALED(100); i++) {
+        atomic_store(&stop_making, false);
+        pthread_t maker = thread_start(make_and_free_queues, NULL);
+        smolscale_queue *queue[4];
+        for (unsigned q = 0; q < 4; q++)
+            queue[q] = queue_new(count, NULL, 1);
+        pid_t pid = fork_child();
+        if (pid == 0) {
+            for (unsigned q = 4; q > 0;
+                 q--) // the last may be linked to one half made or half freed
+                smolscale_queue_free(queue[q - 1]);
+            use_executor_in_child(10);
+            pid_t grandchild = fork_child(); // goes along the list of all queues
+            if (grandchild == 0) {
+                use_executor_in_child(10);
+                _exit(CHILD_OK);
+            }
+            int status;
+            CHILD_CHECK(waitpid(grandchild, &status, 0) == grandchild);
+            CHILD_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == CHILD_OK);
+            _exit(CHILD_OK);
+        }
+        atomic_store(&stop_making, true);
+        pthread_join(maker, NULL);
+        ck_child_ok(pid);
+        for (unsigned q = 0; q < 4; q++)
+            smolscale_queue_free(queue[q]);
+    }
+}
+END_TEST
+
 START_TEST(a_fork_during_first_use_meets_a_usable_executor)
 {
     for (unsigned i = 0; i < SCALED(100); i++) {
@@ -444,11 +600,14 @@ int main(void)
                                   queues_of_the_parent_are_empty_idle_and_usable_in_the_child,
                                   families_and_dedicated_queues_of_the_parent_work_in_the_child,
                                   a_child_counts_its_own_cpus,
+                                  a_notice_that_the_parent_owes_is_not_given_in_the_child,
+                                  memory_that_the_parents_workers_put_aside_is_left_alone,
                                   a_child_may_exec,
                                   a_child_may_exit_though_jobs_of_the_parent_run,
                                   a_job_may_fork_and_the_child_use_the_executor,
                                   a_job_that_forks_may_return_in_the_child,
                                   forks_while_other_threads_push_hard_meet_a_usable_executor,
+                                  forks_while_other_threads_make_and_free_queues_meet_whole_lists,
                                   a_fork_during_first_use_meets_a_usable_executor,
                                   jobs_may_start_programs,
                                   NULL,

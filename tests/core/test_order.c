@@ -435,6 +435,126 @@ START_TEST(ordering_n_items_takes_n_log_n_comparisons)
 END_TEST
 
 // ---------------------------------------------------------------------------------------------
+// Who calls the compare function
+// ---------------------------------------------------------------------------------------------
+
+static pthread_t pusher;
+static atomic_ulong calls, calls_by_others;
+
+static int compare_and_see_who(const void *a, const void *b, void *compare_data)
+{
+    (void)compare_data;
+    atomic_fetch_add(&calls, 1);
+    if (!pthread_equal(pthread_self(), pusher))
+        atomic_fetch_add(&calls_by_others, 1);
+    return sign_of_keys(a, b);
+}
+
+// Takes items back, moves them, counts them and changes the limit.
+static void *meddle(void *argument)
+{
+    struct order *order = argument;
+    uint64_t state = 3;
+    for (unsigned i = 0; i < 2000; i++) {
+        struct item *item = &order->item[test_random(&state) % 400];
+        if (i % 2)
+            smolscale_queue_move_to_front(order->queue, item);
+        else
+            smolscale_queue_cancel(order->queue, item, 0);
+        smolscale_queue_pending(order->queue);
+        if (i % 100 == 0)
+            smolscale_queue_set_max_active(order->queue, 1 + i / 100 % 3);
+        if (i % 500 == 0)
+            smolscale_queue_clear(order->queue, NULL, NULL);
+    }
+    return NULL;
+}
+
+static void count_start(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+}
+
+START_TEST(only_who_pushes_or_sets_the_compare_function_calls_it)
+{
+    pusher = pthread_self();
+    struct order *order = order_new(false);
+    smolscale_queue_free(order->queue);
+    order->queue = queue_new(count_start, NULL, 2);
+    uint64_t state = 9;
+    for (unsigned i = 0; i < 400; i++)
+        order->item[i].key = (int)(test_random(&state) % 100);
+    for (unsigned i = 0; i < 200; i++)
+        push(order->queue, &order->item[i]);
+    ck_assert_int_eq(smolscale_queue_set_compare(order->queue, compare_and_see_who, NULL), 0);
+    pthread_t meddler = thread_start(meddle, order);
+    for (unsigned round = 0; round < 50; round++)
+        for (unsigned i = 0; i < 400; i++)
+            push(order->queue, &order->item[i]);
+    pthread_join(meddler, NULL);
+    smolscale_queue_wait(order->queue);
+    ck_assert_int_eq(smolscale_queue_set_compare(order->queue, NULL, NULL), 0);
+    ck_assert_uint_eq(atomic_load(&calls_by_others), 0);
+    ck_assert_uint_gt(atomic_load(&calls), 0);
+    order_free(order);
+}
+END_TEST
+
+static struct counter comparing = COUNTER_INIT, other_ran = COUNTER_INIT, running = COUNTER_INIT,
+                      may_end = COUNTER_INIT;
+
+static int compare_when_the_other_has_run(const void *a, const void *b, void *compare_data)
+{
+    (void)compare_data;
+    counter_add(&comparing, 1);
+    counter_wait(&other_ran, 1);
+    return sign_of_keys(a, b);
+}
+
+static void block(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    counter_add(&running, 1);
+    counter_wait(&may_end, 1);
+}
+
+static void *push_second(void *argument)
+{
+    struct order *order = argument;
+    push(order->queue, &order->item[2]);
+    return NULL;
+}
+
+static void note_that_it_ran(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    counter_add(&other_ran, 1);
+}
+
+START_TEST(a_compare_function_may_wait_for_a_job_of_another_queue)
+{
+    setenv("SMOLSCALE_WORKERS", "1", 1); // only the balancer can have that job run
+    struct order *order = order_new(false);
+    smolscale_queue_free(order->queue);
+    order->queue = queue_new(block, NULL, 1);
+    smolscale_queue *other = queue_new(note_that_it_ran, NULL, 1);
+    push(order->queue, &order->item[0]);
+    counter_wait(&running, 1);
+    ck_assert_int_eq(
+        smolscale_queue_set_compare(order->queue, compare_when_the_other_has_run, NULL), 0);
+    push(order->queue, &order->item[1]);
+    pthread_t thread = thread_start(push_second, order);
+    counter_wait(&comparing, 1);
+    push(other, item_of(0));
+    counter_wait(&other_ran, 1);
+    pthread_join(thread, NULL);
+    counter_add(&may_end, 1);
+    order_free(order);
+    smolscale_queue_free(other);
+}
+END_TEST
+
+// ---------------------------------------------------------------------------------------------
 // Compare functions that are wrong
 // ---------------------------------------------------------------------------------------------
 
@@ -493,6 +613,8 @@ int main(void)
                           equal_items_of_a_sorted_queue_are_first_in_first_out,
                           an_item_pushed_twice_is_moved_and_cancelled_from_the_end,
                           ordering_n_items_takes_n_log_n_comparisons,
+                          only_who_pushes_or_sets_the_compare_function_calls_it,
+                          a_compare_function_may_wait_for_a_job_of_another_queue,
                           an_inconsistent_compare_function_loses_no_item,
                           NULL,
                       });

@@ -193,6 +193,39 @@ START_TEST(an_await_ends_when_its_time_is_up_and_not_before)
 }
 END_TEST
 
+// The clock stands still one nanosecond before, and then at the time itself.
+static void ends_exactly_at(smolscale_task *task, uint64_t when, int result)
+{
+    EVENTUALLY(load_relaxed(&ss_timers_next), ==, when);
+    all_idle();
+    fake_clock_advance(when - smolscale_now() - 1);
+    for (unsigned i = 0; i < 20; i++) {
+        test_breathe();
+        ck_assert_msg(!smolscale_finished(task), "it ended before its time");
+    }
+    fake_clock_advance(1);
+    EVENTUALLY(smolscale_finished(task), ==, true);
+    ck_assert_int_eq(join(task), result);
+}
+
+START_TEST(sleeps_and_deadlines_end_at_their_time_to_the_nanosecond)
+{
+    fake_clock_start();
+    smolscale_channel *channel = channel_of_longs();
+    for (unsigned i = 1; i <= 10; i++) {
+        smolscale_task *task;
+        uint64_t when = smolscale_now() + i * 7 * MS;
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&task, sleeper, .when = when), 0);
+        ends_exactly_at(task, when, 0);
+        when = smolscale_now() + i * 7 * MS;
+        ck_assert_int_eq(SMOLSCALE_SPAWN(&task, receiver, .channel = channel, .inner = i * 7 * MS),
+                         0);
+        ends_exactly_at(task, when, -ETIMEDOUT);
+    }
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
 START_TEST(what_comes_in_time_ends_the_timeout)
 {
     fake_clock_start();
@@ -994,6 +1027,7 @@ int main(void)
         a_time_that_has_passed_is_not_waited_for,
         ten_thousand_timers_each_fire_once_and_in_time,
         an_await_ends_when_its_time_is_up_and_not_before,
+        sleeps_and_deadlines_end_at_their_time_to_the_nanosecond,
         what_comes_in_time_ends_the_timeout,
         the_sooner_of_nested_timeouts_holds,
         a_timeout_cuts_a_sleep,

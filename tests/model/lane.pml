@@ -3,8 +3,9 @@
  * A lane: its queue between server and balancer, and its inbox between server and submitter (core/lane.c: next_task(),
  * rest(), serve(), push_inbox(); core/rebalance.c: retake(), free_retaken(); core/task.h: ss_section_enter()). Worker 0
  * serves the lane with one task in its queue, which makes another ready. A third comes from outside. The balancer takes the
- * lane away at any moment, once; either worker may get it. Only the compiler is kept from reordering where
- * the code has a light fence.
+ * lane away at any moment, once, and looks again and again whether the former server is out of its section, which may
+ * stand still for as long as it likes; either worker may get the lane. Only the compiler is kept from reordering
+ * where the code has a light fence.
  * Holds: one worker at a time is at the queue; the lane is in the injection queue or served, once; when all is quiet,
  * each of the three tasks has been polled, and the lane is idle.
  *
@@ -13,6 +14,7 @@
  * broken LANE_READ_BEFORE_SECTION:  the server looks whether it has the lane, and then says that it is in a section
  * broken LEAVES_BEFORE_APPEND:      the section is left before the task is in the queue
  * broken RETAKES_ANY:               the balancer takes the lane from a worker that has given it up
+ * broken PARKS_WITH_LANE_IN_HAND:   the balancer, which found the former server in a section, parks
  * broken LOOK_BEFORE_ANNOUNCING:    the server looks into the inbox, and then says that it goes idle
  * broken IDLE_STORED_PLAINLY:       it says so without a fence
  * broken LOOK_BEFORE_PUSH:          who submits looks at the lane's state, and then pushes
@@ -244,7 +246,7 @@ proctype submitter(byte me)
 
 proctype balancer(byte me)
 {
-    byte from;
+    byte from, inside_still;
     server != NOBODY ->
     /* retake() */
 #ifdef RETAKES_ANY
@@ -266,9 +268,21 @@ proctype balancer(byte me)
 #else
     heavy_fence();
 #endif
-    /* free_retaken() */
+    /* free_retaken(): a look, and then another one, or no more */
 #ifndef SECTION_NOT_AWAITED
-    memory[in_section(from)] == 0;
+    do
+    ::
+        load(in_section(from), inside_still);
+        if
+        :: !inside_still -> break
+        :: else ->
+            inside_still = 0;
+#ifdef PARKS_WITH_LANE_IN_HAND
+            /* quiet; who begins to serve the lane would wake it: begin_serving(), ss_watch() */
+            server != NOBODY
+#endif
+        fi
+    od;
 #endif
     list_lane();
 end:

@@ -2,11 +2,13 @@
  *
  * Finished work on its way to a libuv loop (compat/libuv/pool.c): two workers run jobs and push them on the loop's
  * list; who finds it empty owes a send, which it makes at once or leaves as a notice (smolscale_notify_soon()), that
- * the worker itself or the balancer gives; the send is wake_loop()'s, before libuv 1.45. The loop takes all in the
- * callback of its handle, may stay up (send to itself), submits a further job from a callback or runs the loop within
- * it, and closes when nothing is in flight. The list's head, `pending` and the notices are changed by
- * read-modify-writes only, so memory is taken as sequentially consistent.
- * Holds: every job's callback runs, the loop is closed, and no thread is inside of a send to a closed loop.
+ * the worker itself or the balancer gives; the send is wake_loop()'s. The loop takes all in the callback of its
+ * handle, may stay up (send to itself) and take that back when nothing has come, submits a further job from a callback or
+ * runs the loop within it, and closes when nothing is in flight. Another thread sends to another handle, which shares the
+ * event descriptor. The list's head, `pending` and the notices are changed by read-modify-writes only, so memory is taken
+ * as sequentially consistent.
+ * Holds: every job's callback runs, the other handle's too, the loop is closed, and no thread is inside of a send to a
+ * closed loop.
  *
  * broken SEND_THEN_PUSH:    who finds the list empty sends, and then pushes
  * broken TAKE_THEN_CLEAR:   the loop takes the list, and then clears `pending`
@@ -14,6 +16,9 @@
  * broken NO_SETTLE:         the loop is closed while a thread may still write
  * broken SENDS_BESIDE:      a loop that stays up sends without SENT in its list
  * broken SENDS_WHEN_LEAVING: it puts SENT there first, and sends at the end of the callback
+ * broken EVENT_TAKEN_AWAY:  a send is taken back together with another handle's
+ * broken CLEARED_LAST:      a send is taken back in the list first, and its mark is cleared then
+ * broken TAKEN_BACK_BLINDLY: work that came meanwhile is not sent for
  * broken NOTICE_NOT_TAKEN:  a notice is read and cleared in two steps
  */
 #define WORKERS 2
@@ -25,6 +30,7 @@
 byte head; /* the list of finished work, as a set */
 bool pending, event, closed;
 byte senders, queued, flying, ended, submitted;
+bool other_marked, other_answered; /* the other handle */
 bool owed[WORKERS];
 
 inline send()
@@ -108,10 +114,9 @@ proctype balancer()
     od
 }
 
-/* another handle of the loop is sent to: all share one event descriptor */
 proctype other()
 {
-    event = true;
+    other_marked = true;
     event = true
 }
 
@@ -142,20 +147,49 @@ inline stay_up()
 #endif
 }
 
+/* withdraw() */
+inline withdraw()
+{
+#ifdef CLEARED_LAST
+    atomic { back = (head == SENT); head = (back -> 0 : head) };
+#endif
+    pending = false;
+    event = false;
+#ifndef EVENT_TAKEN_AWAY
+    if
+    :: other_marked -> event = true
+    :: else -> skip
+    fi;
+#endif
+#ifndef CLEARED_LAST
+    atomic { back = (head == SENT); head = (back -> 0 : head) };
+#endif
+#ifndef TAKEN_BACK_BLINDLY
+    if
+    :: !back -> send()
+    :: else -> skip
+    fi
+#endif
+}
+
 active proctype loop()
 {
     byte taken, more;
-    bool marks, stays, called;
+    bool marks, stays, called, back;
     for (more : 1 .. FIRST) {
         submit()
     };
 poll:
     if
-    :: flying == 0 -> goto close
+    :: flying == 0 && other_answered -> goto close
     :: else -> skip
     fi;
     event;
     event = false;
+    if
+    :: other_marked -> other_marked = false; other_answered = true
+    :: else -> skip
+    fi;
 #ifdef TAKE_THEN_CLEAR
     called = pending;
     if
@@ -193,6 +227,11 @@ poll:
     :: stays -> send()
     :: else -> skip
     fi;
+#else
+    if
+    :: stays && head == SENT -> withdraw()
+    :: true -> skip
+    fi;
 #endif
     goto poll;
 close:
@@ -205,7 +244,7 @@ close:
 active proctype monitor()
 {
     timeout;
-    assert(closed && flying == 0 && ended == submitted)
+    assert(closed && flying == 0 && ended == submitted && other_answered)
 }
 
 init

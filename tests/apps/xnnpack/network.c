@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: ISC
 //
 // A convolution (3x3, 64x64 pixels, 32 to 48 channels) and a fully-connected layer (48 channels to
-// 40, for each pixel) through XNNPACK, which runs them on pthreadpool: network [ROUNDS]. Prints,
-// for pools of 1, 2 and 4 threads, the sum of all bits of the results of all rounds. Weights and
+// 40, for each pixel) through XNNPACK, which runs them on pthreadpool:
+//
+//     network [ROUNDS [THREADS [PERIOD]]]
+//
+// Prints, for pools of 1, 2 and 4 threads, or for one of THREADS only, the sum of all bits of the
+// results of all rounds. With a PERIOD a round begins every so many milliseconds. Weights and
 // pictures come from a fixed generator, so the lines are the same everywhere the arithmetic is.
 
 #include <math.h>
@@ -11,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <xnnpack.h>
 
 enum { side = 64, in_channels = 32, mid_channels = 48, out_channels = 40, slack = 64 };
@@ -43,9 +48,23 @@ static void must(enum xnn_status status, const char *what)
     exit(1);
 }
 
+// Waits until the next round is due; one that is late is not made up for.
+static void wait_for_round(struct timespec *next, long period)
+{
+    if (!period)
+        return;
+    next->tv_nsec += period * 1000000;
+    next->tv_sec += next->tv_nsec / 1000000000;
+    next->tv_nsec %= 1000000000;
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, next, NULL);
+    clock_gettime(CLOCK_MONOTONIC, next);
+}
+
 int main(int argc, char **argv)
 {
     int rounds = argc > 1 ? atoi(argv[1]) : 20;
+    size_t only = argc > 2 ? (size_t)atoi(argv[2]) : 0;
+    long period = argc > 3 ? atol(argv[3]) : 0;
     const size_t pixels = side * side;
     float *middle = numbers(pixels * mid_channels, 0);
     float *result = numbers(pixels * out_channels, 0);
@@ -65,11 +84,14 @@ int main(int argc, char **argv)
          "create fully connected");
 
     uint64_t first = 0;
-    for (size_t threads = 1; threads <= 4; threads *= 2) {
+    for (size_t threads = only ? only : 1; threads <= (only ? only : 4); threads *= 2) {
         float *picture = numbers(pixels * in_channels, 1);
         pthreadpool_t pool = pthreadpool_create(threads);
         uint64_t h = 14695981039346656037u;
+        struct timespec next;
+        clock_gettime(CLOCK_MONOTONIC, &next);
         for (int round = 0; round < rounds; round++) {
+            wait_for_round(&next, period);
             picture[round % (int)pixels] += 1.0f;
             must(
                 xnn_setup_convolution2d_nhwc_f32(convolution, 1, side, side, picture, middle, pool),
@@ -84,7 +106,7 @@ int main(int argc, char **argv)
                (unsigned long long)h);
         pthreadpool_destroy(pool);
         free(picture);
-        if (threads == 1)
+        if (threads == 1 || only)
             first = h;
         if (h != first) {
             fprintf(stderr, "%zu threads make another result than one\n", threads);

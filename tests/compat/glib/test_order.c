@@ -205,6 +205,46 @@ START_TEST(a_sort_function_can_push_to_another_pool)
 }
 END_TEST
 
+static GRecMutex pushers_lock;
+static GThread *the_pusher;
+static gint calls_by_others;
+
+static gint compare_under_the_pushers_lock(gconstpointer a, gconstpointer b, gpointer unused)
+{
+    (void)unused;
+    if (g_thread_self() != the_pusher)
+        g_atomic_int_inc(&calls_by_others);
+    g_rec_mutex_lock(&pushers_lock);
+    gint order = compare_tens(a, b, NULL);
+    g_rec_mutex_unlock(&pushers_lock);
+    return order;
+}
+
+static void count_item(gpointer item, gpointer ran)
+{
+    (void)item;
+    counter_add(ran, 1);
+}
+
+START_TEST(a_sort_function_is_called_by_pushers_only_and_may_take_a_lock_that_they_hold)
+{
+    enum { ROUNDS = 500, ITEMS = 50 };
+    struct counter ran = COUNTER_INIT;
+    the_pusher = g_thread_self();
+    GThreadPool *pool = new_pool(count_item, &ran, 2, false);
+    g_thread_pool_set_sort_function(pool, compare_under_the_pushers_lock, NULL);
+    for (guint round = 0; round < ROUNDS; round++) {
+        g_rec_mutex_lock(&pushers_lock);
+        for (guint i = 0; i < ITEMS; i++)
+            push(pool, 1 + i * 37 % 1000);
+        g_rec_mutex_unlock(&pushers_lock);
+    }
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_uint_eq(counter_get(&ran), ROUNDS * ITEMS);
+    ck_assert_int_eq(g_atomic_int_get(&calls_by_others), 0);
+}
+END_TEST
+
 START_TEST(twenty_thousand_sorted_pushes_take_few_comparisons)
 {
     ONLY_PRELOADED; // natively the number is quadratic
@@ -415,6 +455,7 @@ int main(void)
         {the_sort_function_gets_its_user_data, 1},
         {sorted_items_of_a_running_pool_overtake_those_that_wait, 2},
         {a_sort_function_can_push_to_another_pool, 1},
+        {a_sort_function_is_called_by_pushers_only_and_may_take_a_lock_that_they_hold, 1},
         {twenty_thousand_sorted_pushes_take_few_comparisons, 1},
         {an_item_moved_to_the_front_starts_next, 1},
         {an_item_that_is_not_queued_cannot_be_moved, 1},

@@ -6,7 +6,9 @@
 
 #include "support.h"
 
+#include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -212,6 +214,178 @@ START_TEST(threads_have_the_scheduling_of_the_thread_that_created_the_pool)
 }
 END_TEST
 
+// ---- what a thread is
+
+struct confinement {
+    int cpus, no_new_privs;
+    bool key_set;
+};
+
+static GPrivate leftover;
+
+static void look_at_confinement(gpointer item, gpointer out)
+{
+    (void)item;
+    struct confinement *seen = out;
+    cpu_set_t cpus;
+    sched_getaffinity(0, sizeof cpus, &cpus);
+    seen->cpus = CPU_COUNT(&cpus);
+    seen->no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+    seen->key_set = g_private_get(&leftover) != NULL;
+}
+
+static void pin(void)
+{
+    cpu_set_t all, one;
+    sched_getaffinity(0, sizeof all, &all);
+    CPU_ZERO(&one);
+    for (size_t cpu = 0; CPU_COUNT(&one) == 0; cpu++)
+        if (CPU_ISSET(cpu, &all))
+            CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof one, &one);
+}
+
+static void *use_exclusive_pool_confined(void *seen)
+{
+    pin();
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    GThreadPool *pool = new_pool(look_at_confinement, seen, 1, true);
+    push(pool, 1);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    return NULL;
+}
+
+static void leave_something(gpointer item, gpointer unused)
+{
+    (void)unused;
+    g_private_set(&leftover, item);
+}
+
+START_TEST(threads_of_an_exclusive_pool_are_confined_as_their_creator_is)
+{
+    // A shared thread that could be taken, busy with a pool of its own, and one with leftovers.
+    struct gate gate = GATE_INIT;
+    GThreadPool *shared = gate_pool(&gate, 2, false);
+    push(shared, 1);
+    counter_wait(&gate.started, 1);
+    struct confinement seen;
+    pthread_t creator;
+    pthread_create(&creator, NULL, use_exclusive_pool_confined, &seen);
+    pthread_join(creator, NULL);
+    ck_assert_int_eq(seen.cpus, 1);
+    ck_assert_int_eq(seen.no_new_privs, 1);
+    ck_assert(!seen.key_set);
+    gate_open(&gate);
+    g_thread_pool_free(shared, FALSE, TRUE);
+}
+END_TEST
+
+START_TEST(leftovers_of_an_exclusive_pool_are_not_found_by_another)
+{
+    ONLY_PRELOADED; // natively the thread becomes an unused one, and any pool may get it
+    GThreadPool *pool = new_pool(leave_something, NULL, 1, true);
+    push(pool, 1);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    for (int i = 0; i < 2; i++) {
+        struct confinement seen;
+        pool = new_pool(look_at_confinement, &seen, 1, i == 1);
+        push(pool, 1);
+        g_thread_pool_free(pool, FALSE, TRUE);
+        ck_assert(!seen.key_set);
+    }
+}
+END_TEST
+
+static void *make_pool_pinned(void *use)
+{
+    pin();
+    struct confinement seen;
+    GThreadPool *pool = new_pool(look_at_confinement, &seen, 2, false);
+    if (use != NULL)
+        push(pool, 1);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    return NULL;
+}
+
+START_TEST(a_first_pool_made_by_a_pinned_thread_pins_no_other)
+{
+    if (glib_at_least(2, 75, 3))
+        return; // there it does: all shared threads are created by one that it starts
+    cpu_set_t cpus;
+    sched_getaffinity(0, sizeof cpus, &cpus);
+    pthread_t creator;
+    pthread_create(&creator, NULL, make_pool_pinned, NULL);
+    pthread_join(creator, NULL);
+    for (int i = 0; i < 20; i++) {
+        struct confinement seen;
+        GThreadPool *pool = new_pool(look_at_confinement, &seen, 8, false);
+        push(pool, 1);
+        g_thread_pool_free(pool, FALSE, TRUE);
+        ck_assert_int_eq(seen.cpus, CPU_COUNT(&cpus));
+    }
+}
+END_TEST
+
+static void look_at_stack(gpointer item, gpointer size)
+{
+    (void)item;
+    pthread_attr_t attr;
+    ck_assert_int_eq(pthread_getattr_np(pthread_self(), &attr), 0);
+    pthread_attr_getstacksize(&attr, size);
+    pthread_attr_destroy(&attr);
+}
+
+START_TEST(stacks_have_the_size_that_the_limit_says)
+{
+    pthread_attr_t attr;
+    size_t expected, got;
+    pthread_attr_init(&attr);
+    pthread_attr_getstacksize(&attr, &expected); // the C library's default
+    GThreadPool *pool = new_pool(look_at_stack, &got, 1, _i == 1);
+    push(pool, 1);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_uint_eq(got, expected);
+
+    expected = 512 << 10;
+    pthread_attr_setstacksize(&attr, expected);
+    ck_assert_int_eq(pthread_setattr_default_np(&attr), 0);
+    g_thread_pool_stop_unused_threads();
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), ==, 0);
+    pool = new_pool(look_at_stack, &got, 1, true);
+    push(pool, 1);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_uint_eq(got, expected);
+    pthread_attr_destroy(&attr);
+}
+END_TEST
+
+static unsigned threads_now(void)
+{
+    unsigned count = 0;
+    GDir *dir = g_dir_open("/proc/self/task", 0, NULL);
+    while (g_dir_read_name(dir) != NULL)
+        count++;
+    g_dir_close(dir);
+    return count;
+}
+
+START_TEST(when_the_unused_threads_have_been_stopped_no_thread_is_left)
+{
+    if (glib_at_least(2, 75, 3))
+        return; // there the thread that creates the others stays
+    unsigned before = threads_now();
+    struct gate gate = GATE_INIT;
+    GThreadPool *pool = gate_pool(&gate, 4, _i == 1);
+    for (guint i = 1; i <= 4; i++)
+        push(pool, i);
+    counter_wait(&gate.started, 4);
+    gate_open(&gate);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    g_thread_pool_set_max_unused_threads(0);
+    EVENTUALLY(threads_now(), ==, before);
+}
+END_TEST
+
 static void count_if_in_worker(gpointer item, gpointer counter)
 {
     (void)item;
@@ -242,6 +416,11 @@ int main(void)
         {GPrivate_destructors_run_when_the_threads_end, 2},
         {exclusive_threads_inherit_the_signal_mask_of_their_creator, 1},
         {threads_have_the_scheduling_of_the_thread_that_created_the_pool, 2},
+        {threads_of_an_exclusive_pool_are_confined_as_their_creator_is, 1},
+        {leftovers_of_an_exclusive_pool_are_not_found_by_another, 1},
+        {a_first_pool_made_by_a_pinned_thread_pins_no_other, 1},
+        {stacks_have_the_size_that_the_limit_says, 2},
+        {when_the_unused_threads_have_been_stopped_no_thread_is_left, 2},
         {jobs_run_on_the_executor, 2},
         {NULL, 0},
     };

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: ISC
 //
-// What only the preloaded library has to do: requests that reach libuv past it, and a libuv that
-// came by dlopen(RTLD_LOCAL). Run preloaded; `test-libuv-preload PLUGIN`, which itself links no
-// libuv (see plugin.c).
+// What only the preloaded library has to do: requests that reach libuv past it, a libuv that came
+// by dlopen(RTLD_LOCAL), and one that it does not know. Run preloaded; `test-libuv-preload PLUGIN
+// FOREIGN`, which itself links no libuv (see plugin.c and foreign.c).
 
 #include <check.h>
 #include <dlfcn.h>
 #include <stdlib.h>
 
-static const char *plugin_path;
+static const char *plugin_path, *foreign_path;
 
 static int call_plugin(const char *name)
 {
@@ -45,11 +45,37 @@ START_TEST(requests_past_the_layer_are_cancelled_by_libuv)
 }
 END_TEST
 
+static void use_foreign_libuv(void)
+{
+    void *plugin = dlopen(foreign_path, RTLD_NOW | RTLD_LOCAL);
+    ck_assert_msg(plugin != NULL, "%s", dlerror());
+    int (*function)(void) = (int (*)(void))dlsym(plugin, "foreign_use");
+    ck_assert_ptr_nonnull(function);
+    ck_assert_int_eq(function(), 0);
+    ck_assert_int_eq(dlclose(plugin), 0);
+}
+
+START_TEST(a_libuv_of_a_version_to_come_is_left_alone)
+{
+    use_foreign_libuv();
+    use_foreign_libuv();
+}
+END_TEST
+
+START_TEST(a_libuv_of_a_version_to_come_is_left_alone_beside_one_that_is_served)
+{
+    ck_assert_int_eq(call_plugin("plugin_use_pool"), 0);
+    use_foreign_libuv();
+    ck_assert_int_eq(call_plugin("plugin_mix"), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
-    if (argc != 2)
+    if (argc != 3)
         return EXIT_FAILURE;
     plugin_path = argv[1];
+    foreign_path = argv[2];
     Suite *suite = suite_create("preload");
     TCase *tcase = tcase_create("preload");
     tcase_set_timeout(tcase, 60);
@@ -57,6 +83,8 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, requests_past_the_layer_are_served_by_libuvs_own_threads);
     tcase_add_test(tcase, requests_past_the_layer_and_others_mix);
     tcase_add_test(tcase, requests_past_the_layer_are_cancelled_by_libuv);
+    tcase_add_test(tcase, a_libuv_of_a_version_to_come_is_left_alone);
+    tcase_add_test(tcase, a_libuv_of_a_version_to_come_is_left_alone_beside_one_that_is_served);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -27,40 +27,52 @@ static void expect_good(pid_t child)
         }                                                                   \
     } while (0)
 
-static struct counter child_jobs = COUNTER_INIT;
-static unsigned child_ended;
+// What one process has submitted, and what of it has come back. A child that forks in a callback
+// leaves its own requests in its child's loop: each process counts in storage of its own.
+struct use {
+    struct counter jobs;
+    unsigned ended;
+};
+#define USE_INIT        \
+    {                   \
+        COUNTER_INIT, 0 \
+    }
 
 static void child_job(uv_work_t *req)
 {
-    (void)req;
-    count(&child_jobs);
+    struct use *use = req->data;
+    count(&use->jobs);
 }
 
 static void child_job_ended(uv_work_t *req, int status)
 {
-    (void)req;
+    struct use *use = req->data;
     CHILD_ASSERT(status == 0);
-    child_ended++;
+    use->ended++;
 }
 
 static void file_ended(uv_fs_t *req)
 {
+    struct use *use = req->data;
     CHILD_ASSERT(req->result == 0);
     uv_fs_req_cleanup(req);
-    child_ended++;
+    use->ended++;
 }
 
 static void use_pool_in_child(uv_loop_t *loop)
 {
+    struct use use = USE_INIT;
     uv_work_t reqs[20];
     uv_fs_t file;
-    child_ended = 0;
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 20; i++) {
+        reqs[i].data = &use;
         CHILD_ASSERT(uv_queue_work(loop, &reqs[i], child_job, child_job_ended) == 0);
+    }
+    file.data = &use;
     CHILD_ASSERT(uv_fs_stat(loop, &file, "/", file_ended) == 0);
-    while (child_ended < 21)
+    while (use.ended < 21)
         uv_run(loop, UV_RUN_ONCE);
-    CHILD_ASSERT(child_jobs.value == 20);
+    CHILD_ASSERT(counted(&use.jobs) == 20);
 }
 
 START_TEST(a_child_has_a_pool_of_its_own_while_the_parents_is_full)
@@ -108,15 +120,18 @@ START_TEST(a_child_reads_its_own_UV_THREADPOOL_SIZE)
     run_all(uv_default_loop());
     pid_t child = fork();
     if (child == 0) {
+        struct use use = USE_INIT;
         uv_work_t blockers[3];
         uv_loop_t *loop = uv_default_loop();
         setenv("UV_THREADPOOL_SIZE", "3", 1);
         CHILD_ASSERT(uv_loop_fork(loop) == 0);
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 3; i++) {
+            blockers[i].data = &use;
             CHILD_ASSERT(uv_queue_work(loop, &blockers[i], gate_job, child_job_ended) == 0);
+        }
         await(&gate.started, 3);
         open_gate();
-        while (child_ended < 3)
+        while (use.ended < 3)
             uv_run(loop, UV_RUN_ONCE);
         _exit(0);
     }
@@ -230,23 +245,145 @@ START_TEST(queued_jobs_still_run_when_the_process_exits)
 }
 END_TEST
 
-// Natively such a process never ends.
-START_TEST(a_stuck_job_does_not_keep_the_process_from_exiting)
+// Jobs that take longer than anybody would wait for one that is stuck, each in its way.
+static void sleeping_job(uv_work_t *req)
+{
+    uv_sleep(1500);
+    writing_job(req);
+}
+
+static void computing_job(uv_work_t *req)
+{
+    uint64_t end = uv_hrtime() + 1500000000;
+    while (uv_hrtime() < end)
+        ;
+    writing_job(req);
+}
+
+static void waiting_job(uv_work_t *req)
+{
+    int ends[2];
+    CHILD_ASSERT(pipe(ends) == 0);
+    CHILD_ASSERT(poll(&(struct pollfd){ends[0], POLLIN, 0}, 1, 1500) == 0);
+    writing_job(req);
+}
+
+static const uv_work_cb long_jobs[] = {sleeping_job, computing_job, waiting_job};
+#define LONG_JOBS (int)(sizeof long_jobs / sizeof long_jobs[0])
+
+// One thread runs the long job, and what is queued behind it.
+static void submit_long_jobs(uv_work_t reqs[3], uv_work_cb job)
+{
+    setenv("UV_THREADPOOL_SIZE", "1", 1);
+    CHILD_ASSERT(uv_queue_work(uv_default_loop(), &reqs[0], job, NULL) == 0);
+    for (int i = 1; i < 3; i++)
+        CHILD_ASSERT(uv_queue_work(uv_default_loop(), &reqs[i], writing_job, NULL) == 0);
+}
+
+START_TEST(exit_waits_for_jobs_however_long_they_take_and_for_those_behind_them)
+{
+    uv_work_t reqs[3];
+    char bytes[10];
+    ck_assert_int_eq(pipe(pipe_ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        submit_long_jobs(reqs, long_jobs[_i]);
+        exit(0);
+    }
+    expect_good(child);
+    ck_assert_int_eq(read(pipe_ends[0], bytes, sizeof bytes), 3);
+}
+END_TEST
+
+START_TEST(uv_library_shutdown_waits_for_jobs_however_long_they_take_and_for_those_behind_them)
+{
+    uv_work_t reqs[3];
+    char bytes[10];
+    if (_i >= LONG_JOBS)
+        setenv("SMOLSCALE_POLICY", "elastic", 1); // options are read once
+    ck_assert_int_eq(pipe(pipe_ends), 0);
+    submit_long_jobs(reqs, long_jobs[_i % LONG_JOBS]);
+    uv_library_shutdown();
+    ck_assert_int_eq(read(pipe_ends[0], bytes, sizeof bytes), 3);
+}
+END_TEST
+
+// Natively, and with the strict policy, such a process never ends.
+START_TEST(elastic_a_stuck_job_does_not_keep_the_process_from_exiting)
 {
     uv_work_t req, behind;
+    setenv("SMOLSCALE_POLICY", "elastic", 1); // options are read once
     if (!on_smolscale())
         return;
     setenv("UV_THREADPOOL_SIZE", "1", 1);
     pid_t child = fork();
     if (child == 0) {
         CHILD_ASSERT(uv_queue_work(uv_default_loop(), &req, stuck_job, NULL) == 0);
-        CHILD_ASSERT(uv_queue_work(uv_default_loop(), &behind, child_job, NULL) == 0);
+        CHILD_ASSERT(uv_queue_work(uv_default_loop(), &behind, counting_job, NULL) == 0);
         await(&gate.started, 1);
-        if (_i == 1)
-            uv_library_shutdown();
         exit(0);
     }
     expect_good(child); // within the test's time limit
+}
+END_TEST
+
+static void piecemeal_job(uv_work_t *req)
+{
+    for (int i = 0; i < 40; i++) {
+        uv_sleep(50);
+        writing_job(req);
+    }
+}
+
+// Two seconds, but never one without a write.
+START_TEST(elastic_exit_waits_for_a_job_that_writes_now_and_then)
+{
+    uv_work_t req;
+    char bytes[100];
+    setenv("SMOLSCALE_POLICY", "elastic", 1);
+    ck_assert_int_eq(pipe(pipe_ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        CHILD_ASSERT(uv_queue_work(uv_default_loop(), &req, piecemeal_job, NULL) == 0);
+        exit(0);
+    }
+    expect_good(child);
+    ck_assert_int_eq(read(pipe_ends[0], bytes, sizeof bytes), 40);
+}
+END_TEST
+
+static void submit_again(uv_work_t *req, int status)
+{
+    CHILD_ASSERT(status == 0);
+    count(&gate.passed);
+    CHILD_ASSERT(uv_queue_work(req->loop, req, counting_job, submit_again) == 0);
+}
+
+static void *submit_for_ever(void *unused)
+{
+    uv_loop_t loop;
+    uv_work_t reqs[8];
+    (void)unused;
+    CHILD_ASSERT(uv_loop_init(&loop) == 0);
+    for (int i = 0; i < 8; i++)
+        CHILD_ASSERT(uv_queue_work(&loop, &reqs[i], counting_job, submit_again) == 0);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+// Natively these requests meet a pool that has been taken down, which aborts now and then.
+START_TEST(what_is_submitted_while_the_process_exits_does_not_keep_it)
+{
+    pthread_t thread;
+    if (!on_smolscale())
+        return;
+    pid_t child = fork();
+    if (child == 0) {
+        CHILD_ASSERT(pthread_create(&thread, NULL, submit_for_ever, NULL) == 0);
+        await(&gate.passed, 1000);
+        exit(0);
+    }
+    expect_good(child);
 }
 END_TEST
 
@@ -272,28 +409,6 @@ START_TEST(a_job_may_end_the_process)
 }
 END_TEST
 
-static atomic_uint computed;
-
-static void computing_job(uv_work_t *req)
-{
-    (void)req;
-    uint64_t end = uv_hrtime() + 1500000000;
-    while (uv_hrtime() < end)
-        ;
-    atomic_fetch_add(&computed, 1);
-}
-
-START_TEST(uv_library_shutdown_waits_for_jobs_that_compute_and_for_those_behind_them)
-{
-    static uv_work_t reqs[3];
-    setenv("UV_THREADPOOL_SIZE", "2", 1);
-    for (int i = 0; i < 3; i++)
-        ck_assert_int_eq(uv_queue_work(uv_default_loop(), &reqs[i], computing_job, NULL), 0);
-    uv_library_shutdown();
-    ck_assert_uint_eq(atomic_load(&computed), 3);
-}
-END_TEST
-
 START_TEST(uv_library_shutdown_without_any_work_is_nothing)
 {
     uv_library_shutdown();
@@ -313,10 +428,15 @@ Suite *process_suite(void)
     tcase_add_test(tcase, a_job_may_fork);
     tcase = new_case(suite, "the end");
     tcase_add_test(tcase, queued_jobs_still_run_when_the_process_exits);
-    tcase_add_loop_test(tcase, a_stuck_job_does_not_keep_the_process_from_exiting, 0, 2);
+    tcase_add_loop_test(tcase, exit_waits_for_jobs_however_long_they_take_and_for_those_behind_them,
+                        0, LONG_JOBS);
+    tcase_add_loop_test(
+        tcase, uv_library_shutdown_waits_for_jobs_however_long_they_take_and_for_those_behind_them,
+        0, 2 * LONG_JOBS);
+    tcase_add_test(tcase, elastic_a_stuck_job_does_not_keep_the_process_from_exiting);
+    tcase_add_test(tcase, elastic_exit_waits_for_a_job_that_writes_now_and_then);
+    tcase_add_test(tcase, what_is_submitted_while_the_process_exits_does_not_keep_it);
     tcase_add_test(tcase, a_job_may_end_the_process);
-    tcase_add_test(tcase,
-                   uv_library_shutdown_waits_for_jobs_that_compute_and_for_those_behind_them);
     tcase_add_test(tcase, uv_library_shutdown_without_any_work_is_nothing);
     return suite;
 }

@@ -588,6 +588,113 @@ START_TEST(a_loop_may_be_closed_and_freed_as_soon_as_the_last_of_many_jobs_has_e
 }
 END_TEST
 
+#define BURST 32
+
+static unsigned short_ended;
+
+static void short_job(uv_work_t *req)
+{
+    uint64_t end = uv_hrtime() + (uintptr_t)req->data % 8 * 1000;
+    while (uv_hrtime() < end)
+        ;
+}
+
+static void note_short(uv_work_t *req, int status)
+{
+    (void)req;
+    ck_assert_int_eq(status, 0);
+    short_ended++;
+}
+
+// Submits jobs of 0 to 7 us and runs the loop until they have ended. The turns without a callback.
+static unsigned burst(uv_loop_t *loop, uv_work_t *reqs, uv_after_work_cb ended)
+{
+    unsigned empty = 0, expected = short_ended + BURST;
+    for (int i = 0; i < BURST; i++) {
+        reqs[i].data = (void *)(uintptr_t)i;
+        ck_assert_int_eq(uv_queue_work(loop, &reqs[i], short_job, ended), 0);
+    }
+    while (short_ended < expected) {
+        unsigned before = short_ended;
+        uv_run(loop, UV_RUN_ONCE);
+        empty += short_ended == before;
+    }
+    return empty;
+}
+
+// Natively a few turns of a thousand have none: a thread adds a result after the loop has cleared
+// the mark, the loop takes it at once, and the send comes afterwards.
+START_TEST(uv_run_once_returns_with_a_callback)
+{
+    uv_work_t reqs[BURST];
+    unsigned empty = 0;
+    for (int i = 0; i < 200; i++)
+        empty += burst(uv_default_loop(), reqs, note_short);
+    if (on_smolscale())
+        ck_assert_uint_eq(empty, 0);
+}
+END_TEST
+
+// A handle that a callback has made and another thread is to send to; then NULL. The loop's thread
+// closes it when the send has come.
+static uv_async_t *_Atomic fresh;
+static unsigned made, answered;
+static atomic_bool sending;
+
+static void *send_to_fresh_handles(void *unused)
+{
+    (void)unused;
+    while (atomic_load(&sending)) {
+        uv_async_t *handle = atomic_exchange(&fresh, NULL);
+        if (handle != NULL)
+            uv_async_send(handle);
+        else
+            sched_yield();
+    }
+    return NULL;
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void note_answer(uv_async_t *handle)
+{
+    answered++;
+    uv_close((uv_handle_t *)handle, free_handle);
+}
+
+static void make_handle(uv_work_t *req, int status)
+{
+    note_short(req, status);
+    if (made > answered)
+        return;
+    uv_async_t *handle = malloc(sizeof *handle);
+    ck_assert_int_eq(uv_async_init(req->loop, handle, note_answer), 0);
+    made++;
+    atomic_store(&fresh, handle);
+}
+
+// A loop that takes a send to itself back must not take another handle's with it.
+START_TEST(sends_of_other_threads_come_while_short_jobs_are_in_flight)
+{
+    uv_work_t reqs[BURST];
+    pthread_t thread;
+    atomic_store(&sending, true);
+    ck_assert_int_eq(pthread_create(&thread, NULL, send_to_fresh_handles, NULL), 0);
+    for (int i = 0; i < 200; i++) {
+        (void)burst(uv_default_loop(), reqs, make_handle);
+        // No job is in flight: nothing but the send wakes the loop.
+        while (answered < made)
+            uv_run(uv_default_loop(), UV_RUN_ONCE);
+    }
+    atomic_store(&sending, false);
+    pthread_join(thread, NULL);
+    run_all(uv_default_loop());
+}
+END_TEST
+
 Suite *work_suite(void)
 {
     Suite *suite = suite_create("work");
@@ -626,5 +733,7 @@ Suite *work_suite(void)
                    the_loop_turns_between_a_submission_and_its_callback_however_many_jobs_fly);
     tcase_add_test(tcase,
                    a_loop_may_be_closed_and_freed_as_soon_as_the_last_of_many_jobs_has_ended);
+    tcase_add_test(tcase, uv_run_once_returns_with_a_callback);
+    tcase_add_test(tcase, sends_of_other_threads_come_while_short_jobs_are_in_flight);
     return suite;
 }

@@ -8,7 +8,8 @@ run with the libuv.so.1 that compat/libuv/replacement.py builds (replaced).
 Each run has network and mount namespaces of its own, with the loopback interface up and a /tmp of
 its own, so that the suite's fixed ports and paths meet nobody else's, and an unprivileged user.
 
-First come the sanitizers, over libuv and our pool in one program (sanitized.py). Every day the tests that
+First come plug-ins with libuvs of their own (plugins.py) and the sanitizers, over libuv and our pool in one program
+(sanitized.py). Every day the tests that
 touch the thread pool run, one by one. In continuous integration the whole suite
 runs, and with --full also with UV_THREADPOOL_SIZE=1 and 64. What a test must say
 is what it says natively in the same surroundings: ok, or skipped.
@@ -31,6 +32,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", ".."))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "..", "compat", "libuv"))
 import harness      # noqa: E402
+import plugins      # noqa: E402
 import replacement  # noqa: E402
 import sanitized    # noqa: E402
 import source       # noqa: E402
@@ -285,6 +287,7 @@ def main():
                 Side("replaced", programs.shared, size, libraries=programs.replacement)]
 
     if not options.only:
+        plugins.check(os.path.abspath(folder), work, logs, preload, tally)
         sanitized.check(os.path.abspath(folder), work, logs, tally)
     relinked, preloaded, replaced = sides(None)
     others = [side for size in (1, 64) for side in sides(size)]

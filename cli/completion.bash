@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: ISC
+#
+# bash completion for smolscale(1).
+
+# Whether words[1..cword-1] have come to the command that is run: sets `at` to its place, or to nothing.
+_smolscale_find_command() {
+    local i
+    at=
+    for ((i = 2; i < cword; i++)); do
+        case ${words[i]} in
+            --)
+                at=$((i + 1))
+                return
+                ;;
+            -o | -p | -w | -n | -t | --only | --policy | --workers | --rounds | --timeout)
+                # -n takes a value in compare only
+                [[ ${words[1]} == run && ${words[i]} == -n ]] || ((i++))
+                # With bash's own way to split words, "--only=x" is three of them.
+                [[ ${words[i]} == "=" ]] && ((i++))
+                ;;
+            -*) ;;
+            =) ((i++)) ;;
+            *)
+                at=$i
+                return
+                ;;
+        esac
+    done
+}
+
+# The layers not yet named, behind those that are, separated by commas.
+_smolscale_layers() {
+    local named="" layer
+    [[ $cur == *,* ]] && named=${cur%,*},
+    for layer in glib uv pthreadpool; do
+        [[ ,$named == *,$layer,* ]] || printf '%s%s\n' "$named" "$layer"
+    done
+}
+
+_smolscale() {
+    local cur prev words cword at options
+    words=("${COMP_WORDS[@]}")
+    cword=$COMP_CWORD
+    cur=${words[cword]}
+    prev=${words[cword - 1]}
+    COMPREPLY=()
+
+    if ((cword == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W "run compare doctor options --help --version" -- "$cur")
+        return
+    fi
+    _smolscale_find_command
+    if [[ -n $at ]] && ((at < cword)); then
+        # Inside of the command: what it completes itself, where bash-completion is loaded.
+        if declare -F _command_offset >/dev/null; then
+            _command_offset "$at"
+        else
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        fi
+        return
+    fi
+
+    # "--only=x" may come as one word or, by bash's own way to split words, as three.
+    if [[ $cur == "=" ]]; then
+        cur=
+    elif [[ $prev == "=" ]]; then
+        prev=${words[cword - 2]}
+    fi
+    case $prev in
+        -o | --only)
+            mapfile -t COMPREPLY < <(compgen -W "$(_smolscale_layers)" -- "$cur")
+            compopt -o nospace 2>/dev/null
+            return
+            ;;
+        -p | --policy)
+            mapfile -t COMPREPLY < <(compgen -W "strict elastic" -- "$cur")
+            return
+            ;;
+        --stats)
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            return
+            ;;
+        -w | --workers | --rounds | -t | --timeout) return ;;
+        -n) [[ ${words[1]} == compare ]] && return ;;
+    esac
+
+    case ${words[1]} in
+        run) options="--only --policy --workers --stats --dry-run --verbose --help --version" ;;
+        compare) options="--only --policy --workers --rounds --timeout --json --help --version" ;;
+        doctor | options) options="--help --version" ;;
+        *) return ;;
+    esac
+    if [[ $cur == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+    elif [[ ${words[1]} != options ]]; then
+        mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
+    fi
+}
+
+complete -F _smolscale smolscale

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: ISC
+
+#include "environment.h"
+
+#include "cli.h"
+#include "layers.h"
+#include "loader.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---- the options ----
+
+static const struct argp_option options[] = {
+    {"only", 'o', "LAYERS", 0, "only these layers, separated by commas: glib, uv, pthreadpool", 1},
+    {"policy", 'p', "POLICY", 0,
+     "strict (limits mean what they mean natively) or elastic (blocked jobs may exceed them)", 1},
+    {"workers", 'w', "N", 0, "plan with N CPUs instead of those that the command may use", 1},
+    {0},
+};
+
+static void parse_workers(struct argp_state *state, const char *text)
+{
+    char *end;
+    errno = 0;
+    long number = strtol(text, &end, 10);
+    if (errno || end == text || *end || number < 1 || number > 4096)
+        argp_error(state, "--workers: '%s' is not a number from 1 to 4096", text);
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct settings *settings = state->input;
+    char *bad;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        *settings = (struct settings){0};
+        return 0;
+    case 'o':
+        if (layers_parse(argument, &settings->layers, &bad))
+            argp_error(state, "--only: '%s' is no layer; there are glib, uv and pthreadpool", bad);
+        return 0;
+    case 'p':
+        if (strcmp(argument, "strict") != 0 && strcmp(argument, "elastic") != 0)
+            argp_error(state, "--policy: '%s' is neither strict nor elastic", argument);
+        settings->policy = argument;
+        return 0;
+    case 'w':
+        parse_workers(state, argument);
+        settings->workers = argument;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp settings_argp = {options, parse, NULL, NULL, NULL, NULL, NULL};
+
+// ---- LD_PRELOAD ----
+
+// The dynamic linker separates the names in LD_PRELOAD by colons and spaces, and knows no quoting.
+static const char separators[] = ": ";
+
+// Appends a name to a list that is separated by colons; the list is grown or, where it was NULL,
+// made.
+static char *append(char *list, const char *name, size_t length)
+{
+    char *longer = list ? must_format("%s:%.*s", list, (int)length, name)
+                        : must_format("%.*s", (int)length, name);
+    free(list);
+    return longer;
+}
+
+static bool contains(const char *list, const char *name)
+{
+    size_t wanted = strlen(name);
+    while (list && *list) {
+        size_t length = strcspn(list, separators);
+        if (length == wanted && memcmp(list, name, length) == 0)
+            return true;
+        list += length;
+        list += strspn(list, separators);
+    }
+    return false;
+}
+
+// A library that itself lacks one (libsmolscale.so.0, most likely) would be left out by the dynamic
+// linker, with one line of its own, and the program would run natively.
+static void must_be_complete(const char *path)
+{
+    struct closure closure;
+    int err = closure_load(path, &closure);
+    if (err)
+        fail(STATUS_FAILED, "%s: %s", path, strerror(-err));
+    if (closure.missing_count)
+        fail(STATUS_FAILED, "%s needs the library %s, which is not found", path,
+             closure.missing[0].name);
+    closure_finish(&closure);
+}
+
+char *preload_value(const struct settings *settings, const char *existing)
+{
+    bool by_name = settings->layers != 0;
+    unsigned wanted = by_name ? settings->layers : ALL_LAYERS;
+    bool any = false;
+    char *value = existing && *existing ? must_copy(existing) : NULL;
+    for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+        if (!(wanted & (1u << layer)))
+            continue;
+        const char *path = layer_library(layer);
+        if (!path && by_name)
+            fail(STATUS_FAILED,
+                 "the library of the layer %s is missing: it was not built, or not "
+                 "installed beside this command",
+                 layer_name(layer));
+        if (!path)
+            continue;
+        if (strpbrk(path, separators) || strchr(path, '$'))
+            fail(STATUS_FAILED, "%s: LD_PRELOAD cannot name a path with a space, a colon or a '$'",
+                 path);
+        must_be_complete(path);
+        any = true;
+        if (!contains(value, path))
+            value = append(value, path, strlen(path));
+    }
+    if (!any)
+        fail(STATUS_FAILED, "no library to preload was found: build the project, or install it");
+    return value;
+}
+
+char *native_preload_value(const char *existing)
+{
+    char *value = NULL;
+    while (existing && *existing) {
+        size_t length = strcspn(existing, separators);
+        char *name = must_format("%.*s", (int)length, existing);
+        if (length && !is_layer_library(name))
+            value = append(value, name, length);
+        free(name);
+        existing += length;
+        existing += strspn(existing, separators);
+    }
+    return value;
+}

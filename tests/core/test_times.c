@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: ISC
+//
+// The contracts that name a time: progress every 10 ms (100 ms once runnable workers are four times
+// the CPUs), replacements for blocked workers below 1 ms, notices, retirement, and no look at all
+// while there is nothing to do. Time is what the test says. It moves in steps; after each of them
+// the balancer is let do what it has to do, and after all of them the clock stands still until the
+// threads have done what they were told to. So nothing here depends on how fast a thread gets its
+// CPU, and what comes later than the contract has it does not come at all.
+
+#include "support.h"
+
+#include "executor.h"
+
+enum { CPUS = 2 };
+
+#define US SS_NS_PER_US
+#define MS SS_NS_PER_MS
+
+static void begin(void)
+{
+    setenv("SMOLSCALE_WORKERS", "2", 1);
+    fake_clock_start();
+    ck_assert_uint_eq(smolscale_cpus(), CPUS);
+}
+
+static struct counter started = COUNTER_INIT, go = COUNTER_INIT;
+
+// Jobs of a test of which each keeps its worker.
+static unsigned keeping_jobs;
+
+static unsigned jobs_with_a_worker(void)
+{
+    unsigned workers = stats_now().workers;
+    return workers < keeping_jobs ? workers : keeping_jobs;
+}
+
+// Time moves, and the balancer has looked, if it was to; whom it called has come to a job.
+static void pass(uint64_t time, uint64_t step)
+{
+    for (uint64_t passed = 0; passed < time; passed += step) {
+        fake_clock_advance(step);
+        EVENTUALLY(fake_clock_sleeps_on(&ss.balancer), ==, true);
+        EVENTUALLY(counter_get(&started), >=, jobs_with_a_worker());
+    }
+}
+
+static void balancer_parks(void)
+{
+    do
+        pass(MS, MS);
+    while (load_relaxed(&ss.balancer) != SS_BALANCER_PARKED);
+}
+
+// ---- jobs
+
+static atomic_bool stop;
+static pid_t tids[64];
+
+static void spin(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    counter_add(&started, 1);
+    while (!atomic_load_explicit(&stop, memory_order_relaxed))
+        ;
+}
+
+static void sleep_in_kernel(void *item, void *user_data)
+{
+    (void)user_data;
+    tids[number_of(item)] = gettid();
+    counter_add(&started, 1);
+    counter_wait(&go, 1);
+}
+
+static void announce_and_sleep(void *item, void *user_data)
+{
+    smolscale_blocking_begin();
+    sleep_in_kernel(item, user_data);
+    smolscale_blocking_end();
+}
+
+static enum ss_thread_state state_of(pid_t tid)
+{
+    enum ss_thread_state state;
+    ss_os.thread_states(&tid, &state, 1);
+    return state;
+}
+
+// The first `count` that have started have reached the kernel.
+static void all_asleep(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        EVENTUALLY(state_of(tids[i]), ==, SS_THREAD_SLEEPING);
+}
+
+// ---- progress
+
+START_TEST(while_all_workers_compute_a_job_starts_every_10_ms)
+{
+    begin();
+    smolscale_queue *queue = queue_new(spin, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = 4 * CPUS;
+    for (unsigned i = 0; i < 4 * CPUS; i++)
+        push(queue, item_of(i));
+    counter_wait(&started, 1);
+    for (unsigned n = 2; n <= 4 * CPUS; n++) {
+        pass(10 * MS, 200 * US);
+        counter_wait(&started, n);
+    }
+    atomic_store(&stop, true);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+START_TEST(in_a_crowd_of_computing_workers_a_job_starts_every_100_ms)
+{
+    begin();
+    smolscale_queue *queue = queue_new(spin, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = 4 * CPUS + 3;
+    for (unsigned i = 0; i < 4 * CPUS + 3; i++)
+        push(queue, item_of(i));
+    while (counter_get(&started) < 4 * CPUS)
+        pass(10 * MS, 200 * US);
+    for (unsigned n = (unsigned)counter_get(&started) + 1; n <= 4 * CPUS + 3; n++) {
+        pass(100 * MS, MS);
+        counter_wait(&started, n);
+    }
+    atomic_store(&stop, true);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+START_TEST(a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute)
+{
+    begin();
+    smolscale_queue *spinners = queue_new(spin, NULL, CPUS);
+    smolscale_queue *other = queue_new(spin, NULL, 1);
+    keeping_jobs = CPUS;
+    for (unsigned i = 0; i < CPUS; i++)
+        push(spinners, item_of(i));
+    while (counter_get(&started) < CPUS)
+        pass(MS, 100 * US);
+    balancer_parks(); // it has to be called
+    push(other, item_of(0));
+    pass(10 * MS, 200 * US);
+    counter_wait(&started, CPUS + 1);
+    atomic_store(&stop, true);
+    smolscale_queue_free(spinners);
+    smolscale_queue_free(other);
+}
+END_TEST
+
+// ---- replacements for blocked workers
+
+START_TEST(blocked_workers_are_replaced_within_1_ms_and_several_at_a_time)
+{
+    enum { JOBS = 40 };
+    begin();
+    smolscale_queue *queue = queue_new(sleep_in_kernel, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = JOBS;
+    for (unsigned i = 0; i < JOBS; i++)
+        push(queue, item_of(i));
+    counter_wait(&started, 1);
+    unsigned rounds = 0;
+    for (unsigned count; (count = (unsigned)counter_get(&started)) < JOBS; rounds++) {
+        all_asleep(count);
+        pass(MS, 100 * US);
+        counter_wait(&started, count + 1);
+        test_breathe(); // those that were called with it may come, too; or else count later
+    }
+    ck_assert_uint_lt(rounds, JOBS / 2);
+    counter_add(&go, 1);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+// ---- nothing to do
+
+START_TEST(with_nothing_to_do_no_thread_wakes_up_for_a_year)
+{
+    begin();
+    smolscale_queue *queue = queue_new(sleep_in_kernel, NULL, 2);
+    counter_add(&go, 1);
+    for (unsigned i = 0; i < 20; i++)
+        push(queue, item_of(i));
+    while (smolscale_queue_active(queue) > 0 || smolscale_queue_pending(queue) > 0 ||
+           smolscale_idle_workers() < stats_now().workers) {
+        fake_clock_advance(10 * US); // a worker that has run dry may nap, or linger
+        test_breathe();
+    }
+    balancer_parks();
+    EVENTUALLY(fake_clock_timed_sleepers(), ==, 0);
+    uint64_t ticks = stats_now().ticks;
+    unsigned long sleeps = fake_clock_sleeps();
+    fake_clock_advance(365 * 86400 * SS_NS_PER_S);
+    test_breathe();
+    ck_assert_uint_eq(stats_now().ticks, ticks);
+    ck_assert_uint_eq(fake_clock_sleeps(), sleeps);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+// ---- retirement
+
+// Workers that sleep with a limit in time; the balancer may, too.
+static unsigned timed_workers(void)
+{
+    bool awake = load_relaxed(&ss.balancer) >= SS_BALANCER_AWAKE;
+    return fake_clock_timed_sleepers() - (awake && fake_clock_sleeps_on(&ss.balancer));
+}
+
+// As many workers as can be had without the clock, asleep one after the other; `kept` of them
+// without a limit in time.
+static void many_sleep(unsigned count, unsigned kept)
+{
+    smolscale_queue *queue = queue_new(announce_and_sleep, NULL, SMOLSCALE_UNLIMITED);
+    for (unsigned i = 0; i < count; i++)
+        push(queue, item_of(i));
+    counter_wait(&started, count);
+    counter_add(&go, 1);
+    smolscale_queue_free(queue);
+    EVENTUALLY(smolscale_idle_workers(), ==, stats_now().workers);
+    ck_assert_uint_ge(stats_now().workers, count);
+    EVENTUALLY(timed_workers(), ==, stats_now().workers - kept);
+}
+
+// After `timeout` and not before, `kept` are left.
+static void retire_after(uint64_t timeout, unsigned kept)
+{
+    unsigned workers = stats_now().workers;
+    fake_clock_advance(timeout - 1);
+    test_breathe();
+    ck_assert_uint_eq(stats_now().workers, workers);
+    fake_clock_advance(1);
+    EVENTUALLY(stats_now().workers, ==, kept);
+}
+
+START_TEST(surplus_workers_retire_after_a_second)
+{
+    begin();
+    many_sleep(20, 2 * CPUS);
+    retire_after(SS_NS_PER_S, 2 * CPUS);
+}
+END_TEST
+
+START_TEST(workers_beyond_max_idle_retire_after_half_a_second)
+{
+    begin();
+    smolscale_set_max_idle(1);
+    many_sleep(20, 1);
+    retire_after(SS_NS_PER_S / 2, 1);
+}
+END_TEST
+
+START_TEST(workers_retire_after_the_idle_timeout)
+{
+    begin();
+    smolscale_set_idle_timeout(20 * MS);
+    many_sleep(20, 0);
+    retire_after(20 * MS, 0);
+}
+END_TEST
+
+// ---- notices
+
+enum { HOLDING = 1000, PROMISING, COMPUTING, LONG, PACING };
+
+static struct counter notices = COUNTER_INIT, computing = COUNTER_INIT;
+
+static void note(void *whom)
+{
+    (void)whom;
+    counter_add(&notices, 1);
+}
+
+static void act(void *item, void *user_data)
+{
+    (void)user_data;
+    switch (number_of(item)) {
+    case HOLDING:
+        counter_add(&started, 1);
+        counter_wait(&go, 1);
+        break;
+    case PROMISING:
+        ck_assert(smolscale_notify_soon(item));
+        break;
+    case COMPUTING:
+        counter_add(&computing, 1);
+        while (!atomic_load(&stop))
+            ;
+        break;
+    case PACING: // the balancer finds something else at each look, which come slower and slower
+        pass(MS, MS);
+        break;
+    case LONG:
+        fake_clock_advance(200 * US);
+        break;
+    }
+}
+
+static smolscale_queue *notifying_queue(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = act;
+    attr.max_active = 1;
+    attr.notify = note;
+    smolscale_queue *queue;
+    ck_assert_int_eq(smolscale_queue_new(&queue, &attr), 0);
+    return queue;
+}
+
+static void push_times(smolscale_queue *queue, unsigned count, unsigned number)
+{
+    for (unsigned i = 0; i < count; i++)
+        push(queue, item_of(number));
+}
+
+// Until then all that was pushed waits behind a job that holds it.
+static void promise_and_compute(smolscale_queue *queue)
+{
+    push(queue, item_of(PROMISING));
+    push(queue, item_of(COMPUTING));
+    counter_add(&go, 1);
+    while (counter_get(&computing) == 0) { // the worker may nap on its way
+        fake_clock_advance(US);
+        test_breathe();
+    }
+}
+
+START_TEST(behind_a_job_that_takes_unexpectedly_long_a_notice_comes_within_600_us)
+{
+    begin();
+    smolscale_queue *queue = notifying_queue();
+    push(queue, item_of(HOLDING));
+    counter_wait(&started, 1);
+    push_times(queue, SS_BATCH_MAX, 0); // then jobs are known to be tiny, and the rest is one batch
+    push_times(queue, 5, PACING);
+    push_times(queue, SS_BATCH_MAX - 7, 0);
+    promise_and_compute(queue);
+    pass(600 * US, 50 * US);
+    counter_wait(&notices, 1);
+    atomic_store(&stop, true);
+    smolscale_queue_free(queue);
+    ck_assert_uint_eq(counter_get(&notices), 1);
+}
+END_TEST
+
+START_TEST(a_notice_is_given_before_a_job_that_is_likely_to_take_long)
+{
+    begin();
+    smolscale_queue *queue = notifying_queue();
+    push(queue, item_of(HOLDING));
+    counter_wait(&started, 1);
+    push_times(queue, 20, LONG);
+    promise_and_compute(queue);
+    counter_wait(&notices, 1); // time stands still
+    atomic_store(&stop, true);
+    smolscale_queue_free(queue);
+    ck_assert_uint_eq(counter_get(&notices), 1);
+}
+END_TEST
+
+int main(void)
+{
+    return test_suite("times",
+                      (const TTest *[]){
+                          while_all_workers_compute_a_job_starts_every_10_ms,
+                          in_a_crowd_of_computing_workers_a_job_starts_every_100_ms,
+                          a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute,
+                          blocked_workers_are_replaced_within_1_ms_and_several_at_a_time,
+                          with_nothing_to_do_no_thread_wakes_up_for_a_year,
+                          surplus_workers_retire_after_a_second,
+                          workers_beyond_max_idle_retire_after_half_a_second,
+                          workers_retire_after_the_idle_timeout,
+                          behind_a_job_that_takes_unexpectedly_long_a_notice_comes_within_600_us,
+                          a_notice_is_given_before_a_job_that_is_likely_to_take_long,
+                          NULL,
+                      });
+}
