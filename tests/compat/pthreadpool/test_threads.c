@@ -194,15 +194,21 @@ static void use_a_pool(void)
     pthreadpool_destroy(pool);
 }
 
+static void note_exit(void)
+{
+    _exit(7);
+}
+
 START_TEST(the_process_ends_with_its_main_thread)
 {
     pid_t child = fork();
     if (child == 0) {
         alarm(60);
+        atexit(note_exit);
         use_a_pool();
         pthread_exit(NULL); // the last thread: that is exit(0)
     }
-    expect_exit(child, 0);
+    expect_exit(child, 7);
 }
 END_TEST
 
