@@ -532,7 +532,8 @@ static void sleep_until_needed(uint32_t how)
 {
     exchange_seq_cst(&ss.balancer, how);
     atomic_thread_fence(memory_order_seq_cst);
-    bool up = anything_to_watch();
+    // Who asks for its end says so, then kicks: an exchange of the same word.
+    bool up = anything_to_watch() || ss_balancer_is_asked();
     // Whoever else ends the sleep changes the word first, so any return of the wait is fine.
     while (!up && load_acquire(&ss.balancer) == how) {
         if (how == SS_BALANCER_PARKED) {

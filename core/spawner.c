@@ -170,8 +170,7 @@ static void end(struct ss_spawner *self)
 {
     ss_lock(&ss.lock);
     forget(self);
-    bool asked = load_relaxed(&self->end) == ASKED;
-    store_relaxed(&self->end, GONE);
+    bool asked = exchange_acq_rel(&self->end, GONE) != RUNS; // and who asked has not left
     ss_unlock(&ss.lock);
     answer();
     ss_watch_if_running(); // the balancer, too, may have been kept by this one
@@ -295,7 +294,8 @@ bool ss_hand_over(void)
 // ss.lock held.
 static bool at_rest(const struct ss_spawner *self)
 {
-    if (ss.workers || ss.eager_groups > 0 || ss.waiting > 0)
+    if (ss.workers || ss.eager_groups > 0 || ss.waiting > 0 ||
+        load_relaxed(&ss_timers_next) != SS_FOREVER)
         return false;
     return ss.spawners == self && !self->next;
 }
@@ -472,15 +472,15 @@ static bool has_ended(struct ss_spawner *spawner)
 {
     while (load_acquire(&spawner->end) == ASKED)
         ss_os.futex_wait_until(&spawner->end, ASKED, SS_FOREVER);
-    bool gone = load_acquire(&spawner->end) == GONE;
-    if (gone) {
-        while (ss_os.thread_exists(load_relaxed(&spawner->tid)))
-            ss_os.rest(); // it is past all that could hold it up
-        recycle(spawner);
-    } else {
-        store_relaxed(&spawner->end, RUNS);
-    }
-    return gone;
+    // It may end for another reason after it has refused. Its structure is ours until this
+    // exchange, or for good: end() reads the same word.
+    uint32_t refused = REFUSED;
+    if (cas_strong_acq_rel(&spawner->end, &refused, RUNS))
+        return false;
+    while (ss_os.thread_exists(load_relaxed(&spawner->tid)))
+        ss_os.rest(); // it is past all that could hold it up
+    recycle(spawner);
+    return true;
 }
 
 void ss_spawners_retire(void)

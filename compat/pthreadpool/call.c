@@ -40,11 +40,11 @@
 //   each 60 %; bench/pthreadpool, rows *-items-10ns). It costs the thief and the owners some
 //   microseconds in a virtual machine, hence the pieces: only the rest of a piece that is being run
 //   is taken back that way, which happens when its owner stands still. Where membarrier is
-//   forbidden or not registered yet the call is `fenced`: both are full fences for items as well.
+//   forbidden, not registered yet, or not to be used (SMOLSCALE_QUIET=1) the call is `fenced`: both
+//   are full fences for items as well.
 
 #include "pool.h"
 
-#include <errno.h>
 #include <stddef.h>
 
 _Atomic unsigned ptp_generation;
@@ -79,6 +79,16 @@ static uint32_t uarch_here(const struct call *call)
 // Theft
 // ---------------------------------------------------------------------------------------------
 
+// The lock's holder has lost its CPU, perhaps to us.
+static void yield_to_holder(struct pthreadpool *pool)
+{
+    enum { quiet_ns = 20000 };
+    if (smolscale_quiet())
+        futex_wait_until(&pool->steal_lock, 1, monotonic_ns() + quiet_ns);
+    else
+        sched_yield();
+}
+
 static void steal_lock(struct pthreadpool *pool)
 {
     for (unsigned n = 0; atomic_exchange_explicit(&pool->steal_lock, 1, memory_order_acquire);
@@ -86,7 +96,7 @@ static void steal_lock(struct pthreadpool *pool)
         if (n < 100)
             cpu_pause();
         else
-            sched_yield(); // its holder lost its CPU, perhaps to us
+            yield_to_holder(pool);
     }
 }
 
@@ -200,32 +210,14 @@ static bool steal(struct pthreadpool *pool, struct share *mine)
 // Asking for helpers
 // ---------------------------------------------------------------------------------------------
 
-static void helper_main(void *pool, void *unused);
 static void helper_task(void *pool);
 
-static smolscale_queue *helper_queue(void)
-{
-    static _Atomic(smolscale_queue *) queue;
-    smolscale_queue *q = atomic_load_explicit(&queue, memory_order_acquire);
-    if (q)
-        return q;
-    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
-    attr.run = helper_main;
-    if (smolscale_queue_new(&q, &attr) != 0)
-        return NULL;
-    smolscale_queue *other = NULL;
-    if (atomic_compare_exchange_strong(&queue, &other, q))
-        return q;
-    smolscale_queue_free(q);
-    return other;
-}
-
 // Sees to it that `want` helpers are around or on their way, with the door open. One that is about
-// to go looks at the door once more (helper_main): either it sees that the door is open, or we see
+// to go looks at the door once more (ptp_help): either it sees that the door is open, or we see
 // that it has gone. Called by the caller, and by the watcher while it is inside.
 void ptp_ask(struct pthreadpool *pool, uint32_t want, struct tickets *tickets)
 {
-    atomic_thread_fence(memory_order_seq_cst); // pairs with the decrement in helper_main()
+    atomic_thread_fence(memory_order_seq_cst); // pairs with the decrement in ptp_help()
     uint32_t have = atomic_load_explicit(&pool->around, memory_order_relaxed) +
                     atomic_load_explicit(&pool->asked, memory_order_relaxed);
     if (want <= have)
@@ -239,9 +231,7 @@ void ptp_ask(struct pthreadpool *pool, uint32_t want, struct tickets *tickets)
         return;
     }
     uint64_t ticket = 0;
-    smolscale_queue *queue = helper_queue();
-    int err = queue ? smolscale_queue_push_many(queue, pool, more, &ticket) : -1;
-    if (err != 0 && err != -EAGAIN) { // the caller does it alone
+    if (!ptp_threads_ask(pool, more, &ticket)) { // the caller does it alone
         atomic_fetch_sub_explicit(&pool->asked, more, memory_order_relaxed);
         return;
     }
@@ -249,17 +239,6 @@ void ptp_ask(struct pthreadpool *pool, uint32_t want, struct tickets *tickets)
         tickets->first = ticket;
         tickets->count = more;
     }
-}
-
-// Takes back those of the last batch that have not started. Helpers of earlier batches come, and
-// find the door shut.
-static void withdraw(struct pthreadpool *pool, struct tickets *tickets)
-{
-    for (uint32_t i = 0; i < tickets->count; i++)
-        if (atomic_load_explicit(&pool->asked, memory_order_relaxed) > 0 &&
-            smolscale_queue_cancel(helper_queue(), pool, tickets->first + i))
-            atomic_fetch_sub_explicit(&pool->asked, 1, memory_order_relaxed);
-    tickets->count = 0;
 }
 
 // CPUs of this process that no pool keeps busy at the moment: the caller's own does not count as
@@ -664,7 +643,7 @@ static bool next_call_is_open(struct pthreadpool *pool, uint32_t seen)
 }
 
 // What the executor runs.
-static void helper_main(void *item, void *unused)
+void ptp_help(void *item, void *unused)
 {
     (void)unused;
     struct pthreadpool *pool = item;
@@ -688,7 +667,7 @@ static void helper_main(void *item, void *unused)
 static void helper_task(void *pool)
 {
     unsigned generation = atomic_load_explicit(&ptp_generation, memory_order_relaxed);
-    helper_main(pool, NULL);
+    ptp_help(pool, NULL);
     if (generation == atomic_load_explicit(&ptp_generation, memory_order_relaxed))
         ptp_foreign_ended(pool); // otherwise it is counted in the parent
 }
@@ -860,8 +839,8 @@ __attribute__((no_sanitize("address"))) void ptp_call(struct pthreadpool *pool,
     }
     fpu_leave(given->flags, pool->fpu);
 
-    if (pool->tickets.count)
-        withdraw(pool, &pool->tickets);
+    if (pool->tickets.count) // those of earlier batches come, and find the door shut
+        ptp_threads_withdraw(pool, &pool->tickets);
     uint64_t now = ticks();
     uint64_t spent = now - start;
     if (open) {

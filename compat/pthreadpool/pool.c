@@ -137,6 +137,10 @@ SMOLSCALE_API pthreadpool_t pthreadpool_create_v2(struct pthreadpool_executor *e
     struct pthreadpool *pool = get(threads);
     if (!pool)
         return NULL;
+    if (!executor && threads > 1 && !ptp_threads_new(pool, threads - 1)) {
+        put(pool);
+        return NULL;
+    }
     pool->max_threads = threads;
     pool->executor = executor ? *executor : (struct pthreadpool_executor){NULL, NULL};
     pool->executor_context = executor_context;
@@ -223,6 +227,7 @@ SMOLSCALE_API void pthreadpool_destroy(pthreadpool_t pool)
         return;
     ptp_settle(pool);
     wait_for_foreign(pool);
+    ptp_threads_free(pool);
     put(pool);
 }
 
@@ -253,6 +258,7 @@ static void fork_pool(struct pthreadpool *pool, uintptr_t self)
     atomic_store(&pool->door, door);
     atomic_store(&pool->steal_lock, 0);
     atomic_store(&pool->asked, 0);
+    atomic_store(&pool->borrowed, 0);
     atomic_store(&pool->around, helps ? 1 : 0);
     atomic_store(&pool->foreign, 0); // and ptp_generation says so to a task that forked
     atomic_store(&pool->waiting_callers, 0);

@@ -112,6 +112,7 @@ struct pthreadpool {
     _Atomic uint64_t item_ticks;   // recent cost of an item in 1/16 ticks; 0 unknown; a hint
     _Atomic uint64_t helper_ticks; // what helpers have spent in this call
     _Atomic uint32_t asked;        // helpers that were asked for and have not started
+    _Atomic uint32_t borrowed;     // who uses `queue` at the moment; a futex (threads.c, Q1)
     _Atomic uint32_t around;       // helpers that have started and not gone, inside or lingering
     _Atomic uint32_t foreign;      // tasks of the program's executor that have not ended; a futex
     _Atomic uint32_t linger;       // >0: calls follow each other closely enough to wait for them
@@ -128,7 +129,10 @@ struct pthreadpool {
 
     // Set by create, constant.
     size_t max_threads;
-    size_t capacity; // shares that there are: at least max_threads
+    size_t capacity;                  // shares that there are: at least max_threads
+    _Atomic(smolscale_queue *) queue; // through which helpers are asked for; cleared by destroy.
+                                      // NULL: no threads, or the program's. See threads.c, Q1
+    smolscale_group *group;           // its threads; NULL: none of its own. Create and destroy
 
     // Held by BUSY: the program's own executor, if it gave one.
     struct pthreadpool_executor executor;
@@ -160,9 +164,16 @@ void ptp_reclaim(struct pthreadpool *pool, const void *here);
 void ptp_settle(struct pthreadpool *pool);
 bool ptp_is_drained(struct pthreadpool *pool);
 void ptp_ask(struct pthreadpool *pool, uint32_t want, struct tickets *tickets);
+void ptp_help(void *pool, void *unused);
 void ptp_foreign_ended(struct pthreadpool *pool); // pool.c
 void ptp_leave(struct pthreadpool *pool);
 void ptp_fork_child(void);
+
+// threads.c
+bool ptp_threads_new(struct pthreadpool *pool, size_t helpers); // false: no memory
+void ptp_threads_free(struct pthreadpool *pool);                // they have ended
+bool ptp_threads_ask(struct pthreadpool *pool, uint32_t count, uint64_t *ticket);
+void ptp_threads_withdraw(struct pthreadpool *pool, const struct tickets *tickets);
 
 // watch.c
 extern _Atomic uint32_t ptp_watch_armed;

@@ -8,9 +8,9 @@
 // Overview
 //
 //   A pool runs all items of a loop nest, in no particular order, each exactly once, in the calling
-//   thread and in up to threads_count - 1 others. Those are lent by the process-wide executor for
-//   as long as there is work and a CPU for it; a pool owns no thread. A call returns when its last
-//   item has run.
+//   thread and in up to threads_count - 1 others. Those are the pool's own, created when calls are
+//   first worth them; they take part as far as there is work and a CPU for it, and sleep otherwise.
+//   A call returns when its last item has run.
 //
 // Typical use
 //
@@ -112,7 +112,9 @@ PTHREADPOOL_API bool pthreadpool_update_executor(pthreadpool_t pool,
                                                  void *executor_context);
 
 // Ends the pool. Waits for a call in progress, and for tasks that an executor of the program's own
-// was given. NULL is ignored.
+// was given. The pool's threads have ended when it returns: what items left in thread-local storage
+// is destroyed (not with SMOLSCALE_POLICY=elastic, where pools share threads, which stay). NULL is
+// ignored.
 PTHREADPOOL_API void pthreadpool_destroy(pthreadpool_t pool);
 
 // ---------------------------------------------------------------------------------------------

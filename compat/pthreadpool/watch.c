@@ -46,7 +46,7 @@ static uint64_t retry_at; // monotonic ns: not started again before, if it could
 // The thread's own.
 static _Atomic uint32_t first_ms = look_first_ms;
 static bool learnt;     // what a tick is
-static bool registered; // for membarrier, or it is forbidden
+static bool registered; // for membarrier, or it is not to be used
 
 // The unit of ticks(), from a stretch of at least a look.
 static void learn_ticks(uint64_t passed, uint64_t ns)
@@ -155,7 +155,7 @@ static void watch_calls(void)
         }
         if (!registered) { // nothing stands still: time for what takes long
             registered = true;
-            atomic_store(&ptp_membarrier_ready, membarrier_register());
+            atomic_store(&ptp_membarrier_ready, !smolscale_quiet() && membarrier_register());
         }
         if (active) {
             ms = ms < look_last_ms ? ms * 2 : look_last_ms;
@@ -179,7 +179,8 @@ static void watch_calls(void)
 static void *watch_thread(void *unused)
 {
     (void)unused;
-    prctl(PR_SET_NAME, "smolscale-watch");
+    if (!smolscale_quiet())
+        prctl(PR_SET_NAME, "smolscale-watch");
     while (atomic_load(&ptp_watch_armed) != WATCH_ENDING) {
         sleep_while(WATCH_DISARMED, 0);
         watch_calls();
