@@ -558,8 +558,7 @@ static void park(void)
 
 static bool nothing_to_do(void)
 {
-    return ss_balancer_may_end() && load_relaxed(&ss_timers_next) == SS_FOREVER &&
-           !anything_to_watch();
+    return ss_balancer_may_end(load_relaxed(&ss_timers_next) == SS_FOREVER && !anything_to_watch());
 }
 
 // Ends if the process has no worker and there is nothing to watch. As with going to sleep:

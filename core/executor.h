@@ -400,9 +400,10 @@ void ss_spawner_serve(void);
 // For the balancer. Passes its role on to a spawner that is better at it: true. No lock held.
 bool ss_hand_over(void);
 
-// Has somebody asked it to end; may it end (if not, whoever asked is told so)? No lock held.
+// Has somebody asked it to end; may it end, for all that the balancer knows of (if not, whoever
+// asked is told so)? No lock held.
 bool ss_balancer_is_asked(void);
-bool ss_balancer_may_end(void);
+bool ss_balancer_may_end(bool watches_nothing);
 
 // Ends the spawners that no group needs, and waits for their threads' end, that of the balancer
 // included if there is nothing to watch. No lock held.

@@ -300,11 +300,11 @@ static bool at_rest(const struct ss_spawner *self)
     return ss.spawners == self && !self->next;
 }
 
-bool ss_balancer_may_end(void)
+bool ss_balancer_may_end(bool watches_nothing)
 {
     struct ss_spawner *self = ss_spawner_self;
     ss_lock(&ss.lock);
-    bool ends = at_rest(self);
+    bool ends = watches_nothing && at_rest(self);
     bool refused = !ends && load_relaxed(&self->end) == ASKED;
     if (refused)
         store_relaxed(&self->end, REFUSED);
@@ -420,7 +420,8 @@ int ss_group_first_worker(struct ss_group *group)
     ss_os.thread_traits(&mine);
     ss_group_settle(group);
     ss_lock(&ss.lock);
-    bool same = have_same_settings(&mine, &group->traits);
+    // What cannot be seen (confinement) may differ; of an eager group its spawner has all of it.
+    bool same = have_same_settings(&mine, &group->traits) && !(group->eager && group->spawner);
     ss_unlock(&ss.lock);
     // A spawner (it fires a timer) waits for no spawner: it might be itself.
     if (!ss_spawner_self && ss_start_balancer() == 0 && same)

@@ -357,6 +357,26 @@ START_TEST(workers_have_the_settings_of_the_thread_that_made_their_group)
 }
 END_TEST
 
+static void *make_eager_group_confined(void *unused)
+{
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    of_lowered = group_new(SMOLSCALE_UNLIMITED, 0, SMOLSCALE_GROUP_EAGER);
+    return unused;
+}
+
+// It cannot be told by looking at the thread that needs the worker.
+START_TEST(workers_of_an_eager_group_are_confined_as_its_maker_whoever_needs_the_first)
+{
+    pthread_join(thread_start(make_eager_group_confined, NULL), NULL);
+    smolscale_queue *queue = queue_of(of_lowered, look_at_settings, NULL);
+    struct settings got;
+    push(queue, &got);
+    smolscale_queue_free(queue);
+    ck_assert_int_eq(got.no_new_privs, 1);
+    smolscale_group_free(of_lowered);
+}
+END_TEST
+
 static struct {
     struct counter came;
     struct settings got[CROWD];
@@ -565,6 +585,7 @@ int main(void)
         {groups_come_and_go_in_many_threads, 1},
         {jobs_that_end_their_threads_are_replaced_and_the_threads_joined, 1},
         {workers_have_the_settings_of_the_thread_that_made_their_group, 4},
+        {workers_of_an_eager_group_are_confined_as_its_maker_whoever_needs_the_first, 1},
         {workers_created_later_follow_what_was_changed_from_outside, 1},
         {groups_that_wait_for_one_another_all_get_workers, 1},
         {a_group_never_has_more_workers_than_it_may, 1},
