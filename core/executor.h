@@ -269,6 +269,7 @@ struct ss_executor {
     unsigned shared_workers; // of all groups but the dedicated ones
     unsigned busy;           // of these, the sum of ss_group_busy()
     unsigned eager_groups;
+    unsigned frees;                 // smolscale_group_free() calls under way; ss.lock
     struct ss_spawner *spawners;    // all
     struct ss_group *groups;        // all
     struct ss_worker *workers;      // all that live
@@ -416,8 +417,9 @@ bool ss_spawner_has_orders(void);
 // The last worker of a group that was freed from within has left. ss.lock held.
 void ss_spawner_group_left(struct ss_group *group);
 
-// Ends the spawners that no group needs, and waits for their threads' end, that of the balancer
-// included if there is nothing to watch. No lock held.
+// The end of smolscale_group_free(), which has counted itself in ss.frees. Ends the spawners that
+// no group needs, and waits for their threads' end, that of the balancer included if there is
+// nothing to watch. No lock held.
 void ss_spawners_retire(void);
 
 // fork(), in the child.

@@ -224,6 +224,7 @@ void smolscale_group_free(smolscale_group *group)
         return;
     bool from_within = ss_self && ss_self->group == group;
     ss_lock(&ss.lock);
+    ss.frees++;
     group->ending = true;
     group->ordered = 0;
     ss.eager_groups -= group->eager;

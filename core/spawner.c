@@ -13,7 +13,8 @@
 // One spawner balances (balancer.c): the first, and later one whose own scheduling is better for
 // that. Normally all groups have the same settings, and it is the only one. A spawner ends when no
 // group with workers needs it, the balancer when the process has no worker at all and there is
-// nothing to watch.
+// nothing to watch. Neither ends by itself while smolscale_group_free() is under way, which waits
+// for their threads: it asks them in the section in which it stops counting.
 //
 // An order (`ordered` of a group) is placed, and dealt with, under ss.lock; the spawner sleeps on
 // its `word`, which is counted up under that lock with each order: a sleep begun too late does not
@@ -186,7 +187,8 @@ static bool spawn(struct ss_spawner *self)
         ss_spawner_serve();
         ss_lock(&ss.lock);
         uint32_t seen = load_relaxed(&self->word);
-        bool balances = self->balances, needed = is_needed(self);
+        bool asked = load_relaxed(&self->end) == ASKED, balances = self->balances;
+        bool needed = is_needed(self) || (!asked && ss.frees > 0);
         if (!balances && !needed)
             forget(self);
         bool refused = needed && refuse(self);
@@ -326,7 +328,7 @@ bool ss_hand_over(void)
 // ss.lock held.
 static bool at_rest(const struct ss_spawner *self)
 {
-    if (ss.workers || ss.eager_groups > 0 || ss.waiting > 0)
+    if (ss.workers || ss.eager_groups > 0 || ss.waiting > 0 || ss.frees > 0)
         return false;
     return ss.spawners == self && !self->next;
 }
@@ -529,11 +531,12 @@ static void wait_for_end(struct ss_spawner *spawner)
     }
 }
 
-// False: there is none.
+// False: there is none. That of the balancer comes last.
 static bool end_unneeded(bool balances)
 {
     ss_lock(&ss.lock);
-    struct ss_spawner *spawner = unneeded(balances);
+    ss.frees -= balances;
+    struct ss_spawner *spawner = ss_spawner_self ? NULL : unneeded(balances);
     if (spawner) {
         store_relaxed(&spawner->end, ASKED);
         tell(spawner);
@@ -549,8 +552,6 @@ static bool end_unneeded(bool balances)
 
 void ss_spawners_retire(void)
 {
-    if (ss_spawner_self)
-        return;
     while (end_unneeded(false))
         ;               // one that refuses is needed, and not found again
     end_unneeded(true); // once: it may have more reasons to refuse than are looked at here
@@ -565,6 +566,6 @@ void ss_spawners_after_fork(void)
         spawner->next = free_spawners;
         free_spawners = spawner;
     }
-    ss.waiting = 0;
+    ss.waiting = ss.frees = 0;
     ss.create_retry_at = 0;
 }
