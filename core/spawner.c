@@ -184,9 +184,10 @@ static bool refuse(struct ss_spawner *self)
 static bool spawn(struct ss_spawner *self)
 {
     for (;;) {
+        // Before the orders are looked at: one that comes after that finds another number.
+        uint32_t seen = load_acquire(&self->word);
         ss_spawner_serve();
         ss_lock(&ss.lock);
-        uint32_t seen = load_relaxed(&self->word);
         bool asked = load_relaxed(&self->end) == ASKED, balances = self->balances;
         bool needed = is_needed(self) || (!asked && ss.frees > 0);
         if (!balances && !needed)
@@ -201,7 +202,7 @@ static bool spawn(struct ss_spawner *self)
     }
 }
 
-// It is forgotten already.
+// It is forgotten already. Called by its thread, or by who could not create that.
 static void end(struct ss_spawner *self)
 {
     ss_lock(&ss.lock);
@@ -253,8 +254,7 @@ static int start(struct ss_spawner *spawner)
     ss_lock(&ss.lock);
     forget(spawner);
     ss_unlock(&ss.lock);
-    answer();
-    recycle(spawner);
+    end(spawner); // somebody may have found it, and have asked for that
     return err;
 }
 

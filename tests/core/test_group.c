@@ -649,6 +649,58 @@ START_TEST(there_is_a_balancer_after_others_have_come_and_gone)
 }
 END_TEST
 
+static void (*real_futex_wake)(_Atomic uint32_t *word, int count);
+static smolscale_group *ordering;
+static struct counter answered = COUNTER_INIT;
+
+static bool is_ordered(struct ss_group *group)
+{
+    ss_lock(&ss.lock);
+    bool ordered = group->ordered > 0;
+    ss_unlock(&ss.lock);
+    return ordered;
+}
+
+// The first time that the spawner answers, another order comes before it goes on.
+static void answer_and_be_asked_again(_Atomic uint32_t *word, int count)
+{
+    static atomic_bool done;
+    real_futex_wake(word, count);
+    if (word != &ss.spawn_answers || !ss_spawner_self || atomic_exchange(&done, true))
+        return;
+    counter_add(&answered, 1);
+    uint64_t end = test_clock() + TEST_PATIENCE * SS_NS_PER_S;
+    while (!is_ordered(ordering) && test_clock() < end)
+        test_breathe();
+}
+
+static void *push_when_answered(void *arg)
+{
+    counter_wait(&answered, 1);
+    smolscale_queue *queue = queue_of(ordering, note_thread, NULL);
+    push(queue, item_of(0));
+    smolscale_queue_free(queue);
+    return arg;
+}
+
+START_TEST(an_order_that_comes_while_the_spawner_answers_is_served)
+{
+    smolscale_group *of_main = group_new(1, 0, SMOLSCALE_GROUP_EAGER); // with the balancer
+    smolscale_group *first = group_of_lowered_thread(SMOLSCALE_GROUP_EAGER);
+    ordering = group_of_lowered_thread(SMOLSCALE_GROUP_EAGER); // with the same spawner
+    real_futex_wake = ss_os.futex_wake;
+    ss_os.futex_wake = answer_and_be_asked_again;
+    pthread_t pusher = thread_start(push_when_answered, NULL);
+    smolscale_queue *queue = queue_of(first, note_thread, NULL);
+    push(queue, item_of(0));
+    smolscale_queue_free(queue);
+    pthread_join(pusher, NULL);
+    smolscale_group_free(first);
+    smolscale_group_free(ordering);
+    smolscale_group_free(of_main);
+}
+END_TEST
+
 // ---- fork
 
 // Not under gcc 12's thread sanitizer, which ends a child whose thread gets the place of one that
@@ -753,6 +805,7 @@ int main(void)
         {a_group_is_gone_though_items_were_taken_back_before_a_worker_came, 1},
         {free_does_not_wait_for_what_tasks_wait_for, 2},
         {settings_stay_with_a_group_whose_work_waits_for_a_thread, 1},
+        {an_order_that_comes_while_the_spawner_answers_is_served, 1},
         {the_balancers_role_does_not_go_to_a_thread_that_is_not_created, 1},
         {there_is_a_balancer_after_others_have_come_and_gone, 1},
         {groups_that_wait_for_one_another_all_get_workers, 1},
