@@ -507,22 +507,38 @@ static uint64_t tick(uint64_t interval)
     return until_next_tick(&look, interval, lanes);
 }
 
+// What was asked of the balancer: orders for others are theirs, and who starts a group's first
+// worker looks after the group. ss.lock held.
 static bool any_request(void)
 {
     for (struct ss_group *group = ss.groups; group; group = group->next)
-        if (group->spawn_requested || group->ordered > 0)
+        if (group->spawn_requested && !group->starting)
             return true;
-    return ss.waiting > 0;
+    return ss_spawner_has_orders();
 }
 
+// ss.lock held.
 static bool anything_to_watch(void)
 {
-    ss_lock(&ss.lock);
     bool any = any_backlog() || !ss_reactor_covered() || any_request() || ss_lanes_watched();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
         any = ss_unclaimed(worker) > 0 || ss_owes(worker);
-    ss_unlock(&ss.lock);
     return any;
+}
+
+static bool any_timer(void)
+{
+    return load_relaxed(&ss_timers_next) != SS_FOREVER;
+}
+
+// Must it stay awake: to watch, to answer who asks it to end, or because it may end?
+static bool is_wanted(uint32_t how)
+{
+    ss_lock(&ss.lock);
+    bool wanted = anything_to_watch() || ss_balancer_is_asked() ||
+                  (how == SS_BALANCER_PARKED && ss_balancer_at_rest() && !any_timer());
+    ss_unlock(&ss.lock);
+    return wanted;
 }
 
 // Going to sleep, on the futex or in the reactor's seat. Announce (an exchange, a full fence), then
@@ -532,8 +548,7 @@ static void sleep_until_needed(uint32_t how)
 {
     exchange_seq_cst(&ss.balancer, how);
     atomic_thread_fence(memory_order_seq_cst);
-    // Who asks for its end says so, then kicks: an exchange of the same word.
-    bool up = anything_to_watch() || ss_balancer_is_asked();
+    bool up = is_wanted(how);
     // Whoever else ends the sleep changes the word first, so any return of the wait is fine.
     while (!up && load_acquire(&ss.balancer) == how) {
         if (how == SS_BALANCER_PARKED) {
@@ -556,28 +571,21 @@ static void park(void)
         ss_reactor_leave();
 }
 
-static bool nothing_to_do(void)
+// Gives the role up if there is nothing to watch. As with going to sleep: announce, fence, look.
+// Whoever needs a balancer after the announcement starts one; if that has begun there will be
+// another, which this one would not know from itself: it ends all the same. ss.lock held: the new
+// one enters the list of spawners after this one has left it.
+static bool resign(void)
 {
-    return ss_balancer_may_end(load_relaxed(&ss_timers_next) == SS_FOREVER && !anything_to_watch());
-}
-
-// Ends if the process has no worker and there is nothing to watch. As with going to sleep:
-// announce, fence, look. Whoever needs a balancer after the announcement starts one; if that has
-// happened there is another, and this one ends all the same.
-static bool retire(void)
-{
-    if (!nothing_to_do())
+    if (anything_to_watch() || any_timer())
         return false;
-    ss_os.end_looks(); // the next balancer may begin its own
+    ss_os.end_looks(); // the next balancer may begin its own; nobody has work who would wait for
+                       // this
     exchange_seq_cst(&ss.balancer, SS_BALANCER_NONE);
     atomic_thread_fence(memory_order_seq_cst);
-    if (nothing_to_do())
-        return true;
     uint32_t none = SS_BALANCER_NONE;
-    if (!cas_strong_acq_rel(&ss.balancer, &none, SS_BALANCER_AWAKE))
-        return true;
-    ss_os.begin_looks();
-    return false;
+    return !(anything_to_watch() || any_timer()) ||
+           !cas_strong_acq_rel(&ss.balancer, &none, SS_BALANCER_AWAKE);
 }
 
 bool ss_balance(void)
@@ -590,8 +598,11 @@ bool ss_balance(void)
         if (ss_lanes_served())
             ss_asymmetric_register(); // once
         interval = tick(interval);
-        if ((interval == SS_FOREVER || ss_balancer_is_asked()) && retire())
-            return true;
+        if (interval == SS_FOREVER || ss_balancer_is_asked()) {
+            if (ss_balancer_end(resign))
+                return true;
+            ss_os.begin_looks(); // again, if it has ended them
+        }
         if (interval == SS_FOREVER) {
             park();
             interval = TICK_MIN;
@@ -634,12 +645,19 @@ void ss_watch_if_running(void)
         ss_watch();
 }
 
+// NONE is never overwritten: it may come at any moment, and a kick that took its place would pass
+// for a balancer from then on.
 void ss_kick_balancer(void)
 {
-    ss_start_balancer();
-    if (load_relaxed(&ss.balancer) == SS_BALANCER_NONE)
-        return;
-    uint32_t how = exchange_acq_rel(&ss.balancer, SS_BALANCER_KICKED);
+    uint32_t how = load_relaxed(&ss.balancer);
+    for (;;) {
+        if (how == SS_BALANCER_NONE && ss_start_balancer() != 0)
+            return;
+        if (how == SS_BALANCER_NONE)
+            how = load_relaxed(&ss.balancer);
+        else if (cas_strong_acq_rel(&ss.balancer, &how, SS_BALANCER_KICKED))
+            break;
+    }
     if (how != SS_BALANCER_KICKED)
         wake(how);
 }

@@ -71,6 +71,7 @@ struct ss_group {
     const struct ss_group *scheduled_as; // whose scheduling it takes; NULL: its own
     struct ss_spawner *spawner;          // who has these settings; NULL: nobody (any more)
     unsigned ordered;                    // workers that the spawner is to create
+    int create_error;                    // why the last order failed; 0: it did not
     unsigned counted;                    // of ss.busy, this group's part
     struct ss_worker *ended;             // whose thread is to be joined
     unsigned leaving;                    // workers that will be `ended`
@@ -268,6 +269,7 @@ struct ss_executor {
     unsigned shared_workers; // of all groups but the dedicated ones
     unsigned busy;           // of these, the sum of ss_group_busy()
     unsigned eager_groups;
+    unsigned frees;                 // smolscale_group_free() calls under way; ss.lock
     struct ss_spawner *spawners;    // all
     struct ss_group *groups;        // all
     struct ss_worker *workers;      // all that live
@@ -282,7 +284,6 @@ struct ss_executor {
         spawn_answers;        // futex word: counts the orders for workers that were dealt with
     uint64_t create_retry_at; // after a failure no attempt before this time, ns
     unsigned waiting;         // threads that wait for spawn_answers; ss.lock
-    int create_error;         // of the last answer; ss.lock
     struct {
         _Atomic uint64_t jobs, wakes, wakes_saved, naps, ticks, takebacks, compensations;
         _Atomic uint64_t workers_created, workers_retired, create_failures;
@@ -400,13 +401,25 @@ void ss_spawner_serve(void);
 // For the balancer. Passes its role on to a spawner that is better at it: true. No lock held.
 bool ss_hand_over(void);
 
-// Has somebody asked it to end; may it end, for all that the balancer knows of (if not, whoever
-// asked is told so)? No lock held.
+// Has somebody asked it to end?
 bool ss_balancer_is_asked(void);
-bool ss_balancer_may_end(bool watches_nothing);
 
-// Ends the spawners that no group needs, and waits for their threads' end, that of the balancer
-// included if there is nothing to watch. No lock held.
+// Does nothing but what it may watch itself keep it from ending? ss.lock held.
+bool ss_balancer_at_rest(void);
+
+// Ends it if it is at rest and `resign`, called under ss.lock, gives up the role: true. Otherwise
+// whoever asked it to end is told that it is needed. No lock held.
+bool ss_balancer_end(bool (*resign)(void));
+
+// Is there an order that the calling spawner has to deal with? ss.lock held.
+bool ss_spawner_has_orders(void);
+
+// The last worker of a group that was freed from within has left. ss.lock held.
+void ss_spawner_group_left(struct ss_group *group);
+
+// The end of smolscale_group_free(), which has counted itself in ss.frees. Ends the spawners that
+// no group needs, and waits for their threads' end, that of the balancer included if there is
+// nothing to watch. No lock held.
 void ss_spawners_retire(void);
 
 // fork(), in the child.

@@ -203,12 +203,28 @@ static void wait_for_end(struct ss_group *group, bool from_within)
     }
 }
 
+// Listings of queues that are gone, whose items were taken back before a worker came.
+static void drop_listings(struct ss_group *group)
+{
+    ss_lock(&ss.lock);
+    struct ss_runnable *stale = group->head;
+    group->head = NULL;
+    store_relaxed(&group->injected, 0);
+    ss_unlock(&ss.lock);
+    while (stale) {
+        struct ss_runnable *next = stale->next;
+        ss_queue_unref(stale->queue);
+        stale = next;
+    }
+}
+
 void smolscale_group_free(smolscale_group *group)
 {
     if (!group)
         return;
     bool from_within = ss_self && ss_self->group == group;
     ss_lock(&ss.lock);
+    ss.frees++;
     group->ending = true;
     group->ordered = 0;
     ss.eager_groups -= group->eager;
@@ -218,6 +234,7 @@ void smolscale_group_free(smolscale_group *group)
     ss_unlock(&ss.lock);
     ss_group_send_away(group);
     wait_for_end(group, from_within);
+    drop_listings(group); // nobody comes by any more
     ss_lock(&ss.lock);
     struct ss_worker *ended = group->ended;
     group->ended = NULL;
@@ -241,6 +258,7 @@ static void reset(struct ss_group *group)
     group->spawn_requested = group->starting = group->settled = false;
     group->spawner = NULL;
     group->ended = NULL;
+    ss.eager_groups += group->eager;
     group->refs = 1; // its queues and workers count themselves again
     ss_group_refresh(group);
 }
@@ -249,6 +267,7 @@ void ss_groups_after_fork(void)
 {
     struct ss_group *group = ss.groups;
     ss.groups = NULL;
+    ss.eager_groups = 0;
     if (!load_relaxed(&ss.started))
         return; // a start that another thread had begun is begun anew
     while (group) {

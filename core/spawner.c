@@ -13,7 +13,8 @@
 // One spawner balances (balancer.c): the first, and later one whose own scheduling is better for
 // that. Normally all groups have the same settings, and it is the only one. A spawner ends when no
 // group with workers needs it, the balancer when the process has no worker at all and there is
-// nothing to watch.
+// nothing to watch. Neither ends by itself while smolscale_group_free() is under way, which waits
+// for their threads: it asks them in the section in which it stops counting.
 //
 // An order (`ordered` of a group) is placed, and dealt with, under ss.lock; the spawner sleeps on
 // its `word`, which is counted up under that lock with each order: a sleep begun too late does not
@@ -101,13 +102,16 @@ static struct ss_spawner *new_spawner(const struct ss_traits *traits, bool balan
         return NULL;
     spawner->traits = *traits;
     spawner->balances = balances;
+    store_relaxed(&spawner->tid, 0);
     store_relaxed(&spawner->end, RUNS);
     spawner->next = ss.spawners;
     ss.spawners = spawner;
     return spawner;
 }
 
-// ss.lock held. What it was to do is left to whoever orders it again.
+// ss.lock held. What it was to do is left to whoever orders it again. A spawner that ends is
+// forgotten in the section in which it finds that it may: one that others still found could be
+// given a group, an order or the balancer's role, which would be lost with it.
 static void forget(struct ss_spawner *spawner)
 {
     struct ss_spawner **link = &ss.spawners;
@@ -137,26 +141,58 @@ static void answer(void)
     ss_os.futex_wake(&ss.spawn_answers, INT_MAX);
 }
 
+// Has a spawner without the balancer's role look at what it is to do. ss.lock held, without which
+// it may be gone.
+static void tell(struct ss_spawner *spawner)
+{
+    store_relaxed(&spawner->word, load_relaxed(&spawner->word) + 1);
+    ss_os.futex_wake(&spawner->word, 1);
+}
+
+void ss_spawner_group_left(struct ss_group *group)
+{
+    if (group->spawner)
+        tell(group->spawner);
+}
+
+// A group without workers whose work waits is about to order one. ss.lock held.
+static bool needs_spawner(const struct ss_group *group)
+{
+    return group->workers > 0 || group->eager || group->ordered > 0 || ss_group_hunger(group) > 0;
+}
+
 // A spawner without the balancer's role. ss.lock held.
 static bool is_needed(const struct ss_spawner *spawner)
 {
     for (struct ss_group *group = ss.groups; group; group = group->next)
-        if (group->spawner == spawner && (group->workers > 0 || group->eager || group->ordered > 0))
+        if (group->spawner == spawner && needs_spawner(group))
             return true;
     return false;
 }
 
-// Creates what is ordered of it until it is to balance (true) or nobody needs it.
+// Tells whoever waits for its end that it is needed: if true, a wake-up must follow. ss.lock held.
+static bool refuse(struct ss_spawner *self)
+{
+    if (load_relaxed(&self->end) != ASKED)
+        return false;
+    store_relaxed(&self->end, REFUSED);
+    return true;
+}
+
+// Creates what is ordered of it until it is to balance (true) or nobody needs it: then it is
+// forgotten.
 static bool spawn(struct ss_spawner *self)
 {
     for (;;) {
+        // Before the orders are looked at: one that comes after that finds another number.
+        uint32_t seen = load_acquire(&self->word);
         ss_spawner_serve();
         ss_lock(&ss.lock);
-        uint32_t seen = load_relaxed(&self->word);
-        bool balances = self->balances, needed = is_needed(self);
-        bool refused = needed && load_relaxed(&self->end) == ASKED;
-        if (refused)
-            store_relaxed(&self->end, REFUSED);
+        bool asked = load_relaxed(&self->end) == ASKED, balances = self->balances;
+        bool needed = is_needed(self) || (!asked && ss.frees > 0);
+        if (!balances && !needed)
+            forget(self);
+        bool refused = needed && refuse(self);
         ss_unlock(&ss.lock);
         if (refused)
             ss_os.futex_wake(&self->end, 1);
@@ -166,10 +202,10 @@ static bool spawn(struct ss_spawner *self)
     }
 }
 
+// It is forgotten already. Called by its thread, or by who could not create that.
 static void end(struct ss_spawner *self)
 {
     ss_lock(&ss.lock);
-    forget(self);
     bool asked = exchange_acq_rel(&self->end, GONE) != RUNS; // and who asked has not left
     ss_unlock(&ss.lock);
     answer();
@@ -217,8 +253,7 @@ static int start(struct ss_spawner *spawner)
     ss_lock(&ss.lock);
     forget(spawner);
     ss_unlock(&ss.lock);
-    answer();
-    recycle(spawner);
+    end(spawner); // somebody may have found it, and have asked for that
     return err;
 }
 
@@ -257,12 +292,12 @@ int ss_group_start_spawner(struct ss_group *group)
 
 // ---- the balancer's role ----
 
-// ss.lock held.
+// Of those whose thread runs: one that is being created may come to nothing. ss.lock held.
 static struct ss_spawner *best_balancer(struct ss_spawner *self)
 {
     struct ss_spawner *best = self;
     for (struct ss_spawner *other = ss.spawners; other; other = other->next)
-        if (is_better(&other->traits, &best->traits))
+        if (load_relaxed(&other->tid) != 0 && is_better(&other->traits, &best->traits))
             best = other;
     return best;
 }
@@ -281,9 +316,7 @@ bool ss_hand_over(void)
     if (best != self) {
         self->balances = false;
         best->balances = true;
-        store_relaxed(&best->word, load_relaxed(&best->word) + 1);
-        // Under the lock: without it that spawner may be gone.
-        ss_os.futex_wake(&best->word, 1);
+        tell(best);
     }
     ss_unlock(&ss.lock);
     if (best == self)
@@ -294,20 +327,24 @@ bool ss_hand_over(void)
 // ss.lock held.
 static bool at_rest(const struct ss_spawner *self)
 {
-    if (ss.workers || ss.eager_groups > 0 || ss.waiting > 0 ||
-        load_relaxed(&ss_timers_next) != SS_FOREVER)
+    if (ss.workers || ss.eager_groups > 0 || ss.waiting > 0 || ss.frees > 0)
         return false;
     return ss.spawners == self && !self->next;
 }
 
-bool ss_balancer_may_end(bool watches_nothing)
+bool ss_balancer_at_rest(void)
+{
+    return at_rest(ss_spawner_self);
+}
+
+bool ss_balancer_end(bool (*resign)(void))
 {
     struct ss_spawner *self = ss_spawner_self;
     ss_lock(&ss.lock);
-    bool ends = watches_nothing && at_rest(self);
-    bool refused = !ends && load_relaxed(&self->end) == ASKED;
-    if (refused)
-        store_relaxed(&self->end, REFUSED);
+    bool ends = at_rest(self) && resign();
+    if (ends)
+        forget(self);
+    bool refused = !ends && refuse(self);
     ss_unlock(&ss.lock);
     if (refused)
         ss_os.futex_wake(&self->end, 1);
@@ -332,11 +369,16 @@ void ss_spawner_order(struct ss_group *group, unsigned count)
     if (group->ordered < count)
         group->ordered = count;
     struct ss_spawner *spawner = group->spawner;
-    if (!spawner || spawner->balances)
-        return; // the caller, or about to be kicked by it
-    store_relaxed(&spawner->word, load_relaxed(&spawner->word) + 1);
-    // Under the lock: without it the spawner may be gone.
-    ss_os.futex_wake(&spawner->word, 1);
+    if (spawner && !spawner->balances) // else it is the caller, or about to be kicked by it
+        tell(spawner);
+}
+
+bool ss_spawner_has_orders(void)
+{
+    for (struct ss_group *group = ss.groups; group; group = group->next)
+        if (group->ordered > 0 && serves(ss_spawner_self, group))
+            return true;
+    return false;
 }
 
 // Takes one order. ss.lock held. False: there is none. *worker may be NULL: no memory.
@@ -358,11 +400,14 @@ static bool take_order(struct ss_spawner *self, struct ss_worker **worker)
 }
 
 // ss.lock held.
-static void cancel_orders(struct ss_spawner *self)
+static void fail_orders(struct ss_spawner *self, int err)
 {
-    for (struct ss_group *group = ss.groups; group; group = group->next)
-        if (serves(self, group))
-            group->ordered = 0;
+    for (struct ss_group *group = ss.groups; group; group = group->next) {
+        if (!serves(self, group))
+            continue;
+        group->ordered = 0;
+        group->create_error = err;
+    }
 }
 
 void ss_spawner_serve(void)
@@ -375,9 +420,8 @@ void ss_spawner_serve(void)
         err = worker ? ss_start_worker(worker) : -ENOMEM;
         ss_lock(&ss.lock);
         if (err) {
-            cancel_orders(self);
+            fail_orders(self, err);
             ss.create_retry_at = ss_os.now() + CREATE_RETRY_NS;
-            ss.create_error = err;
         }
     }
     bool waiting = ss.waiting > 0;
@@ -388,10 +432,12 @@ void ss_spawner_serve(void)
         answer();
 }
 
-// Orders a worker and waits until that is dealt with. ss.lock held on entry and exit.
-static void order_and_wait(struct ss_group *group)
+// Orders a worker and waits until that is dealt with. ss.lock held on entry and exit. 0 or why it
+// failed; 0 also if the spawner ended, or found no work.
+static int order_and_wait(struct ss_group *group)
 {
     ss.waiting++;
+    group->create_error = 0;
     ss_spawner_order(group, 1);
     while (group->ordered > 0 && group->workers == 0) {
         uint32_t seen = load_relaxed(&ss.spawn_answers);
@@ -402,6 +448,7 @@ static void order_and_wait(struct ss_group *group)
         ss_lock(&ss.lock);
     }
     ss.waiting--;
+    return group->create_error;
 }
 
 // Creates a worker itself, with the lock dropped.
@@ -414,35 +461,43 @@ static int create_here(struct ss_group *group, bool inherits)
     return err;
 }
 
+// May a thread of these settings create the group's workers? What cannot be seen (confinement) may
+// differ; the spawner of an eager group has all of it. ss.lock held.
+static bool may_create(const struct ss_group *group, const struct ss_traits *traits)
+{
+    return have_same_settings(traits, &group->traits) && !(group->eager && group->spawner);
+}
+
 int ss_group_first_worker(struct ss_group *group)
 {
     struct ss_traits mine;
     ss_os.thread_traits(&mine);
     ss_group_settle(group);
     ss_lock(&ss.lock);
-    // What cannot be seen (confinement) may differ; of an eager group its spawner has all of it.
-    bool same = have_same_settings(&mine, &group->traits) && !(group->eager && group->spawner);
+    bool same = may_create(group, &mine);
     ss_unlock(&ss.lock);
     // A spawner (it fires a timer) waits for no spawner: it might be itself.
     if (!ss_spawner_self && ss_start_balancer() == 0 && same)
         ss_group_start_spawner(group);
     int err = 0;
     ss_lock(&ss.lock);
-    if (!group->spawner)
-        group->spawner = find(&group->traits);
-    struct ss_spawner *spawner = group->spawner;
-    if (group->workers > 0 || !ss_group_can_grow(group)) {
-        // somebody was faster, or the group is being freed
-    } else if (same || !spawner || spawner == ss_spawner_self) {
-        err = create_here(group, same || spawner);
-    } else if (ss_spawner_self) {
-        ss_spawner_order(group, 1);
-    } else {
-        ss.create_error = 0;
-        order_and_wait(group);
-        err = ss.create_error;
-        if (!err && group->workers == 0 && ss_group_hunger(group) > 0 && !group->ending)
-            err = create_here(group, false); // the spawner ended, or the work seemed to be gone
+    // Until there is one, whoever created it, or the group is being freed.
+    while (group->workers == 0 && ss_group_can_grow(group)) {
+        if (!group->spawner)
+            group->spawner = find(&group->traits);
+        struct ss_spawner *spawner = group->spawner;
+        same = may_create(group, &mine); // others may have settled it anew
+        if (same || !spawner || spawner == ss_spawner_self) {
+            err = create_here(group, same || spawner);
+            break;
+        }
+        if (ss_spawner_self) {
+            ss_spawner_order(group, 1);
+            break;
+        }
+        err = order_and_wait(group);
+        if (err || ss_group_hunger(group) == 0)
+            break;
     }
     group->starting = false;
     if (group->workers > 0)
@@ -454,22 +509,22 @@ int ss_group_first_worker(struct ss_group *group)
 // ---- the end ----
 
 // ss.lock held.
-static struct ss_spawner *unneeded(void)
+static struct ss_spawner *unneeded(bool balances)
 {
     for (struct ss_spawner *spawner = ss.spawners; spawner; spawner = spawner->next) {
-        if (load_relaxed(&spawner->end) != RUNS)
+        if (load_relaxed(&spawner->end) != RUNS || spawner->balances != balances)
             continue;
-        bool needed = spawner->balances ? !at_rest(spawner) : is_needed(spawner);
+        bool needed = balances ? !at_rest(spawner) : is_needed(spawner);
         if (!needed)
             return spawner;
     }
     return NULL;
 }
 
-// Waits for a spawner that was asked to end. True: its thread has ended; false: it is needed after
-// all. Threads of spawners are not joined but looked for, because they are detached: a child of
-// fork() may get a thread at the place of one that nobody will ever join there.
-static bool has_ended(struct ss_spawner *spawner)
+// Waits until a spawner that was asked to end has done so, or is needed after all. Threads of
+// spawners are not joined but looked for, because they are detached: a child of fork() may get a
+// thread at the place of one that nobody will ever join there.
+static void wait_for_end(struct ss_spawner *spawner)
 {
     while (load_acquire(&spawner->end) == ASKED)
         ss_os.futex_wait_until(&spawner->end, ASKED, SS_FOREVER);
@@ -477,32 +532,36 @@ static bool has_ended(struct ss_spawner *spawner)
     // exchange, or for good: end() reads the same word.
     uint32_t refused = REFUSED;
     if (cas_strong_acq_rel(&spawner->end, &refused, RUNS))
-        return false;
+        return;
     while (ss_os.thread_exists(load_relaxed(&spawner->tid)))
         ss_os.rest(); // it is past all that could hold it up
     recycle(spawner);
+}
+
+// False: there is none. That of the balancer comes last.
+static bool end_unneeded(bool balances)
+{
+    ss_lock(&ss.lock);
+    ss.frees -= balances;
+    struct ss_spawner *spawner = ss_spawner_self ? NULL : unneeded(balances);
+    if (spawner) {
+        store_relaxed(&spawner->end, ASKED);
+        tell(spawner);
+    }
+    ss_unlock(&ss.lock);
+    if (!spawner)
+        return false;
+    if (balances)
+        ss_kick_balancer();
+    wait_for_end(spawner);
     return true;
 }
 
 void ss_spawners_retire(void)
 {
-    if (ss_spawner_self)
-        return;
-    for (bool gone = true; gone;) {
-        ss_lock(&ss.lock);
-        struct ss_spawner *spawner = unneeded();
-        bool balances = spawner && spawner->balances;
-        if (spawner) {
-            store_relaxed(&spawner->end, ASKED);
-            store_relaxed(&spawner->word, load_relaxed(&spawner->word) + 1);
-            // Under the lock: without it the spawner may be gone.
-            ss_os.futex_wake(&spawner->word, 1);
-        }
-        ss_unlock(&ss.lock);
-        if (balances)
-            ss_kick_balancer();
-        gone = spawner && has_ended(spawner);
-    }
+    while (end_unneeded(false))
+        ;               // one that refuses is needed, and not found again
+    end_unneeded(true); // once: it may have more reasons to refuse than are looked at here
 }
 
 void ss_spawners_after_fork(void)
@@ -514,6 +573,6 @@ void ss_spawners_after_fork(void)
         spawner->next = free_spawners;
         free_spawners = spawner;
     }
-    ss.waiting = 0;
+    ss.waiting = ss.frees = 0;
     ss.create_retry_at = 0;
 }

@@ -471,6 +471,8 @@ static struct ss_worker *leave(struct ss_worker *worker, enum ss_cover *cover)
     worker->is_joined =
         worker->joinable && group->joined && (group->ending || group->idle_timeout == SS_FOREVER);
     group->leaving += worker->is_joined;
+    if (group->ending && !group->joined && group->workers == 0)
+        ss_spawner_group_left(group); // smolscale_group_free() has returned and looks no more
     struct ss_worker *wake = ss_group_hunger(group) > 0 ? ss_recruit(group, cover) : NULL;
     if (*cover == SS_NOBODY) { // a new one shall inherit nothing of what jobs have left here
         group->starting = false;

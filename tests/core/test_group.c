@@ -2,7 +2,10 @@
 //
 // Worker groups: what their threads are, who serves whom, their limits and their end.
 
+#include "executor.h"
 #include "support.h"
+
+#include <smolscale_async.h>
 
 #include <semaphore.h>
 #include <signal.h>
@@ -167,8 +170,8 @@ START_TEST(after_the_last_group_no_thread_of_the_executor_is_left)
                                            round % 2 ? SMOLSCALE_GROUP_EAGER : 0);
         crowd_in(group);
         smolscale_group_free(group);
-        EVENTUALLY(threads_new(&others), ==, 0);
         ck_assert_uint_eq(stats_now().workers, 0);
+        EVENTUALLY(threads_new(&others), ==, 0); // the kernel lists joined ones for a moment longer
     }
 }
 END_TEST
@@ -377,6 +380,144 @@ START_TEST(workers_of_an_eager_group_are_confined_as_its_maker_whoever_needs_the
 }
 END_TEST
 
+// ---- spawners that are needed no more, or not yet
+
+static smolscale_group *group_of_lowered_thread(unsigned flags)
+{
+    lowered_flags = flags;
+    pthread_join(thread_start(make_group_of_lowered, NULL), NULL);
+    return of_lowered;
+}
+
+START_TEST(a_worker_that_frees_its_own_group_leaves_no_thread_behind)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    smolscale_group *of_main = group_new(4, 0, SMOLSCALE_GROUP_EAGER);
+    own_group = group_of_lowered_thread(SMOLSCALE_GROUP_EAGER); // with a spawner of its own
+    smolscale_group_free(of_main);
+    smolscale_queue *queue = queue_of(own_group, free_own_group, NULL);
+    push(queue, item_of(0));
+    smolscale_queue_close(queue, NULL, NULL);
+    EVENTUALLY(atomic_load(&freed_from_within), ==, true);
+    EVENTUALLY(threads_new(&others), ==, 0);
+}
+END_TEST
+
+static unsigned groups_there(void)
+{
+    unsigned count = 0;
+    ss_lock(&ss.lock);
+    for (struct ss_group *group = ss.groups; group; group = group->next)
+        count++;
+    ss_unlock(&ss.lock);
+    return count;
+}
+
+static void list_a_queue_and_free_all(void *queue, void *user_data)
+{
+    (void)user_data;
+    smolscale_queue *taken_back = queue_of(own_group, note_thread, NULL);
+    push(taken_back, item_of(0));
+    ck_assert(smolscale_queue_cancel(taken_back, item_of(0), 0));
+    smolscale_queue_free(taken_back); // which the only worker has not come to see
+    smolscale_queue_close(queue, NULL, NULL);
+    smolscale_group_free(own_group);
+}
+
+START_TEST(a_group_is_gone_though_items_were_taken_back_before_a_worker_came)
+{
+    unsigned before = groups_there();
+    own_group = group_new(1, SMOLSCALE_FOREVER, 0);
+    smolscale_queue *queue = queue_of(own_group, list_a_queue_and_free_all, NULL);
+    push(queue, queue);
+    EVENTUALLY(groups_there(), ==, before + 1); // the default one
+}
+END_TEST
+
+static int awaited[2];
+
+struct await {
+    SMOLSCALE_FRAME;
+    bool descriptor;
+    int n;
+};
+
+SMOLSCALE_ASYNC(await, f)
+{
+    SMOLSCALE_BEGIN(f);
+    if (f->descriptor)
+        SMOLSCALE_AWAIT(f->n, smolscale_ready(cx, awaited[0], SMOLSCALE_READABLE));
+    else
+        SMOLSCALE_AWAIT(f->n, smolscale_sleep(cx, 3600 * SS_NS_PER_S));
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
+}
+
+START_TEST(free_does_not_wait_for_what_tasks_wait_for)
+{
+    ck_assert_int_eq(pipe(awaited), 0);
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, await, .descriptor = _i), 0);
+    EVENTUALLY(workers_after_retiring(), ==, 0); // only the balancer looks after the task
+    smolscale_group *group = group_new(1, SMOLSCALE_FOREVER, 0);
+    smolscale_queue *queue = queue_of(group, note_thread, NULL);
+    push(queue, item_of(0));
+    smolscale_queue_free(queue);
+    smolscale_group_free(group);
+    smolscale_cancel(task);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, task));
+    ck_assert_int_eq(result, -ECANCELED);
+    smolscale_release(task);
+}
+END_TEST
+
+static bool creation_is_forbidden;
+
+static bool none(unsigned n)
+{
+    (void)n;
+    return __atomic_load_n(&creation_is_forbidden, __ATOMIC_RELAXED);
+}
+
+static void forbid_creation(bool forbidden)
+{
+    __atomic_store_n(&creation_is_forbidden, forbidden, __ATOMIC_RELAXED);
+}
+
+static void end_thread_or_look(void *settings, void *user_data)
+{
+    if (settings == user_data) {
+        forbid_creation(true);
+        pthread_exit(NULL);
+    }
+    look_at_settings(settings, NULL);
+}
+
+START_TEST(settings_stay_with_a_group_whose_work_waits_for_a_thread)
+{
+    failing_threads_start(none);
+    smolscale_group *of_main = group_new(1, SMOLSCALE_FOREVER, SMOLSCALE_GROUP_EAGER);
+    struct settings got;
+    lowered_flags = 0;
+    pthread_join(thread_start(make_group_of_lowered, &got), NULL);
+    smolscale_queue *queue = queue_of(of_lowered, end_thread_or_look, &got);
+    ck_assert_int_eq(smolscale_queue_set_max_active(queue, 0), 0);
+    smolscale_group_set_max_workers(of_lowered, 1);
+    push(queue, &got); // ends the only thread that runs jobs
+    struct settings later;
+    push(queue, &later);
+    smolscale_queue_set_max_active(queue, 1);
+    EVENTUALLY(stats_now().workers, ==, 0);
+    EVENTUALLY(stats_now().create_failures, >, 0);
+    smolscale_group_free(of_main); // and looks for spawners that nobody needs
+    forbid_creation(false);
+    smolscale_queue_free(queue);
+    ck_same_settings(later, lowered);
+    smolscale_group_free(of_lowered);
+}
+END_TEST
+
 static struct {
     struct counter came;
     struct settings got[CROWD];
@@ -486,6 +627,101 @@ START_TEST(wrong_attributes_are_refused)
 }
 END_TEST
 
+// While the thread of a better balancer is created, and then is not.
+static bool after_some_looks(unsigned n)
+{
+    (void)n;
+    if (!__atomic_exchange_n(&creation_is_forbidden, false, __ATOMIC_RELAXED))
+        return false;
+    uint64_t ticks = stats_now().ticks;
+    for (unsigned i = 0; i < 200 && stats_now().ticks < ticks + 5; i++) {
+        ss_kick_balancer();
+        test_breathe();
+    }
+    return true;
+}
+
+START_TEST(the_balancers_role_does_not_go_to_a_thread_that_is_not_created)
+{
+    failing_threads_start(after_some_looks);
+    group_of_lowered_thread(SMOLSCALE_GROUP_EAGER);
+    forbid_creation(true);
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, 0, SMOLSCALE_GROUP_EAGER);
+    smolscale_queue *queue = queue_of(group, look_and_meet, NULL);
+    for (unsigned i = 0; i < CROWD; i++)
+        push(queue, item_of(i));
+    smolscale_queue_free(queue);
+    smolscale_group_free(group);
+    smolscale_group_free(of_lowered);
+}
+END_TEST
+
+START_TEST(there_is_a_balancer_after_others_have_come_and_gone)
+{
+    pthread_t thread[2];
+    for (unsigned i = 0; i < 2; i++)
+        thread[i] = thread_start(make_use_and_free_groups, NULL);
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(thread[i], NULL);
+    smolscale_queue *queue = queue_new(look_and_meet, NULL, SMOLSCALE_UNLIMITED);
+    for (unsigned i = 0; i < CROWD; i++)
+        push(queue, item_of(i));
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+static void (*real_futex_wake)(_Atomic uint32_t *word, int count);
+static smolscale_group *ordering;
+static struct counter answered = COUNTER_INIT;
+
+static bool is_ordered(struct ss_group *group)
+{
+    ss_lock(&ss.lock);
+    bool ordered = group->ordered > 0;
+    ss_unlock(&ss.lock);
+    return ordered;
+}
+
+// The first time that the spawner answers, another order comes before it goes on.
+static void answer_and_be_asked_again(_Atomic uint32_t *word, int count)
+{
+    static atomic_bool done;
+    real_futex_wake(word, count);
+    if (word != &ss.spawn_answers || !ss_spawner_self || atomic_exchange(&done, true))
+        return;
+    counter_add(&answered, 1);
+    uint64_t end = test_clock() + TEST_PATIENCE * SS_NS_PER_S;
+    while (!is_ordered(ordering) && test_clock() < end)
+        test_breathe();
+}
+
+static void *push_when_answered(void *arg)
+{
+    counter_wait(&answered, 1);
+    smolscale_queue *queue = queue_of(ordering, note_thread, NULL);
+    push(queue, item_of(0));
+    smolscale_queue_free(queue);
+    return arg;
+}
+
+START_TEST(an_order_that_comes_while_the_spawner_answers_is_served)
+{
+    smolscale_group *of_main = group_new(1, 0, SMOLSCALE_GROUP_EAGER); // with the balancer
+    smolscale_group *first = group_of_lowered_thread(SMOLSCALE_GROUP_EAGER);
+    ordering = group_of_lowered_thread(SMOLSCALE_GROUP_EAGER); // with the same spawner
+    real_futex_wake = ss_os.futex_wake;
+    ss_os.futex_wake = answer_and_be_asked_again;
+    pthread_t pusher = thread_start(push_when_answered, NULL);
+    smolscale_queue *queue = queue_of(first, note_thread, NULL);
+    push(queue, item_of(0));
+    smolscale_queue_free(queue);
+    pthread_join(pusher, NULL);
+    smolscale_group_free(first);
+    smolscale_group_free(ordering);
+    smolscale_group_free(of_main);
+}
+END_TEST
+
 // ---- fork
 
 // Not under gcc 12's thread sanitizer, which ends a child whose thread gets the place of one that
@@ -587,6 +823,13 @@ int main(void)
         {workers_have_the_settings_of_the_thread_that_made_their_group, 4},
         {workers_of_an_eager_group_are_confined_as_its_maker_whoever_needs_the_first, 1},
         {workers_created_later_follow_what_was_changed_from_outside, 1},
+        {a_worker_that_frees_its_own_group_leaves_no_thread_behind, 1},
+        {a_group_is_gone_though_items_were_taken_back_before_a_worker_came, 1},
+        {free_does_not_wait_for_what_tasks_wait_for, 2},
+        {settings_stay_with_a_group_whose_work_waits_for_a_thread, 1},
+        {an_order_that_comes_while_the_spawner_answers_is_served, 1},
+        {the_balancers_role_does_not_go_to_a_thread_that_is_not_created, 1},
+        {there_is_a_balancer_after_others_have_come_and_gone, 1},
         {groups_that_wait_for_one_another_all_get_workers, 1},
         {a_group_never_has_more_workers_than_it_may, 1},
         {wrong_attributes_are_refused, 1},
