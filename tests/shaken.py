@@ -24,6 +24,7 @@ import ctypes
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import subprocess
@@ -159,7 +160,7 @@ def main():
 
     def run(number, condition, test, perturb):
         name = f"{test.form}: {test.name} ({condition}, round {number})"
-        log = os.path.join(logs, f"{os.getpid()}-{name.replace(' ', '-').replace('/', '-')}.log")
+        log = os.path.join(logs, f"{os.getpid()}-{re.sub(r'[^a-zA-Z0-9_]+', '-', name)}.log")
         wrong = test.run(condition, perturb, log)
         if wrong:
             tally.fail(name, wrong, log)
