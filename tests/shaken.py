@@ -86,8 +86,8 @@ CONDITIONS = {
 class Test:
     """One test of a Check program in one of the program's forms (native, preloaded, ...)."""
 
-    def __init__(self, form, env, command, name):
-        self.form, self.env, self.command, self.name = form, env, command, name
+    def __init__(self, form, env, folder, command, name):
+        self.form, self.env, self.folder, self.command, self.name = form, env, folder, command, name
 
     def run(self, condition, perturb, log):
         """Runs it; None when all is well, else what went wrong."""
@@ -95,7 +95,8 @@ class Test:
         own = {"MALLOC_PERTURB_": str(perturb), **self.env, "TEST_ONLY": self.name}
         own["CK_TIMEOUT_MULTIPLIER"] = str(CHECK_LIMIT_FACTOR)
         # In front of `env`, so that taskset and chrt are not preloaded.
-        command = prefix + ["env"] + [f"{key}={value}" for key, value in own.items()] + self.command
+        command = prefix + ["env", "-C", self.folder] \
+            + [f"{key}={value}" for key, value in own.items()] + self.command
         done = harness.execute(command, env=os.environ, cwd=os.getcwd(), timeout=LIMIT, log=log)
         if done.status == 0 and ran_a_test(done.output):
             os.unlink(log)
@@ -116,7 +117,8 @@ def tests_of(build, parts):
     with open(os.path.join(build, "meson-info", "intro-tests.json")) as file:
         declared = json.load(file)
     found = []
-    inside = os.path.join(os.path.abspath(build), "")
+    folder = os.path.abspath(build)  # where Meson starts its tests
+    inside = os.path.join(folder, "")
     for entry in declared:
         suites = {suite.rpartition(":")[2] for suite in entry["suite"]}
         asked = any(part in entry["name"] for part in parts) if parts \
@@ -125,10 +127,10 @@ def tests_of(build, parts):
         if not asked or not suites & SUITES or not entry["cmd"][0].startswith(inside):
             continue
         env = {**os.environ, **entry["env"], "TEST_LIST": "1"}
-        listed = subprocess.run(entry["cmd"], env=env, stdin=subprocess.DEVNULL, timeout=60,
+        listed = subprocess.run(entry["cmd"], env=env, cwd=folder, stdin=subprocess.DEVNULL, timeout=60,
                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         names = [line for line in listed.stdout.splitlines() if line.isidentifier()]
-        found += [Test(entry["name"], entry["env"], entry["cmd"], name) for name in names]
+        found += [Test(entry["name"], entry["env"], folder, entry["cmd"], name) for name in names]
     return found
 
 
