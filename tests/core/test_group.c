@@ -745,7 +745,8 @@ START_TEST(a_group_of_the_parent_works_in_the_child_with_the_childs_settings)
         CHILD_CHECK(got.nice == mine.nice && got.cpus == mine.cpus && got.usr1_blocked &&
                     got.no_new_privs == mine.no_new_privs);
         smolscale_group_free(group);
-        CHILD_CHECK(threads_new(&others) == 0);
+        while (threads_new(&others) > 0) // the kernel lists a joined thread for a moment
+            test_breathe();
         _exit(CHILD_OK);
     }
     ck_child_ok(pid);

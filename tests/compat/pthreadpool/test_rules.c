@@ -555,7 +555,7 @@ START_TEST(a_child_can_use_the_pools_of_its_parent)
     pthreadpool_parallelize_1d(pool, meet, &m, 3, 0);
     pid_t child = fork();
     if (child == 0) {
-        alarm(20);
+        alarm(60);
         m.here = 0;
         pthreadpool_parallelize_1d(pool, meet, &m, 3, 0);
         pthreadpool_t own = pthreadpool_create(2);

@@ -182,7 +182,7 @@ def results(output):
 def can_isolate(folder, log):
     with harness.Sandbox(parent="/var/tmp") as box:
         done = harness.execute(isolated(["true"], box.user), env=box.env(), cwd=box.path("cwd"),
-                               timeout=30, log=log)
+                               timeout=60, log=log)
     return done.status == 0
 
 
