@@ -71,8 +71,9 @@ static struct {
     unsigned number;
 } looker;
 
-// The files that the looker keeps open; -1: none, they are opened for each look.
-static struct {
+// The files that the looker keeps open, in its own table; -1, as in any other thread: none, they
+// are opened for each look.
+static _Thread_local struct {
     int tasks, load;
 } kept = {-1, -1};
 
@@ -327,7 +328,6 @@ void ss_end_looks(void)
             ask(END);
         pthread_join(looker.thread, NULL);
         looker.exists = false;
-        kept.tasks = kept.load = -1; // their table is gone
     }
     store_relaxed(&looker.state, LOOKER_NONE);
 }
@@ -389,5 +389,4 @@ void ss_os_after_fork(void)
     store_relaxed(&looker.state, LOOKER_NONE);
     store_relaxed(&looker.asked, 0);
     store_relaxed(&looker.answered, 0);
-    kept.tasks = kept.load = -1;
 }
