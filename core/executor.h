@@ -346,8 +346,10 @@ void ss_group_remove(struct ss_group *group);
 // held.
 void ss_group_settle(struct ss_group *group);
 
-// The settings that the calling thread would give to the group. No lock held.
-void ss_group_traits(const struct ss_group *group, struct ss_traits *traits);
+static inline bool ss_same_scheduling(const struct ss_traits *a, const struct ss_traits *b)
+{
+    return a->policy == b->policy && a->priority == b->priority && a->nice == b->nice;
+}
 
 // May the group have another worker? A group that has none always may.
 static inline bool ss_group_can_grow(const struct ss_group *group)

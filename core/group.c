@@ -91,12 +91,8 @@ void ss_group_unref(struct ss_group *group)
 
 // ---- settings ----
 
-static bool have_same_scheduling(const struct ss_traits *a, const struct ss_traits *b)
-{
-    return a->policy == b->policy && a->priority == b->priority && a->nice == b->nice;
-}
-
-void ss_group_traits(const struct ss_group *group, struct ss_traits *traits)
+// Those that the calling thread would give to the group. No lock held.
+static void take_traits(const struct ss_group *group, struct ss_traits *traits)
 {
     ss_os.thread_traits(traits);
     if (!group->scheduled_as)
@@ -114,7 +110,7 @@ void ss_group_settle(struct ss_group *group)
     if (settled)
         return;
     struct ss_traits traits;
-    ss_group_traits(group, &traits);
+    take_traits(group, &traits);
     ss_lock(&ss.lock);
     if (!group->settled)
         group->traits = traits;
@@ -133,7 +129,7 @@ bool smolscale_group_suits(smolscale_group *group)
     bool suits =
         !group->settled || (memcmp(&mine.mask, &its->mask, sizeof mine.mask) == 0 &&
                             memcmp(&mine.affinity, &its->affinity, sizeof mine.affinity) == 0 &&
-                            (group->scheduled_as || have_same_scheduling(&mine, its)));
+                            (group->scheduled_as || ss_same_scheduling(&mine, its)));
     ss_unlock(&ss.lock);
     return suits;
 }

@@ -21,7 +21,6 @@
 // begin. The balancer is kicked instead (balancer.c).
 
 #include "executor.h"
-#include "task.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -49,8 +48,7 @@ static struct ss_spawner *free_spawners; // ss.lock; never given back: a late wa
 // The signal mask apart: that is a matter of the group's.
 static bool have_same_settings(const struct ss_traits *a, const struct ss_traits *b)
 {
-    return a->policy == b->policy && a->priority == b->priority && a->nice == b->nice &&
-           memcmp(&a->affinity, &b->affinity, sizeof a->affinity) == 0;
+    return ss_same_scheduling(a, b) && memcmp(&a->affinity, &b->affinity, sizeof a->affinity) == 0;
 }
 
 // ss.lock held.
