@@ -57,12 +57,13 @@ int test_suite(const char *name, const TTest *const *tests);
 // A linear congruential sequence: the same numbers on every machine, so that a failure repeats.
 uint32_t test_random(uint64_t *state);
 
-// Looks at `what` until the comparison holds.
+// Looks at `what`, and at what is expected of it, until the comparison holds.
 #define EVENTUALLY(what, op, expected)                                                            \
     do {                                                                                          \
         uint64_t end_ = test_clock() + TEST_PATIENCE * SS_NS_PER_S;                               \
-        long long got_, expected_ = (long long)(expected);                                        \
-        while (!((got_ = (long long)(what)) op expected_) && test_clock() < end_)                 \
+        long long got_, expected_;                                                                \
+        while (!((got_ = (long long)(what)) op(expected_ = (long long)(expected))) &&             \
+               test_clock() < end_)                                                               \
             test_breathe();                                                                       \
         ck_assert_msg(got_ op expected_, "expected in the end: %s %s %s (%lld), got %lld", #what, \
                       #op, #expected, expected_, got_);                                           \

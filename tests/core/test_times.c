@@ -87,6 +87,20 @@ static void announce_and_sleep(void *item, void *user_data)
     smolscale_blocking_end();
 }
 
+static enum ss_thread_state state_of(pid_t tid)
+{
+    enum ss_thread_state state;
+    ss_os.thread_states(&tid, &state, 1);
+    return state;
+}
+
+// The first `count` that have started have reached the kernel.
+static void all_asleep(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        EVENTUALLY(state_of(tids[i]), ==, SS_THREAD_SLEEPING);
+}
+
 // ---- progress
 
 START_TEST(while_all_workers_compute_a_job_starts_every_10_ms)
@@ -145,6 +159,28 @@ START_TEST(a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute
 END_TEST
 
 // ---- replacements for blocked workers
+
+START_TEST(blocked_workers_are_replaced_within_1_ms_and_several_at_a_time)
+{
+    enum { JOBS = 40 };
+    begin();
+    smolscale_queue *queue = queue_new(sleep_in_kernel, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = JOBS;
+    for (unsigned i = 0; i < JOBS; i++)
+        push(queue, item_of(i));
+    counter_wait(&started, 1);
+    unsigned rounds = 0;
+    for (unsigned count; (count = (unsigned)counter_get(&started)) < JOBS; rounds++) {
+        all_asleep(count);
+        pass(MS, 100 * US);
+        counter_wait(&started, count + 1);
+        test_breathe(); // those that were called with it may come, too; or else count later
+    }
+    ck_assert_uint_lt(rounds, JOBS / 2);
+    counter_add(&go, 1);
+    smolscale_queue_free(queue);
+}
+END_TEST
 
 // ---- nothing to do
 
@@ -344,6 +380,7 @@ int main(void)
                           while_all_workers_compute_a_job_starts_every_10_ms,
                           in_a_crowd_of_computing_workers_a_job_starts_every_100_ms,
                           a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute,
+                          blocked_workers_are_replaced_within_1_ms_and_several_at_a_time,
                           with_nothing_to_do_no_thread_wakes_up_for_a_year,
                           surplus_workers_retire_after_a_second,
                           workers_beyond_max_idle_retire_after_half_a_second,

@@ -49,12 +49,13 @@ bool in_smolscale_worker(void);
 // True when the GLib of this process is at least that version.
 bool glib_at_least(guint major, guint minor, guint micro);
 
-// Looks at `what` until the comparison holds.
+// Looks at `what`, and at what is expected of it, until the comparison holds.
 #define EVENTUALLY(what, op, expected)                                                            \
     do {                                                                                          \
         gint64 end_ = g_get_monotonic_time() + TEST_PATIENCE * G_USEC_PER_SEC;                    \
-        long long got_, expected_ = (long long)(expected);                                        \
-        while (!((got_ = (long long)(what)) op expected_) && g_get_monotonic_time() < end_)       \
+        long long got_, expected_;                                                                \
+        while (!((got_ = (long long)(what)) op(expected_ = (long long)(expected))) &&             \
+               g_get_monotonic_time() < end_)                                                     \
             g_usleep(500);                                                                        \
         ck_assert_msg(got_ op expected_, "expected in the end: %s %s %s (%lld), got %lld", #what, \
                       #op, #expected, expected_, got_);                                           \
