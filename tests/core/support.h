@@ -23,7 +23,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "os.h"
+#include "os/os.h"
 #include "smolscale.h"
 
 #if defined(__SANITIZE_THREAD__)

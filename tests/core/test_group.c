@@ -2,7 +2,7 @@
 //
 // Worker groups: what their threads are, who serves whom, their limits and their end.
 
-#include "executor.h"
+#include "sched/executor.h"
 #include "support.h"
 
 #include <smolscale_async.h>

@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "os_linux.h"
+#include "os/linux/linux.h"
 
 extern char **environ;
 

@@ -9,7 +9,7 @@
 
 #include "support.h"
 
-#include "asymmetric.h"
+#include "os/fence.h"
 
 #include <linux/filter.h>
 #include <linux/futex.h>

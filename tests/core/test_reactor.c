@@ -6,7 +6,7 @@
 #include "support.h"
 
 #include "smolscale_async.h"
-#include "task.h"
+#include "task/task.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 
 #include "smolscale_async.h"
 #include "support.h"
-#include "wait.h"
+#include "task/waitlist.h"
 
 // ---------------------------------------------------------------------------------------------
 // Helpers

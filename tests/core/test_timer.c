@@ -4,7 +4,7 @@
 // fake one where a test says so; it stands until the test moves it.
 
 #include "support.h"
-#include "wait.h"
+#include "task/waitlist.h"
 
 #include <smolscale_async.h>
 

@@ -9,7 +9,7 @@
 
 #include "support.h"
 
-#include "executor.h"
+#include "sched/executor.h"
 
 enum { CPUS = 2 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * The balancer goes to sleep while work is published (core/balancer.c, park(), ss_watch() and
+ * The balancer goes to sleep while work is published (core/sched/balancer.c, park(), ss_watch() and
  * ss_kick_balancer(); docs/internals.md, "Waking the balancer"). One thread publishes work twice, under its
  * queue's lock, which the balancer does not take; another asks for a worker (under ss.lock) and kicks.
  * Holds: when all is quiet, the balancer has seen all of it.

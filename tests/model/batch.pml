@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * Batches (core/queue.c, "Batches"): a worker takes several items at once and claims them one by one, while others
+ * Batches (core/queue/queue.c, "Batches"): a worker takes several items at once and claims them one by one, while others
  * take back what is not claimed: the balancer, and a thread that cancels one item. Twice: the worker takes what was
  * put back again. Holds: each item is run once, or cancelled and not run.
  *

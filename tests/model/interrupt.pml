@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * A task that waits, and those who end its waiting (core/wait.h; core/lane.c: ss_poll_once(), ss_suspend(); core/task.c:
- * ss_interrupt(), smolscale_cancel(); core/timer.c: take_due(), ss_timer_disarm()). The task awaits a message on list 1
+ * A task that waits, and those who end its waiting (core/task/waitlist.h; core/task/lane.c: ss_poll_once(), ss_suspend(); core/task/task.c:
+ * ss_interrupt(), smolscale_cancel(); core/io/timer.c: take_due(), ss_timer_disarm()). The task awaits a message on list 1
  * under a deadline, drops the deadline, and awaits on list 2, which nobody but the canceller ends. It frees a list
  * as soon as it has gone on. Two workers may poll it. Another thread sends the message, one cancels, one fires the
  * deadline. Only the compiler is kept from reordering where the code has a light fence.

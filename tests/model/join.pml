@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * The end of a task, who joins it, who releases it, and who has a waker of it (core/task.c: ss_task_end(), smolscale_join(),
+ * The end of a task, who joins it, who releases it, and who has a waker of it (core/task/task.c: ss_task_end(), smolscale_join(),
  * smolscale_release(), unref(), ss_interrupt()). The joiner has the only handle; it joins, perhaps is cancelled while it waits,
  * and releases; or it releases at once. How it is held while a canceller is at the list is shown by interrupt.pml and
  * simply so here. The join list's lock is dropped by a plain store, which carries the mark that the task has ended.

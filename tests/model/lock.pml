@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * The core's mutex (core/lock.h, core/lock.c): three threads take and release it twice each.
+ * The core's mutex (core/os/lock.h, core/os/lock.c): three threads take and release it twice each.
  * Holds: never two inside; nobody sleeps for ever while it is free.
  *
  * broken UNLOCK_DOES_NOT_WAKE:    the releaser does not look whether somebody sleeps

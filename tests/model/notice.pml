@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * A notice that is owed while its worker blocks (core/queue.c, "Notices"; core/balancer.c, look(), park()). A worker
+ * A notice that is owed while its worker blocks (core/queue/queue.c, "Notices"; core/sched/balancer.c, look(), park()). A worker
  * runs two jobs, of one batch or of two: the first leaves a notice (smolscale_notify_soon()), the second never ends,
  * or it does. The balancer parks when it has found nothing twice.
  * Holds: when all is quiet, the notice has been given, once.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * A spawner's orders and its end (core/spawner.c: spawn(), ss_spawner_serve(), order_and_wait(), forget(), end(),
+ * A spawner's orders and its end (core/sched/spawner.c: spawn(), ss_spawner_serve(), order_and_wait(), forget(), end(),
  * end_unneeded(), ss_hand_over(); docs/internals.md, "Who creates a worker"). Two pushers need the first worker of
  * the spawner's group and wait for it; each creation may fail, that of the spawner's own thread included. A worker
  * of another group that has the same spawner leaves; whoever frees that group then asks the spawner to end. The

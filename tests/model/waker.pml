@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * Wakers (core/task.c: smolscale_wake(), unref(); core/lane.c: ss_suspend(), ss_poll_once()). A task waits until two
+ * Wakers (core/task/task.c: smolscale_wake(), unref(); core/task/lane.c: ss_suspend(), ss_poll_once()). A task waits until two
  * threads have each set a value, told by a waker each, which they drop at once after the wake. Two workers may poll
  * it. Or it waits for a third value that never comes, and is cancelled. Whoever has the handle releases it.
  * Holds: a value set before a wake is seen by a poll after it; the task is in a run queue at

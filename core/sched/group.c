@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: ISC
+//
+// Groups of workers: what kind of threads they are, how many there may be, which of them a group
+// has for its work, and the end of a group.
+//
+// A job finds in its thread what native threads would show it: the settings that its pool's threads
+// inherit, and no leftovers of another API's jobs. So each layer, and each pool whose threads end
+// with it, has a group of its own. All groups but those of dedicated queues share the CPUs: a group
+// may keep as many workers running as the others leave CPUs, and at least one.
+//
+// The settings of a group are those of the thread that makes it (smolscale_group_new), or, of the
+// default group, of the one that first uses it. When no thread is left that has them, and in a
+// child of fork(), they are taken anew from the thread that next needs a worker, as native pools
+// do.
+
+#include "os/memory.h"
+#include "sched/executor.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct ss_group *free_groups; // ss.lock; never given back: a stale pointer may be followed
+
+// ---- the list of groups, and what a group counts ----
+
+void ss_group_init(struct ss_group *group, smolscale_queue *owner)
+{
+    *group = (struct ss_group){
+        .owner = owner,
+        .next = ss.groups,
+        .growth_age = UINT32_MAX,
+        .max_workers = SMOLSCALE_UNLIMITED,
+        .max_idle = SMOLSCALE_UNLIMITED,
+        .refs = 1,
+    };
+    ss.groups = group;
+}
+
+static void unlink_group(struct ss_group *group)
+{
+    struct ss_group **link = &ss.groups;
+    while (*link != group)
+        link = &(*link)->next;
+    *link = group->next;
+}
+
+// Nobody will come by its injection queue any more: a listing that was left standing there is taken
+// out. Its reference to the queue is never the last, who calls this has one.
+void ss_group_remove(struct ss_group *group)
+{
+    for (struct ss_runnable *stale = group->head; stale; stale = stale->next)
+        fetch_sub_acq_rel(&stale->queue->refs, 1);
+    group->head = NULL;
+    store_relaxed(&group->injected, 0);
+    unlink_group(group);
+}
+
+void ss_group_refresh(struct ss_group *group)
+{
+    unsigned busy = ss_group_busy(group);
+    if (!group->owner) {
+        ss.busy += busy - group->counted;
+        group->counted = busy;
+    }
+    unsigned limit = ss_group_limit(group);
+    bool can_add = group->idle || ss_group_can_grow(group);
+    store_relaxed(&group->can_recruit, !group->waking && busy < limit && can_add);
+    store_relaxed(&group->surplus, group->owner ? group->workers > group->wanted : busy > limit);
+}
+
+void ss_group_count_worker(struct ss_group *group, int change)
+{
+    group->workers += (unsigned)change;
+    if (group->owner)
+        return;
+    ss.shared_workers += (unsigned)change;
+    if (change > 0)
+        ss_group_ref(group);
+}
+
+void ss_group_unref(struct ss_group *group)
+{
+    ss_lock(&ss.lock);
+    if (group != &ss.shared && --group->refs == 0) {
+        unlink_group(group);
+        group->next = free_groups;
+        free_groups = group;
+    }
+    ss_unlock(&ss.lock);
+}
+
+// ---- settings ----
+
+// Those that the calling thread would give to the group. No lock held.
+static void take_traits(const struct ss_group *group, struct ss_traits *traits)
+{
+    ss_os.thread_traits(traits);
+    if (!group->scheduled_as)
+        return;
+    traits->policy = group->scheduled_as->traits.policy;
+    traits->priority = group->scheduled_as->traits.priority;
+    traits->nice = group->scheduled_as->traits.nice;
+}
+
+void ss_group_settle(struct ss_group *group)
+{
+    ss_lock(&ss.lock);
+    bool settled = group->settled;
+    ss_unlock(&ss.lock);
+    if (settled)
+        return;
+    struct ss_traits traits;
+    take_traits(group, &traits);
+    ss_lock(&ss.lock);
+    if (!group->settled)
+        group->traits = traits;
+    group->settled = true;
+    ss_unlock(&ss.lock);
+}
+
+bool smolscale_group_suits(smolscale_group *group)
+{
+    group = group ? group : &ss.shared;
+    ss_start();
+    struct ss_traits mine;
+    ss_os.thread_traits(&mine);
+    ss_lock(&ss.lock);
+    const struct ss_traits *its = &group->traits;
+    bool suits =
+        !group->settled || (memcmp(&mine.mask, &its->mask, sizeof mine.mask) == 0 &&
+                            memcmp(&mine.affinity, &its->affinity, sizeof mine.affinity) == 0 &&
+                            (group->scheduled_as || ss_same_scheduling(&mine, its)));
+    ss_unlock(&ss.lock);
+    return suits;
+}
+
+// ---- making and ending one ----
+
+static bool valid(const struct smolscale_group_attr *attr)
+{
+    return attr && attr->size == sizeof *attr && attr->max_workers > 0 &&
+           (attr->flags & ~SMOLSCALE_GROUP_EAGER) == 0;
+}
+
+// ss.lock held.
+static struct ss_group *allocate(void)
+{
+    struct ss_group *group = free_groups;
+    if (group)
+        free_groups = group->next;
+    else
+        group = ss_allocate(sizeof *group);
+    return group;
+}
+
+int smolscale_group_new(smolscale_group **out, const struct smolscale_group_attr *attr)
+{
+    *out = NULL;
+    ss_start();
+    if (!valid(attr))
+        return -EINVAL;
+    bool eager = attr->flags & SMOLSCALE_GROUP_EAGER;
+    ss_lock(&ss.lock);
+    struct ss_group *group = allocate();
+    if (group) {
+        ss_group_init(group, NULL);
+        group->max_workers = attr->max_workers;
+        group->max_idle = attr->max_idle;
+        group->idle_timeout = attr->idle_timeout;
+        group->stack_size = attr->stack_size;
+        group->scheduled_as = attr->scheduled_as;
+        group->joined = true;
+        group->eager = eager;
+        ss.eager_groups += eager;
+        ss_group_refresh(group);
+    }
+    ss_unlock(&ss.lock);
+    if (!group)
+        return -ENOMEM;
+    ss_group_settle(group);
+    if (eager)
+        ss_group_start_spawner(group); // if it fails, who needs the first worker tries again
+    *out = group;
+    return 0;
+}
+
+// Waits until all workers of the group have left, but for the calling thread if it is one.
+static void wait_for_end(struct ss_group *group, bool from_within)
+{
+    for (;;) {
+        ss_lock(&ss.lock);
+        uint32_t seen = load_relaxed(&group->ended_word);
+        bool ended = group->workers == from_within && group->leaving == 0;
+        ss_unlock(&ss.lock);
+        if (ended)
+            return;
+        // Counted under the lock: a wait begun too late finds another number.
+        ss_os.futex_wait_until(&group->ended_word, seen, SS_FOREVER);
+    }
+}
+
+// Listings of queues that are gone, whose items were taken back before a worker came.
+static void drop_listings(struct ss_group *group)
+{
+    ss_lock(&ss.lock);
+    struct ss_runnable *stale = group->head;
+    group->head = NULL;
+    store_relaxed(&group->injected, 0);
+    ss_unlock(&ss.lock);
+    while (stale) {
+        struct ss_runnable *next = stale->next;
+        ss_queue_unref(stale->queue);
+        stale = next;
+    }
+}
+
+void smolscale_group_free(smolscale_group *group)
+{
+    if (!group)
+        return;
+    bool from_within = ss_self && ss_self->group == group;
+    ss_lock(&ss.lock);
+    ss.frees++;
+    group->ending = true;
+    group->ordered = 0;
+    ss.eager_groups -= group->eager;
+    group->eager = false;
+    if (from_within)
+        ss_self->exit = true;
+    ss_unlock(&ss.lock);
+    ss_group_send_away(group);
+    wait_for_end(group, from_within);
+    drop_listings(group); // nobody comes by any more
+    ss_lock(&ss.lock);
+    struct ss_worker *ended = group->ended;
+    group->ended = NULL;
+    group->joined = false; // nobody would join the calling one
+    ss_unlock(&ss.lock);
+    if (ended)
+        ss_join_worker(ended); // who has joined those before it
+    ss_group_unref(group);
+    ss_spawners_retire();
+}
+
+// In the child the threads of a group do not exist; the group does, for who owns it.
+static void reset(struct ss_group *group)
+{
+    group->head = group->tail = NULL;
+    store_relaxed(&group->injected, 0);
+    group->idle = NULL;
+    group->idle_count = group->untimed = group->workers = group->blocked = group->hogs = 0;
+    group->waking = group->growth = group->ordered = group->leaving = group->counted = 0;
+    group->growth_age = UINT32_MAX;
+    group->spawn_requested = group->starting = group->settled = false;
+    group->spawner = NULL;
+    group->ended = NULL;
+    ss.eager_groups += group->eager;
+    group->refs = 1; // its queues and workers count themselves again
+    ss_group_refresh(group);
+}
+
+void ss_groups_after_fork(void)
+{
+    struct ss_group *group = ss.groups;
+    ss.groups = NULL;
+    ss.eager_groups = 0;
+    if (!load_relaxed(&ss.started))
+        return; // a start that another thread had begun is begun anew
+    while (group) {
+        struct ss_group *next = group->next;
+        if (!group->owner) { // those of dedicated queues come again with their queues
+            reset(group);
+            group->next = ss.groups;
+            ss.groups = group;
+        }
+        group = next;
+    }
+}
+
+// ---- idle workers ----
+
+static struct ss_group *or_default(smolscale_group *group)
+{
+    ss_start();
+    return group ? group : &ss.shared;
+}
+
+void smolscale_group_set_max_idle(smolscale_group *group, unsigned max_idle)
+{
+    group = or_default(group);
+    ss_lock(&ss.lock);
+    group->max_idle = max_idle;
+    ss_unlock(&ss.lock);
+    ss_group_dismiss(group, max_idle, true);
+}
+
+void smolscale_group_set_idle_timeout(smolscale_group *group, uint64_t timeout_ns)
+{
+    group = or_default(group);
+    ss_lock(&ss.lock);
+    group->idle_timeout = timeout_ns;
+    ss_unlock(&ss.lock);
+    ss_group_dismiss(group, 0, false);
+}
+
+void smolscale_group_retire_idle(smolscale_group *group)
+{
+    ss_group_retire_idle(or_default(group));
+}
+
+unsigned smolscale_group_idle_workers(smolscale_group *group)
+{
+    group = or_default(group);
+    ss_lock(&ss.lock);
+    unsigned idle = ss_group_jobless(group);
+    ss_unlock(&ss.lock);
+    return idle;
+}
+
+int smolscale_group_set_max_workers(smolscale_group *group, unsigned max_workers)
+{
+    if (max_workers == 0)
+        return -EINVAL;
+    group = or_default(group);
+    ss_lock(&ss.lock);
+    group->max_workers = max_workers;
+    ss_group_refresh(group);
+    ss_unlock(&ss.lock);
+    return 0;
+}
+
+void smolscale_set_max_idle(unsigned max_idle)
+{
+    smolscale_group_set_max_idle(NULL, max_idle);
+}
+
+void smolscale_set_idle_timeout(uint64_t timeout_ns)
+{
+    smolscale_group_set_idle_timeout(NULL, timeout_ns);
+}
+
+void smolscale_retire_idle(void)
+{
+    smolscale_group_retire_idle(NULL);
+}
+
+unsigned smolscale_idle_workers(void)
+{
+    return smolscale_group_idle_workers(NULL);
+}
+
+unsigned smolscale_busy_workers(void)
+{
+    ss_start();
+    ss_lock(&ss.lock);
+    unsigned busy = 0;
+    for (struct ss_group *group = ss.groups; group; group = group->next)
+        if (!group->owner)
+            busy += group->workers - group->idle_count - group->blocked;
+    ss_unlock(&ss.lock);
+    return busy;
+}

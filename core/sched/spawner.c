@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: ISC
+//
+// Spawners: the threads that create workers.
+//
+// What a thread inherits from the one that creates it cannot all be set afterwards: affinity and
+// nice that somebody changes from outside for all threads of the process, no_new_privs, seccomp
+// filters, Landlock, capabilities. So workers are created by a thread that has what they are to
+// have: the pusher, where there is no worker yet and it has the settings of the group; else the
+// group's spawner, which was created by such a thread and never ran anything of the program's. A
+// worker then sets nothing but its signal mask. Only where no such thread is left does it set the
+// rest as well as it can.
+//
+// One spawner balances (balancer.c): the first, and later one whose own scheduling is better for
+// that. Normally all groups have the same settings, and it is the only one. A spawner ends when no
+// group with workers needs it, the balancer when the process has no worker at all and there is
+// nothing to watch. Neither ends by itself while smolscale_group_free() is under way, which waits
+// for their threads: it asks them in the section in which it stops counting.
+//
+// An order (`ordered` of a group) is placed, and dealt with, under ss.lock; the spawner sleeps on
+// its `word`, which is counted up under that lock with each order: a sleep begun too late does not
+// begin. The balancer is kicked instead (balancer.c).
+
+#include "os/memory.h"
+#include "sched/executor.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+// After a failure to create a worker the next attempt waits so long, unless somebody waits for it.
+#define CREATE_RETRY_NS (100 * SS_NS_PER_MS)
+
+enum ss_spawner_end {
+    RUNS,
+    ASKED,   // somebody waits for its end,
+    REFUSED, // which is not to be: it is needed
+    GONE,    // its thread is about to end
+};
+
+SS_THREAD_LOCAL struct ss_spawner *ss_spawner_self;
+
+static struct ss_spawner *free_spawners; // ss.lock; never given back: a late wake may touch one
+
+// ---- settings ----
+
+// The signal mask apart: that is a matter of the group's.
+static bool have_same_settings(const struct ss_traits *a, const struct ss_traits *b)
+{
+    return ss_same_scheduling(a, b) && memcmp(&a->affinity, &b->affinity, sizeof a->affinity) == 0;
+}
+
+// ss.lock held.
+static struct ss_spawner *find(const struct ss_traits *traits)
+{
+    struct ss_spawner *spawner = ss.spawners;
+    while (spawner && !have_same_settings(&spawner->traits, traits))
+        spawner = spawner->next;
+    return spawner;
+}
+
+static int rank(const struct ss_traits *traits)
+{
+    switch (traits->policy) {
+    case SCHED_IDLE:
+        return 0;
+    case SCHED_BATCH:
+        return 1;
+    case SCHED_OTHER:
+        return 2;
+    default:
+        return 3;
+    }
+}
+
+// Does `a` get a CPU sooner than `b`, wherever one is free?
+static bool is_better(const struct ss_traits *a, const struct ss_traits *b)
+{
+    if (rank(a) != rank(b))
+        return rank(a) > rank(b);
+    if (a->nice != b->nice)
+        return a->nice < b->nice;
+    cpu_set_t both;
+    CPU_AND(&both, &a->affinity, &b->affinity);
+    return CPU_EQUAL(&both, &b->affinity) && !CPU_EQUAL(&a->affinity, &b->affinity);
+}
+
+// ---- a spawner's life ----
+
+// ss.lock held.
+static struct ss_spawner *new_spawner(const struct ss_traits *traits, bool balances)
+{
+    struct ss_spawner *spawner = free_spawners;
+    if (spawner)
+        free_spawners = spawner->next;
+    else
+        spawner = ss_allocate_zeroed(sizeof *spawner);
+    if (!spawner)
+        return NULL;
+    spawner->traits = *traits;
+    spawner->balances = balances;
+    store_relaxed(&spawner->tid, 0);
+    store_relaxed(&spawner->end, RUNS);
+    spawner->next = ss.spawners;
+    ss.spawners = spawner;
+    return spawner;
+}
+
+// ss.lock held. What it was to do is left to whoever orders it again. A spawner that ends is
+// forgotten in the section in which it finds that it may: one that others still found could be
+// given a group, an order or the balancer's role, which would be lost with it.
+static void forget(struct ss_spawner *spawner)
+{
+    struct ss_spawner **link = &ss.spawners;
+    while (*link != spawner)
+        link = &(*link)->next;
+    *link = spawner->next;
+    for (struct ss_group *group = ss.groups; group; group = group->next) {
+        if (group->spawner != spawner)
+            continue;
+        group->spawner = NULL;
+        group->ordered = 0;
+        group->settled &= group->workers > 0 || group->eager; // else nobody has them any more
+    }
+    store_relaxed(&ss.spawn_answers, load_relaxed(&ss.spawn_answers) + 1);
+}
+
+static void recycle(struct ss_spawner *spawner)
+{
+    ss_lock(&ss.lock);
+    spawner->next = free_spawners;
+    free_spawners = spawner;
+    ss_unlock(&ss.lock);
+}
+
+static void answer(void)
+{
+    ss_os.futex_wake(&ss.spawn_answers, INT_MAX);
+}
+
+// Has a spawner without the balancer's role look at what it is to do. ss.lock held, without which
+// it may be gone.
+static void tell(struct ss_spawner *spawner)
+{
+    store_relaxed(&spawner->word, load_relaxed(&spawner->word) + 1);
+    ss_os.futex_wake(&spawner->word, 1);
+}
+
+void ss_spawner_group_left(struct ss_group *group)
+{
+    if (group->spawner)
+        tell(group->spawner);
+}
+
+// A group without workers whose work waits is about to order one. ss.lock held.
+static bool needs_spawner(const struct ss_group *group)
+{
+    return group->workers > 0 || group->eager || group->ordered > 0 || ss_group_hunger(group) > 0;
+}
+
+// A spawner without the balancer's role. ss.lock held.
+static bool is_needed(const struct ss_spawner *spawner)
+{
+    for (struct ss_group *group = ss.groups; group; group = group->next)
+        if (group->spawner == spawner && needs_spawner(group))
+            return true;
+    return false;
+}
+
+// Tells whoever waits for its end that it is needed: if true, a wake-up must follow. ss.lock held.
+static bool refuse(struct ss_spawner *self)
+{
+    if (load_relaxed(&self->end) != ASKED)
+        return false;
+    store_relaxed(&self->end, REFUSED);
+    return true;
+}
+
+// Creates what is ordered of it until it is to balance (true) or nobody needs it: then it is
+// forgotten.
+static bool spawn(struct ss_spawner *self)
+{
+    for (;;) {
+        // Before the orders are looked at: one that comes after that finds another number.
+        uint32_t seen = load_acquire(&self->word);
+        ss_spawner_serve();
+        ss_lock(&ss.lock);
+        bool asked = load_relaxed(&self->end) == ASKED, balances = self->balances;
+        bool needed = is_needed(self) || (!asked && ss.frees > 0);
+        if (!balances && !needed)
+            forget(self);
+        bool refused = needed && refuse(self);
+        ss_unlock(&ss.lock);
+        if (refused)
+            ss_os.futex_wake(&self->end, 1);
+        if (balances || !needed)
+            return balances;
+        ss_os.futex_wait_until(&self->word, seen, SS_FOREVER);
+    }
+}
+
+// It is forgotten already. Called by its thread, or by who could not create that.
+static void end(struct ss_spawner *self)
+{
+    ss_lock(&ss.lock);
+    bool asked = exchange_acq_rel(&self->end, GONE) != RUNS; // and who asked has not left
+    ss_unlock(&ss.lock);
+    answer();
+    ss_watch_if_running(); // the balancer, too, may have been kept by this one
+    if (asked)
+        ss_os.futex_wake(&self->end, 1); // the structure is now that of whoever asked
+    else
+        recycle(self);
+}
+
+static void *spawner_main(void *arg)
+{
+    struct ss_spawner *self = arg;
+    ss_spawner_self = self;
+    store_relaxed(&self->tid, ss_os.thread_id());
+    ss_os.name_thread("smolscale");
+    ss_lock(&ss.lock);
+    bool balances = self->balances;
+    ss_unlock(&ss.lock);
+    while (balances ? !ss_balance() : spawn(self))
+        balances = !balances;
+    end(self);
+    return NULL;
+}
+
+// Signals are for the program's own threads, and for workers as far as their group's mask says.
+static int create_thread(struct ss_spawner *spawner)
+{
+    sigset_t all, mask;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    int err = ss_os.thread_create_small(spawner_main, spawner);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    return err;
+}
+
+static int start(struct ss_spawner *spawner)
+{
+    int err = spawner ? create_thread(spawner) : -ENOMEM;
+    if (!err)
+        return 0;
+    fetch_add_relaxed(&ss.stats.create_failures, 1);
+    if (!spawner)
+        return err;
+    ss_lock(&ss.lock);
+    forget(spawner);
+    ss_unlock(&ss.lock);
+    end(spawner); // somebody may have found it, and have asked for that
+    return err;
+}
+
+int ss_start_balancer(void)
+{
+    uint32_t none = SS_BALANCER_NONE;
+    if (load_relaxed(&ss.balancer) != SS_BALANCER_NONE ||
+        !cas_strong_acq_rel(&ss.balancer, &none, SS_BALANCER_AWAKE))
+        return 0;
+    struct ss_traits mine;
+    ss_os.thread_traits(&mine);
+    ss_lock(&ss.lock);
+    struct ss_spawner *spawner = new_spawner(&mine, true);
+    ss_unlock(&ss.lock);
+    int err = start(spawner);
+    if (err)
+        store_release(&ss.balancer, SS_BALANCER_NONE);
+    return err;
+}
+
+int ss_group_start_spawner(struct ss_group *group)
+{
+    if (ss_start_balancer() != 0)
+        return -EAGAIN;
+    struct ss_spawner *spawner = NULL;
+    ss_lock(&ss.lock);
+    if (!group->spawner)
+        group->spawner = find(&group->traits);
+    bool exists = group->spawner != NULL;
+    if (!exists && (spawner = new_spawner(&group->traits, false)))
+        group->spawner = spawner;
+    bool no_memory = !group->spawner;
+    ss_unlock(&ss.lock);
+    return exists ? 0 : no_memory ? -ENOMEM : start(spawner);
+}
+
+// ---- the balancer's role ----
+
+// Of those whose thread runs: one that is being created may come to nothing. ss.lock held.
+static struct ss_spawner *best_balancer(struct ss_spawner *self)
+{
+    struct ss_spawner *best = self;
+    for (struct ss_spawner *other = ss.spawners; other; other = other->next)
+        if (load_relaxed(&other->tid) != 0 && is_better(&other->traits, &best->traits))
+            best = other;
+    return best;
+}
+
+bool ss_hand_over(void)
+{
+    struct ss_spawner *self = ss_spawner_self;
+    ss_lock(&ss.lock);
+    bool alone = best_balancer(self) == self;
+    ss_unlock(&ss.lock);
+    if (alone)
+        return false;
+    ss_os.end_looks();
+    ss_lock(&ss.lock);
+    struct ss_spawner *best = best_balancer(self); // one may have ended meanwhile
+    if (best != self) {
+        self->balances = false;
+        best->balances = true;
+        tell(best);
+    }
+    ss_unlock(&ss.lock);
+    if (best == self)
+        ss_os.begin_looks();
+    return best != self;
+}
+
+// ss.lock held.
+static bool at_rest(const struct ss_spawner *self)
+{
+    if (ss.workers || ss.eager_groups > 0 || ss.waiting > 0 || ss.frees > 0)
+        return false;
+    return ss.spawners == self && !self->next;
+}
+
+bool ss_balancer_at_rest(void)
+{
+    return at_rest(ss_spawner_self);
+}
+
+bool ss_balancer_end(bool (*resign)(void))
+{
+    struct ss_spawner *self = ss_spawner_self;
+    ss_lock(&ss.lock);
+    bool ends = at_rest(self) && resign();
+    if (ends)
+        forget(self);
+    bool refused = !ends && refuse(self);
+    ss_unlock(&ss.lock);
+    if (refused)
+        ss_os.futex_wake(&self->end, 1);
+    return ends;
+}
+
+bool ss_balancer_is_asked(void)
+{
+    return load_relaxed(&ss_spawner_self->end) == ASKED;
+}
+
+// ---- orders ----
+
+// Does it create the workers of the group? The balancer does so where there is nobody else.
+static bool serves(const struct ss_spawner *self, const struct ss_group *group)
+{
+    return group->spawner ? group->spawner == self : self->balances;
+}
+
+void ss_spawner_order(struct ss_group *group, unsigned count)
+{
+    if (group->ordered < count)
+        group->ordered = count;
+    struct ss_spawner *spawner = group->spawner;
+    if (spawner && !spawner->balances) // else it is the caller, or about to be kicked by it
+        tell(spawner);
+}
+
+bool ss_spawner_has_orders(void)
+{
+    for (struct ss_group *group = ss.groups; group; group = group->next)
+        if (group->ordered > 0 && serves(ss_spawner_self, group))
+            return true;
+    return false;
+}
+
+// Takes one order. ss.lock held. False: there is none. *worker may be NULL: no memory.
+static bool take_order(struct ss_spawner *self, struct ss_worker **worker)
+{
+    for (struct ss_group *group = ss.groups; group; group = group->next) {
+        if (group->ordered == 0 || !serves(self, group))
+            continue;
+        // Creating takes a while, in which those created first may have done all there was.
+        if (!ss_group_can_grow(group) || ss_group_hunger(group) == 0) {
+            group->ordered = 0;
+            continue;
+        }
+        group->ordered--;
+        *worker = ss_new_worker(group, group->spawner == self);
+        return true;
+    }
+    return false;
+}
+
+// ss.lock held.
+static void fail_orders(struct ss_spawner *self, int err)
+{
+    for (struct ss_group *group = ss.groups; group; group = group->next) {
+        if (!serves(self, group))
+            continue;
+        group->ordered = 0;
+        group->create_error = err;
+    }
+}
+
+void ss_spawner_serve(void)
+{
+    struct ss_spawner *self = ss_spawner_self;
+    int err = 0;
+    ss_lock(&ss.lock);
+    for (struct ss_worker *worker; take_order(self, &worker);) {
+        ss_unlock(&ss.lock);
+        err = worker ? ss_start_worker(worker) : -ENOMEM;
+        ss_lock(&ss.lock);
+        if (err) {
+            fail_orders(self, err);
+            ss.create_retry_at = ss_os.now() + CREATE_RETRY_NS;
+        }
+    }
+    bool waiting = ss.waiting > 0;
+    if (waiting)
+        store_relaxed(&ss.spawn_answers, load_relaxed(&ss.spawn_answers) + 1);
+    ss_unlock(&ss.lock);
+    if (waiting)
+        answer();
+}
+
+// Orders a worker and waits until that is dealt with. ss.lock held on entry and exit. 0 or why it
+// failed; 0 also if the spawner ended, or found no work.
+static int order_and_wait(struct ss_group *group)
+{
+    ss.waiting++;
+    group->create_error = 0;
+    ss_spawner_order(group, 1);
+    while (group->ordered > 0 && group->workers == 0) {
+        uint32_t seen = load_relaxed(&ss.spawn_answers);
+        ss_unlock(&ss.lock);
+        ss_kick_balancer();
+        // Counted under the lock, after what it tells: a wait begun too late finds another number.
+        ss_os.futex_wait_until(&ss.spawn_answers, seen, SS_FOREVER);
+        ss_lock(&ss.lock);
+    }
+    ss.waiting--;
+    return group->create_error;
+}
+
+// Creates a worker itself, with the lock dropped.
+static int create_here(struct ss_group *group, bool inherits)
+{
+    struct ss_worker *worker = ss_new_worker(group, inherits);
+    ss_unlock(&ss.lock);
+    int err = worker ? ss_start_worker(worker) : -ENOMEM;
+    ss_lock(&ss.lock);
+    return err;
+}
+
+// May a thread of these settings create the group's workers? What cannot be seen (confinement) may
+// differ; the spawner of an eager group has all of it. ss.lock held.
+static bool may_create(const struct ss_group *group, const struct ss_traits *traits)
+{
+    return have_same_settings(traits, &group->traits) && !(group->eager && group->spawner);
+}
+
+int ss_group_first_worker(struct ss_group *group)
+{
+    struct ss_traits mine;
+    ss_os.thread_traits(&mine);
+    ss_group_settle(group);
+    ss_lock(&ss.lock);
+    bool same = may_create(group, &mine);
+    ss_unlock(&ss.lock);
+    // A spawner (it fires a timer) waits for no spawner: it might be itself.
+    if (!ss_spawner_self && ss_start_balancer() == 0 && same)
+        ss_group_start_spawner(group);
+    int err = 0;
+    ss_lock(&ss.lock);
+    // Until there is one, whoever created it, or the group is being freed.
+    while (group->workers == 0 && ss_group_can_grow(group)) {
+        if (!group->spawner)
+            group->spawner = find(&group->traits);
+        struct ss_spawner *spawner = group->spawner;
+        same = may_create(group, &mine); // others may have settled it anew
+        if (same || !spawner || spawner == ss_spawner_self) {
+            err = create_here(group, same || spawner);
+            break;
+        }
+        if (ss_spawner_self) {
+            ss_spawner_order(group, 1);
+            break;
+        }
+        err = order_and_wait(group);
+        if (err || ss_group_hunger(group) == 0)
+            break;
+    }
+    group->starting = false;
+    if (group->workers > 0)
+        err = 0; // whoever created it, perhaps with the last thread that could be had
+    ss_unlock(&ss.lock);
+    return err;
+}
+
+// ---- the end ----
+
+// ss.lock held.
+static struct ss_spawner *unneeded(bool balances)
+{
+    for (struct ss_spawner *spawner = ss.spawners; spawner; spawner = spawner->next) {
+        if (load_relaxed(&spawner->end) != RUNS || spawner->balances != balances)
+            continue;
+        bool needed = balances ? !at_rest(spawner) : is_needed(spawner);
+        if (!needed)
+            return spawner;
+    }
+    return NULL;
+}
+
+// Waits until a spawner that was asked to end has done so, or is needed after all. Threads of
+// spawners are not joined but looked for, because they are detached: a child of fork() may get a
+// thread at the place of one that nobody will ever join there.
+static void wait_for_end(struct ss_spawner *spawner)
+{
+    while (load_acquire(&spawner->end) == ASKED)
+        ss_os.futex_wait_until(&spawner->end, ASKED, SS_FOREVER);
+    // It may end for another reason after it has refused. Its structure is ours until this
+    // exchange, or for good: end() reads the same word.
+    uint32_t refused = REFUSED;
+    if (cas_strong_acq_rel(&spawner->end, &refused, RUNS))
+        return;
+    while (ss_os.thread_exists(load_relaxed(&spawner->tid)))
+        ss_os.rest(); // it is past all that could hold it up
+    recycle(spawner);
+}
+
+// False: there is none. That of the balancer comes last.
+static bool end_unneeded(bool balances)
+{
+    ss_lock(&ss.lock);
+    ss.frees -= balances;
+    struct ss_spawner *spawner = ss_spawner_self ? NULL : unneeded(balances);
+    if (spawner) {
+        store_relaxed(&spawner->end, ASKED);
+        tell(spawner);
+    }
+    ss_unlock(&ss.lock);
+    if (!spawner)
+        return false;
+    if (balances)
+        ss_kick_balancer();
+    wait_for_end(spawner);
+    return true;
+}
+
+void ss_spawners_retire(void)
+{
+    while (end_unneeded(false))
+        ;               // one that refuses is needed, and not found again
+    end_unneeded(true); // once: it may have more reasons to refuse than are looked at here
+}
+
+void ss_spawners_after_fork(void)
+{
+    // The parent's are not here. Those that were being changed hands are lost.
+    while (ss.spawners) {
+        struct ss_spawner *spawner = ss.spawners;
+        ss.spawners = spawner->next;
+        spawner->next = free_spawners;
+        free_spawners = spawner;
+    }
+    ss.waiting = ss.frees = 0;
+    ss.create_retry_at = 0;
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: ISC
+//
+// Channels: a ring of messages and one waitlist. Either receivers wait (nothing is there) or
+// senders do (it is full), never both, so one list serves both. A message goes straight from the
+// sender's storage to the receiver that has waited longest, if one waits; and who receives from a
+// full channel lets the sender that has waited longest put its message in.
+//
+// Everything is guarded by the list's lock. Waking comes after the lock is dropped; from then on
+// the channel may be gone.
+
+#include "task/task.h"
+
+#include "os/memory.h"
+#include "task/waitlist.h"
+
+#include <string.h>
+
+#define FIRST_ROOM 16 // messages
+
+struct smolscale_channel {
+    _Alignas(SS_CACHE_LINE) smolscale_waitlist waiters;
+    bool senders_wait; // if anybody waits, then senders
+    bool closed;
+    unsigned size, capacity;
+    unsigned count, head; // messages in the ring, and where the first is
+    unsigned room;        // of the ring, in messages; a power of two
+    char *ring;
+    _Atomic unsigned refs;
+};
+
+int smolscale_channel_new(smolscale_channel **out, size_t size, unsigned capacity)
+{
+    *out = NULL;
+    if (size > INT32_MAX)
+        return -EINVAL;
+    smolscale_channel *channel = ss_allocate_aligned(SS_CACHE_LINE, sizeof *channel);
+    if (!channel)
+        return -ENOMEM;
+    *channel = (smolscale_channel){.size = (unsigned)size, .capacity = capacity, .refs = 1};
+    *out = channel;
+    return 0;
+}
+
+smolscale_channel *smolscale_channel_ref(smolscale_channel *channel)
+{
+    if (channel)
+        fetch_add_relaxed(&channel->refs, 1);
+    return channel;
+}
+
+void smolscale_channel_unref(smolscale_channel *channel)
+{
+    if (!channel || fetch_sub_acq_rel(&channel->refs, 1) > 1)
+        return;
+    ss_deallocate(channel->ring);
+    ss_deallocate(channel);
+}
+
+// ---- the ring; the lock held
+
+static void copy(const smolscale_channel *channel, void *to, const void *from)
+{
+    if (channel->size == sizeof(void *)) // most messages are a pointer
+        memcpy(to, from, sizeof(void *));
+    else if (channel->size)
+        memcpy(to, from, channel->size);
+}
+
+static char *place(const smolscale_channel *channel, unsigned i)
+{
+    return channel->ring + (size_t)((channel->head + i) & (channel->room - 1)) * channel->size;
+}
+
+// Twice the room: up to the capacity, as far as it is used.
+static int grow(smolscale_channel *channel)
+{
+    unsigned room = channel->room ? channel->room * 2 : FIRST_ROOM;
+    while (!channel->room && room / 2 >= channel->capacity && room > 1)
+        room /= 2;
+    char *ring = room > channel->room && (size_t)room <= SIZE_MAX / (channel->size + 1)
+                     ? ss_allocate((size_t)room * channel->size + 1)
+                     : NULL;
+    if (!ring)
+        return -ENOMEM;
+    if (channel->count && channel->size)
+        for (unsigned i = 0; i < channel->count; i++)
+            memcpy(ring + (size_t)i * channel->size, place(channel, i), channel->size);
+    ss_deallocate(channel->ring);
+    channel->ring = ring;
+    channel->room = room;
+    channel->head = 0;
+    return 0;
+}
+
+static int append(smolscale_channel *channel, const void *message)
+{
+    if (channel->count == channel->room) {
+        int err = grow(channel);
+        if (err)
+            return err;
+    }
+    copy(channel, place(channel, channel->count), message);
+    channel->count++;
+    return 0;
+}
+
+static struct smolscale_task *first_waiting(smolscale_channel *channel, bool sender)
+{
+    return channel->waiters.first && channel->senders_wait == sender ? channel->waiters.first
+                                                                     : NULL;
+}
+
+// ---- the two halves, with the lock held. -EAGAIN: must wait. *wake: to be scheduled with result 0
+// after unlocking.
+
+static int put(smolscale_channel *channel, const void *message, struct smolscale_task **wake)
+{
+    if (channel->closed)
+        return -EPIPE;
+    if (first_waiting(channel, false)) {
+        *wake = ss_list_pop(&channel->waiters);
+        copy(channel, (*wake)->slot, message);
+        return 0;
+    }
+    return channel->count < channel->capacity ? append(channel, message) : -EAGAIN;
+}
+
+static int take(smolscale_channel *channel, void *message, struct smolscale_task **wake)
+{
+    bool sender_waits = first_waiting(channel, true) != NULL;
+    if (channel->count > 0) {
+        copy(channel, message, place(channel, 0));
+        channel->head++;
+        channel->count--;
+        if (sender_waits) {
+            *wake = ss_list_pop(&channel->waiters);
+            append(channel, (*wake)->slot); // there is room: a message has just left
+        }
+        return 0;
+    }
+    if (sender_waits) { // rendezvous
+        *wake = ss_list_pop(&channel->waiters);
+        copy(channel, message, (*wake)->slot);
+        return 0;
+    }
+    return channel->closed ? -EPIPE : -EAGAIN;
+}
+
+// ---- the public functions
+
+int smolscale_send(smolscale_cx *cx, smolscale_channel *channel, const void *message)
+{
+    int interrupted = ss_interrupted(cx);
+    if (interrupted)
+        return interrupted;
+    struct smolscale_task *wake = NULL;
+    ss_list_lock(&channel->waiters);
+    int result = put(channel, message, &wake);
+    if (result == -EAGAIN) {
+        channel->senders_wait = true;
+        return ss_wait(cx, &channel->waiters, (void *)(uintptr_t)message);
+    }
+    ss_list_unlock(&channel->waiters);
+    if (wake)
+        ss_wake_with(wake, 0);
+    return ss_ready(cx, result);
+}
+
+int smolscale_recv(smolscale_cx *cx, smolscale_channel *channel, void *message)
+{
+    int interrupted = ss_interrupted(cx);
+    if (interrupted)
+        return interrupted;
+    struct smolscale_task *wake = NULL;
+    ss_list_lock(&channel->waiters);
+    int result = take(channel, message, &wake);
+    if (result == -EAGAIN) {
+        channel->senders_wait = false;
+        return ss_wait(cx, &channel->waiters, message);
+    }
+    ss_list_unlock(&channel->waiters);
+    if (wake)
+        ss_wake_with(wake, 0);
+    return ss_ready(cx, result);
+}
+
+int smolscale_try_send(smolscale_channel *channel, const void *message)
+{
+    struct smolscale_task *wake = NULL;
+    ss_list_lock(&channel->waiters);
+    int result = put(channel, message, &wake);
+    ss_list_unlock(&channel->waiters);
+    if (wake)
+        ss_wake_with(wake, 0);
+    return result;
+}
+
+int smolscale_try_recv(smolscale_channel *channel, void *message)
+{
+    struct smolscale_task *wake = NULL;
+    ss_list_lock(&channel->waiters);
+    int result = take(channel, message, &wake);
+    ss_list_unlock(&channel->waiters);
+    if (wake)
+        ss_wake_with(wake, 0);
+    return result;
+}
+
+void smolscale_close(smolscale_channel *channel)
+{
+    struct smolscale_task *list = NULL, **tail = &list;
+    ss_list_lock(&channel->waiters);
+    channel->closed = true;
+    for (struct smolscale_task *task; (task = ss_list_pop(&channel->waiters)); tail = &task->next) {
+        task->result = -EPIPE;
+        *tail = task;
+    }
+    *tail = NULL;
+    ss_list_unlock(&channel->waiters);
+    ss_schedule_list(list);
+}
+
+size_t smolscale_channel_count(smolscale_channel *channel)
+{
+    ss_list_lock(&channel->waiters);
+    size_t count = channel->count;
+    ss_list_unlock(&channel->waiters);
+    return count;
+}

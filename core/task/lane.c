@@ -1,0 +1,528 @@
+// SPDX-License-Identifier: ISC
+//
+// Lanes: the run queues of tasks, the loop that polls what is in them, and how they change hands.
+//
+// A lane is *idle* (nothing in it), or it is in the injection queue of the shared group like a work
+// queue that wants a worker, or a worker *serves* it. A task that is woken by a task goes to the
+// lane that the waker's worker serves; one that is woken or spawned from elsewhere goes to a lane's
+// *inbox*, and if the lane was idle, the lane into the injection queue. So tasks that talk to one
+// another stay on one worker and signal nobody.
+//
+// The biased lock. Only its server touches slot and queue of a lane, within a *section*, which
+// costs it two plain stores: `in_section` set; light fence; look at worker->lane; work;
+// `in_section` cleared. The balancer can take the lane away when the server is stuck in a poll,
+// blocked or computing:
+//
+//     server                                   balancer (retake)
+//     in_section = true                        worker->lane = NULL, under ss.lock
+//     light fence                              heavy fence
+//     lane = worker->lane                      in_section?  then the lane waits for a later look
+//     ...                                      the lane is free for another worker
+//     in_section = false (release)
+//
+//   Not both can read the old value: either the server sees NULL and keeps off, or the balancer
+//   sees it inside and waits until it is out (acquire). While it waits the lane is nobody's: the
+//   balancer stays awake (ss_lanes_watched) until it has brought it to a worker.
+//   tests/model/lane.pml checks this.
+//
+// Going idle. The server announces (state = IDLE, an exchange), then looks into the inbox; who
+// submits pushes (a CAS), then looks at the state. So one of them sees the other, and whoever turns
+// IDLE into LISTED must bring the lane to a worker.
+//
+// While a lane is served the balancer looks at it every few ms (ss_lanes_look), for the server
+// cannot say that it is stuck. That is all the supervision there is: a hop between two tasks
+// announces nothing.
+
+#include "task/task.h"
+
+#include "os/memory.h"
+#include "task/waitlist.h"
+
+#include <string.h>
+
+#define SS_SLOT_RUNS 3   // the next slot at most so often in a row, then one from the queue
+#define POLL_BUDGET  128 // awaits that need not wait, in one poll, before others are let run
+
+// Between two looks at the clock, the inbox and whoever else wants this worker.
+#define LOOK_EVERY_NS  (10 * SS_NS_PER_US)
+#define LOOK_EVERY_MAX 64                   // polls
+#define SLICE_NS       (200 * SS_NS_PER_US) // then other runnables get their turn
+#define POLL_EVERY_NS  (50 * SS_NS_PER_US)  // descriptors, while any is waited for
+
+// ---- bringing a lane to a worker
+
+static void serve(struct ss_runnable *runnable, struct ss_worker *worker);
+
+static unsigned hunger(struct ss_runnable *runnable)
+{
+    (void)runnable;
+    return 1;
+}
+
+static struct ss_lane first_lane = {.runnable = {.run = serve, .hunger = hunger}};
+
+struct ss_lanes ss_lanes = {.lane = {&first_lane}, .count = 1, .entrance = &first_lane};
+
+struct ss_lane *ss_lane_add(void)
+{
+    unsigned count = load_relaxed(&ss_lanes.count);
+    struct ss_lane *lane =
+        count < SS_LANES_MAX ? ss_allocate_aligned(SS_CACHE_LINE, sizeof *lane) : NULL;
+    if (!lane)
+        return NULL;
+    memset(lane, 0, sizeof *lane);
+    lane->runnable = (struct ss_runnable){.run = serve, .hunger = hunger};
+    ss_lanes.lane[count] = lane;
+    store_release(&ss_lanes.count, count + 1);
+    return lane;
+}
+
+// Placing. This kernel likes to wake a worker on the waker's CPU, where it waits for milliseconds
+// if the waker goes on computing. When one came late, those that are called in the next while are
+// kept away from there; twice as long when that happens again soon. (Meant for bench/tasks,
+// "part-load-20k", whose p50 was 1.2 ms on a busy machine; its gain was not measured apart.)
+#define LATE_NS     (100 * SS_NS_PER_US)
+#define AWAY_MIN_NS (16 * SS_NS_PER_MS)
+#define AWAY_MAX_NS SS_NS_PER_S
+
+static struct ss_pause away; // from the wakers' CPUs
+
+static void judge_arrival(const struct ss_lane *lane, uint64_t now)
+{
+    uint64_t called_at = load_relaxed(&lane->called_at);
+    if (called_at != 0 && now - called_at > LATE_NS && !ss_paused(&away, now))
+        ss_pause(&away, now, AWAY_MIN_NS, AWAY_MAX_NS);
+}
+
+int ss_lane_list(struct ss_lane *lane)
+{
+    enum ss_cover cover;
+    uint64_t now = ss_os.now();
+    ss_lock(&ss.lock);
+    ss_inject(&ss.shared, &lane->runnable);
+    struct ss_worker *wake = ss_recruit(&ss.shared, &cover);
+    store_relaxed(&lane->called_at, wake ? now : 0);
+    if (wake && ss_paused(&away, now))
+        wake->keep_away = true;
+    ss_unlock(&ss.lock);
+    return ss_follow_up(&ss.shared, wake, cover);
+}
+
+// Adds a chain of tasks, whose last is `last`. True: the lane was idle, and the caller must bring
+// it to a worker.
+static bool push_inbox(struct ss_lane *lane, struct smolscale_task *chain,
+                       struct smolscale_task *last)
+{
+    struct smolscale_task *first = load_relaxed(&lane->inbox);
+    do
+        last->next = first;
+    while (!cas_weak_seq_cst(&lane->inbox, &first, chain));
+    // Pairs with rest(): one of us sees the other.
+    fence_after_rmw();
+    unsigned idle = SS_LANE_IDLE;
+    return load_relaxed(&lane->state) == SS_LANE_IDLE &&
+           cas_strong_acq_rel(&lane->state, &idle, SS_LANE_LISTED);
+}
+
+// Where tasks go that come from elsewhere than from a task: a lane that is served anyway, if there
+// is one, so that a low load keeps to few workers.
+static struct ss_lane *entrance(void)
+{
+    struct ss_lane *lane = load_relaxed(&ss_lanes.entrance);
+    if (load_relaxed(&lane->state) == SS_LANE_LISTED)
+        return lane;
+    for (unsigned i = 0, count = load_acquire(&ss_lanes.count); count > 1 && i < count; i++) {
+        struct ss_lane *other = ss_lanes.lane[i];
+        if (load_relaxed(&other->state) != SS_LANE_LISTED)
+            continue;
+        store_relaxed(&ss_lanes.entrance, other);
+        return other;
+    }
+    return lane;
+}
+
+int ss_submit(struct smolscale_task *task)
+{
+    if (task->home) {
+        task->home->submit(task->home, task);
+        return 0;
+    }
+    struct ss_lane *lane = entrance();
+    return push_inbox(lane, task, task) ? ss_lane_list(lane) : 0;
+}
+
+// ---- the server's side
+
+// In a section. What others have submitted, in the order they came.
+static void drain_inbox(struct ss_lane *lane)
+{
+    struct smolscale_task *task = exchange_acquire(&lane->inbox, NULL), *list = NULL, *last = task;
+    if (!task)
+        return;
+    int n = 0;
+    while (task) {
+        struct smolscale_task *next = task->next;
+        task->next = list;
+        list = task;
+        task = next;
+        n++;
+    }
+    if (lane->head)
+        lane->tail->next = list;
+    else
+        lane->head = list;
+    lane->tail = last;
+    ss_lane_count(lane, n);
+}
+
+// In a section. Takes the first of the queue, which is not empty.
+static inline struct smolscale_task *pick_queued(struct ss_lane *lane)
+{
+    struct smolscale_task *task = lane->head;
+    lane->head = task->next;
+    lane->slot_runs = 0;
+    if (lane->head)
+        __builtin_prefetch(&lane->head->next);
+    return task;
+}
+
+// In a section. NULL: there is none.
+static inline struct smolscale_task *pick(struct ss_lane *lane)
+{
+    struct smolscale_task *task = lane->slot;
+    if (task && (lane->slot_runs < SS_SLOT_RUNS || !lane->head)) {
+        lane->slot = NULL;
+        lane->slot_runs++;
+    } else if (lane->head) {
+        task = pick_queued(lane);
+    } else {
+        return NULL;
+    }
+    ss_lane_count(lane, -1);
+    return task;
+}
+
+// The next task to poll; `again`, if not NULL, goes to the end of the queue first. NULL: there is
+// none, or the lane is not this worker's any more.
+static inline struct smolscale_task *next_task(struct ss_worker *worker,
+                                               struct smolscale_task *again)
+{
+    struct smolscale_task *task;
+    struct ss_lane *lane = ss_section_enter(worker);
+    if (__builtin_expect(!lane, 0)) {
+        task = NULL;
+    } else if (again) { // one comes and one goes: the count stays
+        ss_lane_append(lane, again);
+        if (lane->slot) {
+            ss_lane_count(lane, 1);
+            task = pick(lane);
+        } else {
+            task = pick_queued(lane);
+        }
+    } else {
+        task = pick(lane);
+        if (!task) {
+            drain_inbox(lane);
+            task = pick(lane);
+        }
+    }
+    ss_section_leave(worker);
+    return task;
+}
+
+bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx)
+{
+    if (cx->suspend == SS_SUSPEND_YIELD || cx->suspend == SS_SUSPEND_BUDGET)
+        return true;
+    if (cx->suspend == SS_SUSPEND_YIELD_AWAITED) {
+        task->result = ss_interrupted_now(task);
+        return true;
+    }
+    if (__builtin_expect(cx->suspend == SS_SUSPEND_UNBLOCK, 0))
+        return ss_unblock_start(task, cx->where);
+    bool armed = true; // else it cannot wait: nobody would wake it in time
+    if (cx->suspend == SS_SUSPEND_WAKER) {
+        if (load_relaxed(&task->ctl) & SS_CTL_DEADLINE)
+            armed = ss_timer_arm(task);
+        store_relaxed(&task->parked, SS_PARKED_WAKER);
+        ss_light_fence(); // as below
+        uint8_t none = SS_WAKES_NONE;
+        if (armed && !(load_relaxed(&task->ctl) & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT)) &&
+            cas_strong_acq_rel(&task->wakes, &none, SS_WAKES_AWAITED))
+            return false;
+        // It was notified meanwhile, or will look why, or looks again and again for want of memory.
+        // An exchange: what wakers did before they wrote the word is seen by the poll that follows,
+        // and nobody's word is overwritten after that poll has looked.
+        exchange_acq_rel(&task->wakes, SS_WAKES_NONE);
+        return true;
+    }
+    smolscale_waitlist *list = cx->where;
+    bool timer_list = list == &ss_timers_list;
+    if (__builtin_expect(load_relaxed(&task->ctl) & SS_CTL_DEADLINE, 0) && !timer_list)
+        armed = ss_timer_arm(task);
+    // Pairs with the heavy fence in ss_interrupt().
+    store_release(&task->parked, list); // its content, too
+    ss_light_fence();
+    unsigned ctl = load_relaxed(&task->ctl);
+    bool stays = armed && !(ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT));
+    if (__builtin_expect(!stays, 0)) {
+        if (timer_list)
+            ss_timer_unsleep(task);
+        else
+            ss_list_remove(list, task);
+        task->result = ctl & SS_CTL_CANCELLED   ? -ECANCELED
+                       : ctl & SS_CTL_TIMED_OUT ? -ETIMEDOUT
+                                                : -ENOMEM;
+    }
+    ss_list_unlock(list);
+    return !stays;
+}
+
+// See ss_poll_once().
+static inline bool poll_once(struct smolscale_task *task, smolscale_cx *cx)
+{
+    // Pairs with the heavy fence in ss_interrupt(): an interrupter that has not seen NULL here has
+    // its pin seen.
+    store_relaxed(&task->parked, NULL);
+    ss_light_fence();
+    unsigned ctl = load_acquire(&task->ctl);
+    if (__builtin_expect((ctl & ~SS_CTL_FLAGS) != ss_ctl_base(), 0))
+        return ss_ctl_exists(ctl); // pinned; else a parent's task, woken in the child
+    cx->task = task;
+    cx->result = task->result;
+    cx->budget = POLL_BUDGET;
+    cx->suspend = SS_SUSPEND_WAKER;
+    int result = task->poll(cx, ss_frame(task));
+    if (result == SMOLSCALE_PENDING)
+        return cx->suspend == SS_SUSPEND_YIELD || ss_suspend(task, cx);
+    ss_task_end(task, result);
+    return false;
+}
+
+bool ss_poll_once(struct smolscale_task *task, smolscale_cx *cx)
+{
+    return poll_once(task, cx);
+}
+
+// Makes the worker the lane's server.
+static void attach(struct ss_worker *worker, struct ss_lane *lane)
+{
+    ss_lock(&ss.lock);
+    lane->worker = worker;
+    store_release(&worker->lane, lane);
+    fetch_add_relaxed(&ss_lanes.serving, 1);
+    ss_unlock(&ss.lock);
+}
+
+void ss_lane_detach(struct ss_lane *lane)
+{
+    store_relaxed(&lane->worker->lane, NULL);
+    lane->worker = NULL;
+    fetch_sub_acq_rel(&ss_lanes.serving, 1);
+}
+
+// Takes the lane from the calling worker. NULL: it was taken already.
+static struct ss_lane *detach(struct ss_worker *worker)
+{
+    ss_lock(&ss.lock);
+    struct ss_lane *lane = load_relaxed(&worker->lane);
+    if (lane)
+        ss_lane_detach(lane);
+    ss_unlock(&ss.lock);
+    return lane;
+}
+
+// The lane is empty. True: it stays so, and is given up.
+static bool rest(struct ss_worker *worker)
+{
+    struct ss_lane *lane = detach(worker);
+    if (!lane)
+        return true;
+    exchange_acq_rel(&lane->state, SS_LANE_IDLE);
+    // Pairs with push_inbox().
+    fence_after_rmw();
+    unsigned idle = SS_LANE_IDLE;
+    if (!load_relaxed(&lane->inbox) || !cas_strong_acq_rel(&lane->state, &idle, SS_LANE_LISTED))
+        return true;
+    attach(worker, lane);
+    return false;
+}
+
+void ss_lane_hand_over(void)
+{
+    struct ss_lane *lane = ss_self ? detach(ss_self) : NULL;
+    if (lane)
+        ss_lane_list(lane); // even if it is empty: whoever serves it finds out
+}
+
+static void end_serving(struct ss_worker *worker)
+{
+    worker->task = NULL;
+    ss_worker_out_of_job(worker);
+}
+
+void ss_lane_abandon(struct ss_worker *worker)
+{
+    if (worker->task == NULL)
+        return;
+    struct ss_lane *lane = detach(worker);
+    ss_task_end(worker->task, -ECANCELED);
+    end_serving(worker);
+    if (lane)
+        ss_lane_list(lane);
+}
+
+// In a section, on the balancer's order: gives the front of the queue to another lane's inbox.
+// Returns that lane if it must be brought to a worker.
+static struct ss_lane *follow_order(struct ss_lane *lane)
+{
+    struct ss_lane *other = exchange_acquire(&lane->order, NULL);
+    if (!other)
+        return NULL;
+    struct smolscale_task *last = lane->head, *chain = NULL;
+    unsigned left = load_relaxed(&lane->order_count), given = 0;
+    for (; lane->head && given < left; given++) { // the inbox is read backwards
+        struct smolscale_task *task = lane->head;
+        lane->head = task->next;
+        task->next = chain;
+        chain = task;
+    }
+    if (!chain)
+        return NULL;
+    ss_lane_count(lane, -(int)given);
+    return push_inbox(other, chain, last) ? other : NULL;
+}
+
+// ---- the loop
+
+// What a server attends to every 10 µs or so, beside polling.
+struct attention {
+    uint64_t slice_start, looked_at, polled_at;
+    unsigned interval; // polls
+};
+
+// The number of polls until it is due again; 0: the worker is wanted elsewhere.
+static unsigned begin_attention(struct attention *a)
+{
+    a->slice_start = a->looked_at = a->polled_at = ss_os.now();
+    a->interval = 1;
+    return a->interval;
+}
+
+// As many polls until the next look as fit into LOOK_EVERY_NS: fewer at once where they are long,
+// more step by step.
+static void adapt(struct attention *a, uint64_t now)
+{
+    uint64_t took = now - a->looked_at;
+    if (took > 2 * LOOK_EVERY_NS)
+        a->interval = 1 + (unsigned)(a->interval * LOOK_EVERY_NS / took);
+    else if (took < LOOK_EVERY_NS && a->interval < LOOK_EVERY_MAX)
+        a->interval *= 2;
+    a->looked_at = now;
+}
+
+static unsigned attend(struct ss_worker *worker, struct attention *a)
+{
+    uint64_t now = ss_os.now();
+    adapt(a, now);
+    if (now >= load_relaxed(&ss_timers_next))
+        ss_timers_fire(now);
+    if (load_relaxed(&ss_reactor_waits) && now - a->polled_at >= POLL_EVERY_NS) {
+        a->polled_at = now;
+        ss_reactor_poll();
+    }
+    struct ss_lane *lane = ss_section_enter(worker), *other = NULL;
+    if (lane) {
+        if (load_relaxed(&lane->inbox))
+            drain_inbox(lane);
+        if (load_relaxed(&lane->order))
+            other = follow_order(lane);
+    }
+    ss_section_leave(worker);
+    if (other)
+        ss_lane_list(other);
+    if (now - a->slice_start < SLICE_NS)
+        return a->interval;
+    a->slice_start = now;
+    bool stay = load_relaxed(&ss.shared.injected) == 0 && !load_relaxed(&ss.shared.surplus);
+    return stay ? a->interval : 0;
+}
+
+static void begin_serving(struct ss_worker *worker, struct ss_lane *lane, uint64_t now)
+{
+    judge_arrival(lane, now);
+    store_relaxed(&lane->order, NULL); // it was given to another
+    store_relaxed(&lane->runnable.taken, load_relaxed(&lane->runnable.taken) + 1);
+    attach(worker, lane);
+    fetch_add_relaxed(&ss_lanes.served, 1);
+    ss_watch(); // it looks while lanes are served: ss_lanes_look()
+    worker->blocked_last = false;
+    store_relaxed(&worker->in_job, true);
+}
+
+static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
+{
+    unsigned generation = ss.generation;
+    struct attention attention;
+    unsigned left = begin_attention(&attention);
+    begin_serving(worker, (struct ss_lane *)runnable, attention.looked_at);
+    smolscale_cx cx;
+    struct smolscale_task *again = NULL;
+    for (;;) {
+        struct smolscale_task *task = next_task(worker, again);
+        if (__builtin_expect(!task, 0)) {
+            if (generation != ss.generation) // this is the child of a fork() in a poll
+                break;
+            if (again && !load_relaxed(&worker->lane))
+                ss_submit(again);
+            again = NULL;
+            if (load_relaxed(&ss_reactor_waits) && ss_reactor_poll())
+                continue;
+            if (rest(worker))
+                break;
+            continue;
+        }
+        count_owned(&worker->progress);
+        worker->task = task;
+        again = poll_once(task, &cx) ? task : NULL;
+        if (__builtin_expect(--left > 0, 1))
+            continue;
+        left = attend(worker, &attention);
+        if (left == 0) { // the worker is wanted elsewhere
+            if (again && !ss_lane_append_own(worker, again))
+                ss_submit(again);
+            ss_lane_hand_over();
+            break;
+        }
+    }
+    end_serving(worker);
+}
+
+bool ss_lanes_attended(void)
+{
+    for (unsigned i = 0; i < load_acquire(&ss_lanes.count); i++)
+        if (ss_lanes.lane[i]->worker)
+            return true;
+    return false;
+}
+
+void ss_lanes_after_fork(void)
+{
+    away = (struct ss_pause){0};
+    store_relaxed(&ss_lanes.serving, 0);
+    ss_lanes.retaken = 0;
+    for (unsigned i = 0; i < load_relaxed(&ss_lanes.count); i++) {
+        memset(ss_lanes.lane[i], 0, sizeof *ss_lanes.lane[i]);
+        ss_lanes.lane[i]->runnable = (struct ss_runnable){.run = serve, .hunger = hunger};
+    }
+}
+
+unsigned smolscale_running_threads(void)
+{
+    return load_relaxed(&ss_lanes.serving);
+}
+
+void smolscale_permanently_single_threaded(void)
+{
+    store_relaxed(&ss_lanes.single, true);
+}

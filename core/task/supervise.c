@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: ISC
+//
+// Supervision: immortals, which begin anew; reapers and nurseries, which hold tasks.
+//
+// An immortal is one task, whose poll function runs the user's life after life. All it needs lies
+// in that task's frame, so it lasts as long as the task or the handle does.
+//
+// A reaper or nursery (a *holder*) has its tasks as *members* on a ring, under the lock of its
+// waitlist. The runner of a task that has ended calls reaped() or left_nursery(), which takes it
+// off the ring; until then the handle is the holder's, so every member on the ring may be used
+// under the lock. The holder's memory lives until it was freed by its owner and its last member has
+// ended.
+
+#include "task/task.h"
+
+#include "os/memory.h"
+#include "task/waitlist.h"
+
+#include <string.h>
+
+// ---- immortals
+
+#define LIVES_WITHOUT_REST 100 // hasty ones in a row
+#define REST_NS            SS_NS_PER_MS
+#define SHORT_DELAY_NS     (REST_NS / LIVES_WITHOUT_REST) // less than that is no rest
+
+#define FRAME_ALIGN 32 // as of every task's frame
+
+struct smolscale_immortal {
+    _Alignas(FRAME_ALIGN) smolscale_poll_fn *poll;
+    size_t size;
+    enum smolscale_respawn respawn;
+    uint64_t delay;
+    uint64_t random;
+    _Atomic uint64_t lives; // begun
+    unsigned hasty;         // in a row: lives that have neither waited nor got anything
+    bool alive;             // else it rests
+    _Atomic bool freed;
+    // the frame of this life, and as it was first, each aligned like any task's
+};
+
+static char *frame_of_life(smolscale_immortal *immortal)
+{
+    return (char *)(immortal + 1);
+}
+
+static size_t aligned(size_t size)
+{
+    return (size + FRAME_ALIGN - 1) / FRAME_ALIGN * FRAME_ALIGN;
+}
+
+static char *first_frame(smolscale_immortal *immortal)
+{
+    return frame_of_life(immortal) + aligned(immortal->size);
+}
+
+// splitmix64
+static uint64_t random_below(uint64_t *state, uint64_t limit)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (z ^ (z >> 31)) % limit;
+}
+
+static uint64_t rest(smolscale_immortal *immortal)
+{
+    if (immortal->delay < SHORT_DELAY_NS && immortal->hasty > 0 &&
+        immortal->hasty % LIVES_WITHOUT_REST == 0)
+        return REST_NS;
+    return immortal->respawn == SMOLSCALE_RESPAWN_JITTERED
+               ? random_below(&immortal->random, 2 * immortal->delay + 1)
+               : immortal->delay;
+}
+
+// Suspends the task between two lives. It yields where it need not sleep, or cannot.
+static int suspend_between_lives(smolscale_cx *cx, smolscale_immortal *immortal)
+{
+    uint64_t ns = rest(immortal);
+    if (ns > 0 && smolscale_sleep(cx, ns) == SMOLSCALE_PENDING)
+        return SMOLSCALE_PENDING;
+    return smolscale_yield(cx);
+}
+
+// A life may have taken a cancellation for itself: `freed` counts.
+static bool is_over(smolscale_cx *cx, smolscale_immortal *immortal)
+{
+    return load_acquire(&immortal->freed) || ss_interrupted(cx) == -ECANCELED;
+}
+
+static void begin_life(smolscale_immortal *immortal)
+{
+    if (load_relaxed(&immortal->lives) > 0)
+        memcpy(frame_of_life(immortal), first_frame(immortal), immortal->size);
+    count_owned(&immortal->lives);
+    immortal->alive = true;
+}
+
+static int live(smolscale_cx *cx, void *frame)
+{
+    smolscale_immortal *immortal = frame;
+    if (!immortal->alive) {
+        if (is_over(cx, immortal))
+            return -ECANCELED;
+        begin_life(immortal);
+    }
+    unsigned budget = cx->budget; // falls with each await that gives something without waiting
+    int result = immortal->poll(cx, frame_of_life(immortal));
+    if (result == SMOLSCALE_PENDING) {
+        if (cx->suspend != SS_SUSPEND_YIELD && cx->suspend != SS_SUSPEND_YIELD_AWAITED)
+            immortal->hasty = 0;
+        return SMOLSCALE_PENDING;
+    }
+    bool served = result >= 0 && cx->budget != budget;
+    immortal->hasty = served ? 0 : immortal->hasty + 1;
+    immortal->alive = false;
+    smolscale_deadline(cx, 0);
+    return is_over(cx, immortal) ? -ECANCELED : suspend_between_lives(cx, immortal);
+}
+
+static struct smolscale_task *task_of(smolscale_immortal *immortal)
+{
+    return (struct smolscale_task *)((char *)immortal - SS_TASK_SIZE);
+}
+
+int smolscale_immortal_new(smolscale_immortal **out, smolscale_poll_fn *poll, const void *frame,
+                           size_t size, enum smolscale_respawn respawn, uint64_t delay)
+{
+    *out = NULL;
+    if (!poll || respawn > SMOLSCALE_RESPAWN_JITTERED)
+        return -EINVAL;
+    if (size > SIZE_MAX / 4)
+        return -ENOMEM;
+    ss_first_use();
+    struct smolscale_task *task =
+        ss_task_new(live, NULL, sizeof(smolscale_immortal) + 2 * aligned(size), NULL);
+    if (!task)
+        return -ENOMEM;
+    smolscale_immortal *immortal = ss_frame(task);
+    immortal->poll = poll;
+    immortal->size = size;
+    immortal->respawn = respawn;
+    immortal->delay = respawn == SMOLSCALE_RESPAWN_AT_ONCE ? 0
+                      : delay < UINT64_MAX / 4             ? delay
+                                                           : UINT64_MAX / 4;
+    immortal->random = ss_os.now() ^ (uintptr_t)immortal;
+    if (frame && size) {
+        memcpy(frame_of_life(immortal), frame, size);
+        memcpy(first_frame(immortal), frame, size);
+    }
+    *out = immortal;
+    return ss_task_start(task);
+}
+
+uint64_t smolscale_immortal_restarts(const smolscale_immortal *immortal)
+{
+    uint64_t lives = load_relaxed(&immortal->lives);
+    return lives > 0 ? lives - 1 : 0;
+}
+
+void smolscale_immortal_free(smolscale_immortal *immortal)
+{
+    if (!immortal)
+        return;
+    struct smolscale_task *task = task_of(immortal);
+    store_release(&immortal->freed, true);
+    smolscale_cancel(task);
+    smolscale_release(task);
+}
+
+// ---- holders
+
+struct member {
+    struct ss_owner owner;      // of its task; first
+    struct member *next, *prev; // on a ring; the ring itself is one, too
+    struct smolscale_task *task;
+    struct holder *holder;
+};
+
+struct holder {
+    smolscale_waitlist waiters;
+    struct member running; // ring
+    size_t holds;          // members that have not ended, and one until it is freed
+};
+
+static void ring_init(struct member *ring)
+{
+    ring->next = ring->prev = ring;
+}
+
+static bool ring_empty(const struct member *ring)
+{
+    return ring->next == ring;
+}
+
+static void ring_append(struct member *ring, struct member *member)
+{
+    member->prev = ring->prev;
+    member->next = ring;
+    ring->prev->next = member;
+    ring->prev = member;
+}
+
+static void ring_remove(struct member *member)
+{
+    member->prev->next = member->next;
+    member->next->prev = member->prev;
+}
+
+// All of `from` goes to the end of `to`.
+static void ring_move(struct member *to, struct member *from)
+{
+    if (ring_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    ring_init(from);
+}
+
+static void holder_init(struct holder *holder)
+{
+    holder->waiters = (smolscale_waitlist){0};
+    ring_init(&holder->running);
+    holder->holds = 1;
+}
+
+static void add_member(struct holder *holder, struct member *member)
+{
+    ss_list_lock(&holder->waiters);
+    ring_append(&holder->running, member);
+    holder->holds++;
+    ss_list_unlock(&holder->waiters);
+}
+
+#define CANCELLED_AT_ONCE 16
+
+// Cancelling is not done under the lock, which tasks that end want. So some references are taken
+// under it at a time; what still has its turn stands on a ring of its own, from where members that
+// end leave as from any.
+static void cancel_all(struct holder *holder)
+{
+    struct member left;
+    ring_init(&left);
+    ss_list_lock(&holder->waiters);
+    ring_move(&left, &holder->running);
+    ss_list_unlock(&holder->waiters);
+    for (;;) {
+        smolscale_waker tasks[CANCELLED_AT_ONCE];
+        unsigned n = 0;
+        ss_list_lock(&holder->waiters);
+        while (n < CANCELLED_AT_ONCE && !ring_empty(&left)) {
+            struct member *member = left.next;
+            ring_remove(member);
+            ring_append(&holder->running, member);
+            tasks[n++] = smolscale_waker_clone((smolscale_waker){member->task});
+        }
+        ss_list_unlock(&holder->waiters);
+        if (n == 0)
+            return;
+        for (unsigned i = 0; i < n; i++) {
+            smolscale_cancel(tasks[i].task);
+            smolscale_waker_drop(tasks[i]);
+        }
+    }
+}
+
+// ---- reapers
+
+struct smolscale_reaper {
+    struct holder holder;
+};
+
+int smolscale_reaper_new(smolscale_reaper **out)
+{
+    *out = ss_allocate(sizeof **out);
+    if (!*out)
+        return -ENOMEM;
+    holder_init(&(*out)->holder);
+    return 0;
+}
+
+static void reaped(struct ss_owner *owner, struct smolscale_task *task)
+{
+    struct member *member = (struct member *)owner;
+    struct holder *holder = member->holder;
+    ss_list_lock(&holder->waiters);
+    ring_remove(member);
+    bool last = --holder->holds == 0;
+    ss_list_unlock(&holder->waiters);
+    ss_deallocate(member);
+    smolscale_release(task);
+    if (last)
+        ss_deallocate(holder);
+}
+
+// False: it has ended, and nobody will call.
+static bool call_at_end(struct smolscale_task *task, struct member *member)
+{
+    ss_list_lock(&task->join);
+    unsigned flags = ss_list_flags(&task->join);
+    task->owner = &member->owner;
+    ss_list_unlock_with(&task->join, flags);
+    return !(flags & SS_JOIN_ENDED);
+}
+
+int smolscale_reaper_attach(smolscale_reaper *reaper, smolscale_task *task)
+{
+    if (!task)
+        return -EINVAL;
+    struct member *member = ss_allocate(sizeof *member);
+    if (!member)
+        return -ENOMEM;
+    *member = (struct member){.owner = {reaped}, .task = task, .holder = &reaper->holder};
+    add_member(&reaper->holder, member);
+    if (!call_at_end(task, member))
+        reaped(&member->owner, task);
+    return 0;
+}
+
+size_t smolscale_reaper_count(smolscale_reaper *reaper)
+{
+    ss_list_lock(&reaper->holder.waiters);
+    size_t running = reaper->holder.holds - 1;
+    ss_list_unlock(&reaper->holder.waiters);
+    return running;
+}
+
+void smolscale_reaper_free(smolscale_reaper *reaper)
+{
+    if (!reaper)
+        return;
+    cancel_all(&reaper->holder);
+    ss_list_lock(&reaper->holder.waiters);
+    bool last = --reaper->holder.holds == 0;
+    ss_list_unlock(&reaper->holder.waiters);
+    if (last)
+        ss_deallocate(reaper);
+}
+
+// ---- nurseries. A member lies behind its task's frame and goes with it. Ended members wait on
+// `ended` for next() or wait(); while one waits, the ring is empty.
+
+struct smolscale_nursery {
+    struct holder holder;
+    struct member ended; // ring
+    int first_error;     // of those that wait() has seen
+    bool freed;
+};
+
+int smolscale_nursery_new(smolscale_nursery **out)
+{
+    *out = ss_allocate(sizeof **out);
+    if (!*out)
+        return -ENOMEM;
+    holder_init(&(*out)->holder);
+    ring_init(&(*out)->ended);
+    (*out)->first_error = 0;
+    (*out)->freed = false;
+    return 0;
+}
+
+// The lock held.
+static void note_result(smolscale_nursery *nursery, int result)
+{
+    if (result < 0 && nursery->first_error == 0)
+        nursery->first_error = result;
+}
+
+static int take_first_error(smolscale_nursery *nursery)
+{
+    int result = nursery->first_error;
+    nursery->first_error = 0;
+    return result;
+}
+
+// What becomes of the task that has ended; the lock held. True: nobody wants its handle. *wake: to
+// be scheduled with *result.
+static bool settle(smolscale_nursery *nursery, struct member *member, struct smolscale_task **wake,
+                   int *result)
+{
+    if (nursery->freed)
+        return true;
+    struct smolscale_task *waiter = nursery->holder.waiters.first;
+    if (!waiter) {
+        ring_append(&nursery->ended, member);
+        return false;
+    }
+    if (waiter->slot) { // it is in next()
+        smolscale_task **handle = waiter->slot;
+        *handle = member->task;
+        *wake = ss_list_pop(&nursery->holder.waiters);
+        *result = 0;
+        return false;
+    }
+    note_result(nursery, member->task->result);
+    if (nursery->holder.holds == 1) {
+        *wake = ss_list_pop(&nursery->holder.waiters);
+        *result = take_first_error(nursery);
+    }
+    return true;
+}
+
+static void left_nursery(struct ss_owner *owner, struct smolscale_task *task)
+{
+    struct member *member = (struct member *)owner;
+    smolscale_nursery *nursery = (smolscale_nursery *)member->holder;
+    struct smolscale_task *wake = NULL;
+    int result = 0;
+    ss_list_lock(&nursery->holder.waiters);
+    ring_remove(member);
+    bool last = --nursery->holder.holds == 0;
+    bool unwanted = settle(nursery, member, &wake, &result);
+    ss_list_unlock(&nursery->holder.waiters);
+    if (unwanted)
+        smolscale_release(task);
+    if (wake)
+        ss_wake_with(wake, result);
+    if (last)
+        ss_deallocate(nursery);
+}
+
+int smolscale_nursery_spawn(smolscale_nursery *nursery, smolscale_poll_fn *poll, const void *frame,
+                            size_t size)
+{
+    size_t at = (size + _Alignof(struct member) - 1) & ~(_Alignof(struct member) - 1);
+    if (at < size || at > SIZE_MAX - sizeof(struct member))
+        return -ENOMEM;
+    ss_first_use();
+    struct smolscale_task *task = ss_task_new(poll, NULL, at + sizeof(struct member), NULL);
+    if (!task)
+        return -ENOMEM;
+    if (frame && size)
+        memcpy(ss_frame(task), frame, size);
+    struct member *member = (struct member *)((char *)ss_frame(task) + at);
+    *member = (struct member){.owner = {left_nursery}, .task = task, .holder = &nursery->holder};
+    task->owner = &member->owner;
+    add_member(&nursery->holder, member);
+    return ss_task_start(task);
+}
+
+int smolscale_nursery_next(smolscale_cx *cx, smolscale_nursery *nursery, smolscale_task **ended)
+{
+    smolscale_waitlist *waiters = &nursery->holder.waiters;
+    *ended = NULL;
+    ss_list_lock(waiters);
+    if (!ring_empty(&nursery->ended)) {
+        struct member *member = nursery->ended.next;
+        ring_remove(member);
+        ss_list_unlock(waiters);
+        *ended = member->task;
+        return ss_ready(cx, 0);
+    }
+    int result = ss_interrupted(cx);
+    if (nursery->holder.holds == 1)
+        result = -ENOENT;
+    else if (waiters->first)
+        result = -EBUSY;
+    if (result == 0)
+        return ss_wait(cx, waiters, ended);
+    ss_list_unlock(waiters);
+    return result;
+}
+
+static void release_all(struct member *ring)
+{
+    while (!ring_empty(ring)) {
+        struct member *member = ring->next;
+        ring_remove(member);
+        smolscale_release(member->task);
+    }
+}
+
+// Releases those that have ended. Returns with the lock held.
+static void lock_and_clear(smolscale_nursery *nursery)
+{
+    ss_list_lock(&nursery->holder.waiters);
+    while (!ring_empty(&nursery->ended)) {
+        struct member seen;
+        ring_init(&seen);
+        ring_move(&seen, &nursery->ended);
+        for (struct member *member = seen.next; member != &seen; member = member->next)
+            note_result(nursery, member->task->result);
+        ss_list_unlock(&nursery->holder.waiters);
+        release_all(&seen);
+        ss_list_lock(&nursery->holder.waiters);
+    }
+}
+
+int smolscale_nursery_wait(smolscale_cx *cx, smolscale_nursery *nursery)
+{
+    smolscale_waitlist *waiters = &nursery->holder.waiters;
+    lock_and_clear(nursery);
+    if (nursery->holder.holds == 1) {
+        int result = take_first_error(nursery);
+        ss_list_unlock(waiters);
+        return ss_ready(cx, result);
+    }
+    int result = waiters->first ? -EBUSY : ss_interrupted(cx);
+    if (result == 0)
+        return ss_wait(cx, waiters, NULL);
+    ss_list_unlock(waiters);
+    return result;
+}
+
+void smolscale_nursery_cancel(smolscale_nursery *nursery)
+{
+    cancel_all(&nursery->holder);
+}
+
+void smolscale_nursery_free(smolscale_nursery *nursery)
+{
+    if (!nursery)
+        return;
+    struct member unwanted;
+    ring_init(&unwanted);
+    ss_list_lock(&nursery->holder.waiters);
+    nursery->freed = true;
+    ring_move(&unwanted, &nursery->ended);
+    ss_list_unlock(&nursery->holder.waiters);
+    release_all(&unwanted);
+    cancel_all(&nursery->holder);
+    ss_list_lock(&nursery->holder.waiters);
+    bool last = --nursery->holder.holds == 0;
+    ss_list_unlock(&nursery->holder.waiters);
+    if (last)
+        ss_deallocate(nursery);
+}

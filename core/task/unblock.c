@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: ISC
+//
+// Blocking functions, awaited: they run as jobs of a work queue without a limit, whose item is the
+// task itself.
+//
+// The task is handed to the queue when its poll has returned (SS_SUSPEND_UNBLOCK), and is nobody
+// else's until `run` has returned: it is on no list, and an interruption finds it parked nowhere
+// and only leaves its flag.
+
+#include "task/task.h"
+
+#include "task/waitlist.h"
+
+#include <pthread.h>
+
+// What the call needs lies in fields that serve waiting on lists otherwise: no memory is wanted.
+// Nobody looks at wait_prev: the task is parked nowhere.
+static void keep_call(struct smolscale_task *task, int (*run)(void *), void *arg)
+{
+    task->wait_prev = (void *)run;
+    task->slot = arg;
+}
+
+static int (*kept_run(const struct smolscale_task *task))(void *)
+{
+    return (int (*)(void *))task->wait_prev;
+}
+
+static void finish(struct smolscale_task *task, int result)
+{
+    unsigned ctl = load_acquire(&task->ctl);
+    if (ctl & SS_CTL_CANCELLED)
+        result = -ECANCELED;
+    else if (task->deadline && task->deadline <= ss_os.now())
+        result = -ETIMEDOUT;
+    task->wait_prev = NULL;
+    ss_wake_with(task, result);
+}
+
+static void finish_without_thread(void *task)
+{
+    finish(task, -ECANCELED);
+}
+
+static void run_call(void *item, void *user_data)
+{
+    struct smolscale_task *task = item;
+    (void)user_data;
+    unsigned generation = ss.generation;
+    int result;
+    pthread_cleanup_push(finish_without_thread, task);
+    result = kept_run(task)(task->slot);
+    pthread_cleanup_pop(0);
+    if (generation == ss.generation) // else this is a child, where the task does not exist
+        finish(task, result);
+}
+
+// Created at first use and never freed. Whoever is second throws his own away.
+static smolscale_queue *the_queue(int *err)
+{
+    static _Atomic(smolscale_queue *) calls;
+    smolscale_queue *queue = load_acquire(&calls), *mine;
+    if (queue)
+        return queue;
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_call;
+    *err = smolscale_queue_new(&mine, &attr);
+    if (*err)
+        return NULL;
+    if (cas_strong_acq_rel(&calls, &queue, mine))
+        return mine;
+    smolscale_queue_free(mine);
+    return queue;
+}
+
+int smolscale_unblock(smolscale_cx *cx, int (*run)(void *arg), void *arg)
+{
+    int err = ss_interrupted(cx);
+    if (err)
+        return err;
+    cx->where = the_queue(&err);
+    if (!cx->where)
+        return err;
+    keep_call(cx->task, run, arg);
+    cx->suspend = SS_SUSPEND_UNBLOCK;
+    return SMOLSCALE_PENDING;
+}
+
+bool ss_unblock_start(struct smolscale_task *task, void *queue)
+{
+    int err = smolscale_queue_push(queue, task, NULL);
+    if (err == 0 || err == -EAGAIN) // then it is queued, too
+        return false;
+    task->wait_prev = NULL;
+    task->result = err;
+    return true;
+}

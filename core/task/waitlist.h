@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: ISC
+//
+// Waiting: the one way in which tasks wait for anything (channels, mutexes, joins, timers,
+// descriptors), and the protocol that makes it cheap.
+//
+// *Parking under the lock.* An awaitable that finds that it must wait puts the task on a waitlist
+// and returns SMOLSCALE_PENDING through ss_wait() with the list's lock held. The runner drops the
+// lock after the poll has returned. So whoever takes the lock later and finds the task on the list
+// knows that it is wholly suspended: taking it off the list gives the right, and the duty, to
+// schedule it. There is no state word, and neither waiting nor waking has a read-modify-write of
+// its own beside the lock's.
+//
+// *The result is handed over.* Who takes a task off a list has done for it what it wanted (copied
+// the message into task->slot, given it the permit), and stores the result in task->result. A task
+// that goes on looks at nothing again.
+//
+// *Interrupting* (cancel, the end of a timeout) comes from a thread that does not hold the lock and
+// may not touch the list, which its owner may free as soon as the task goes on. It therefore *pins*
+// the task first:
+//
+//   interrupter                              runner
+//   ctl: flag set, pins + 1                  picks the task up: parked = NULL
+//   heavy fence                              light fence
+//   parked?                                  ctl has pins?  then back into the queue, later again
+//
+//                                            parks it: parked = list
+//                                            light fence
+//                                            ctl has a flag?  then it does not park
+//
+//   Either the interrupter sees where the task is parked, and the task stays suspended until it is
+//   unpinned, so that the list is valid and can be locked; or the runner sees the flag before it
+//   parks, and the pins before it polls. Under the lock the interrupter looks whether the task is
+//   still on the list (else somebody has just woken it, which is as good).
+//   tests/model/interrupt.pml checks this.
+
+#ifndef SS_WAITLIST_H
+#define SS_WAITLIST_H
+
+#include "task/task.h"
+
+// ---- the lock of a waitlist: bit 0 of a word whose other bits belong to the owner of the list
+//
+// It is held for some tens of nanoseconds, never across a system call, and across the return of a
+// poll function. Who finds it held looks again, gives its CPU away, and at last sleeps a little, so
+// that a holder of lower priority comes to run.
+
+#define SS_LIST_HELD 1u
+
+void ss_list_lock_slow(smolscale_waitlist *list);
+
+static inline void ss_list_lock(smolscale_waitlist *list)
+{
+    if (__builtin_expect(word_fetch_or_acquire(&list->lock, SS_LIST_HELD) & SS_LIST_HELD, 0))
+        ss_list_lock_slow(list);
+}
+
+// The other bits of the word; the lock held. Atomic because others try for the lock meanwhile.
+static inline unsigned ss_list_flags(const smolscale_waitlist *list)
+{
+    return word_load_relaxed(&list->lock) & ~SS_LIST_HELD;
+}
+
+// A plain store: `flags` are the other bits of the word.
+static inline void ss_list_unlock_with(smolscale_waitlist *list, unsigned flags)
+{
+    word_store_release(&list->lock, flags);
+}
+
+static inline void ss_list_unlock(smolscale_waitlist *list)
+{
+    ss_list_unlock_with(list, 0);
+}
+
+// ---- the list, under its lock. A ring through wait_prev, whose first one's is the last; `next`
+// ends with NULL. A task is on a list exactly if wait_prev is set.
+
+static inline void ss_list_append(smolscale_waitlist *list, struct smolscale_task *task)
+{
+    struct smolscale_task *first = list->first;
+    task->next = NULL;
+    if (first) {
+        task->wait_prev = first->wait_prev;
+        first->wait_prev->next = task;
+        first->wait_prev = task;
+    } else {
+        task->wait_prev = task;
+        list->first = task;
+    }
+}
+
+static inline void ss_list_remove(smolscale_waitlist *list, struct smolscale_task *task)
+{
+    struct smolscale_task *first = list->first, *next = task->next;
+    if (next)
+        next->wait_prev = task->wait_prev;
+    else
+        first->wait_prev = task->wait_prev;
+    if (task == first)
+        list->first = next;
+    else
+        task->wait_prev->next = next;
+    task->wait_prev = NULL;
+}
+
+// Takes off the task that has waited longest; NULL: nobody waits.
+static inline struct smolscale_task *ss_list_pop(smolscale_waitlist *list)
+{
+    struct smolscale_task *task = list->first;
+    if (!task)
+        return NULL;
+    struct smolscale_task *next = task->next;
+    list->first = next;
+    if (next)
+        next->wait_prev = task->wait_prev;
+    task->wait_prev = NULL;
+    return task;
+}
+
+// ---- what awaitables begin and end with
+
+// At the beginning: 0, or why the task does not wait any more. A deadline comes into the timers'
+// heap when its task is first suspended under it, or begins a second await. The first does not look
+// at the clock: what it waits for may have come, and then it is given, however late.
+static inline int ss_interrupted(const smolscale_cx *cx)
+{
+    unsigned ctl = load_relaxed(&cx->task->ctl);
+    if (__builtin_expect(ctl & SS_CTL_FLAGS, 0)) {
+        if (ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT) || cx->task->deadline_tried)
+            return ss_why_await_ends(cx->task, ctl);
+        cx->task->deadline_tried = true;
+    }
+    return 0;
+}
+
+// The same of a task that has let others run, and waits for nothing.
+static inline int ss_interrupted_now(struct smolscale_task *task)
+{
+    unsigned ctl = load_relaxed(&task->ctl);
+    return __builtin_expect(ctl & SS_CTL_FLAGS, 0) ? ss_why_interrupted(task, ctl) : 0;
+}
+
+// Ends an awaitable that must wait: `list` is locked, and stays so. Whoever takes the task off may
+// use `slot`.
+static inline int ss_wait(smolscale_cx *cx, smolscale_waitlist *list, void *slot)
+{
+    cx->task->slot = slot;
+    ss_list_append(list, cx->task);
+    cx->suspend = SS_SUSPEND_LIST;
+    cx->where = list;
+    return SMOLSCALE_PENDING;
+}
+
+// Ends an awaitable that need not wait. Now and then (the budget) others are let run first.
+static inline int ss_ready(smolscale_cx *cx, int result)
+{
+    if (__builtin_expect(--cx->budget != 0, 1))
+        return result;
+    cx->task->result = result;
+    cx->suspend = SS_SUSPEND_BUDGET;
+    return SMOLSCALE_PENDING;
+}
+
+// Schedules a task that the caller has taken off its list. No lock held, preferably.
+static inline void ss_wake_with(struct smolscale_task *task, int result)
+{
+    task->result = result;
+    ss_schedule(task);
+}
+
+#endif // SS_WAITLIST_H

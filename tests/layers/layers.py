@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""The order of the core's rooms, and the check of it: layers.py [--list] [--left FILE] OBJECTS CORE.
+
+A room is a folder of core/. Each may use those below it, and never one above or beside it: by an include,
+or by a symbol that another room's object defines. And only base/atomic.h and os/ may name what belongs to
+the compiler's atomics, the C library's threads, the allocator and the kernel: nothing else of the core
+depends on the machine, so that it runs on a simulated one.
+
+OBJECTS is the folder of the library's objects, CORE the source folder. FILE names the arrows and names
+that are still to be removed, one a line; a line that is no longer needed fails the check, too, so that the
+list only becomes shorter. --list prints what FILE would have to contain.
+"""
+
+import argparse
+import collections
+import os
+import re
+import subprocess
+import sys
+
+# From the lowest. Rooms of one line do not know each other.
+ORDER = [
+    ["base"],
+    ["os"],
+    ["sched"],
+    ["queue", "io", "region"],
+    ["task"],
+    ["sync"],
+    ["process"],
+]
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+PUBLIC = {"smolscale.h", "smolscale_async.h"}  # the manual; declarations that every room may see
+
+# What of the C library has no state, asks nothing of the kernel and takes no memory.
+PURE = set("""memcpy memmove memset memcmp memchr strlen strnlen strcmp strchr strrchr strstr strncpy strcspn
+    snprintf strtol strerror __errno_location __stack_chk_fail _GLOBAL_OFFSET_TABLE_ __sched_cpucount
+    __isoc99_sscanf strchrnul __tls_get_addr qsort""".split())
+
+RAW = [
+    ("atomic", r"__atomic_\w+|\batomic_(?!signal_fence)\w+|\bmemory_order_\w+|#\s*include\s*<stdatomic\.h>"),
+    ("thread-local", r"\b_Thread_local\b|\b__thread\b"),
+]
+RAW_ALLOWED = ("base/atomic.h", "os/")
+
+
+def room_of(path):
+    return path.split("/")[0] if "/" in path else ""
+
+
+def sources(core):
+    for folder, _, names in sorted(os.walk(core)):
+        for name in sorted(names):
+            if name.endswith((".c", ".h")):
+                path = os.path.relpath(os.path.join(folder, name), core)
+                with open(os.path.join(core, path), encoding="utf-8") as file:
+                    yield path, file.read()
+
+
+def without_comments(text):
+    return re.sub(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"(?<!\.h\")", "", text, flags=re.S)
+
+
+def may_use(user, used):
+    return user == used or (user in RANK and used in RANK and RANK[used] < RANK[user])
+
+
+def symbols(objects):
+    """(path of the source, defined, undefined) for each object."""
+    for name in sorted(os.listdir(objects)):
+        if not name.endswith(".c.o"):
+            continue
+        out = subprocess.run(["nm", "-P", os.path.join(objects, name)], capture_output=True, text=True,
+                             check=True).stdout
+        defined, undefined = set(), set()
+        for line in out.splitlines():
+            symbol, kind = line.split()[:2]
+            if kind == "U":
+                undefined.add(symbol)
+            elif kind.isupper() or kind in "wv":
+                defined.add(symbol)
+        yield name, defined, undefined
+
+
+def source_of(name, paths):
+    """Meson names the object of a/b.c `a_b.c.o`."""
+    for path in paths:
+        if path.replace("/", "_") + ".o" == name:
+            return path
+    raise SystemExit(f"layers: the object {name} has no source")
+
+
+def findings(objects, core):
+    """What breaks the rule, as lines `FILE: what`, each with an explanation."""
+    found = {}
+    texts = dict(sources(core))
+    for path, text in texts.items():
+        room = room_of(path)
+        if room and room not in RANK:
+            found[f"{path}: room"] = "core/ has no such room"
+        code = without_comments(text)
+        for include in re.findall(r'#\s*include\s*"([^"]+)"', code):
+            if include in PUBLIC:
+                continue
+            if not may_use(room, room_of(include)):
+                found[f"{path}: include {include}"] = f"{room} may not know {room_of(include)}"
+        if path.startswith(RAW_ALLOWED):
+            continue
+        for what, pattern in RAW:
+            for name in re.findall(pattern, code):
+                found[f"{path}: {what} {name}"] = "only base/atomic.h and os/ may"
+
+    objects_read = [(source_of(name, texts), defined, undefined) for name, defined, undefined in symbols(objects)]
+    missing = {path for path in texts if path.endswith(".c")} - {path for path, _, _ in objects_read}
+    if missing:
+        raise SystemExit(f"layers: no object of {', '.join(sorted(missing))} in {objects}")
+    home = {symbol: path for path, defined, _ in objects_read for symbol in defined}
+    for path, _, undefined in objects_read:
+        room = room_of(path)
+        for symbol in sorted(undefined):
+            if symbol in home:
+                if not may_use(room, room_of(home[symbol])):
+                    found[f"{path}: symbol {symbol}"] = f"{room} may not use {home[symbol]}"
+            elif room != "os" and symbol not in PURE and not sanitizer(symbol):
+                found[f"{path}: call {symbol}"] = "only os/ may"
+    return found
+
+
+def sanitizer(symbol):
+    return symbol.startswith(("__asan", "__tsan", "__ubsan", "__sanitizer", "__gcov", "llvm_gcov"))
+
+
+def circles(core):
+    """Headers that include each other in a circle."""
+    graph = collections.defaultdict(set)
+    for path, text in sources(core):
+        graph[path].update(include for include in re.findall(r'#\s*include\s*"([^"]+)"', text))
+    state, found = {}, []
+
+    def visit(path, way):
+        state[path] = 1
+        for other in sorted(graph.get(path, ())):
+            if state.get(other) == 1:
+                found.append(" -> ".join(way[way.index(other):] + [other]) if other in way else other)
+            elif other not in state:
+                visit(other, way + [other])
+        state[path] = 2
+
+    for path in sorted(graph):
+        if path not in state:
+            visit(path, [path])
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--left")
+    parser.add_argument("objects")
+    parser.add_argument("core")
+    args = parser.parse_args()
+    found = findings(args.objects, args.core)
+    if args.list:
+        print("\n".join(sorted(found)))
+        return 0
+    left = set()
+    if args.left:
+        with open(args.left, encoding="utf-8") as file:
+            left = {line.strip() for line in file if line.strip() and not line.startswith("#")}
+    bad = [f"core/{key}: {found[key]}" for key in sorted(set(found) - left)]
+    bad += [f"{args.left}: no longer true, remove it: {key}" for key in sorted(left - set(found))]
+    bad += [f"headers include each other: {circle}" for circle in circles(args.core)]
+    print("\n".join(bad))
+    print(f"{len(found)} left to remove, {len(bad)} new or outdated")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
