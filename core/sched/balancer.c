@@ -458,14 +458,14 @@ static void poll_if_uncovered(void)
         ss_reactor_poll();
 }
 
-// What work queues want, beside what lanes want.
-static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint64_t lanes)
+// What work queues want. SS_FOREVER: nothing that they do not say when they want it.
+static uint64_t until_next_tick(const struct look *look, uint64_t interval)
 {
     if (!look->backlog && !look->unclaimed && !look->growing) {
-        if (lanes == SS_FOREVER && ++quiet_ticks < QUIET_TICKS)
+        if (++quiet_ticks < QUIET_TICKS)
             return interval;
         quiet_ticks = 0;
-        return lanes;
+        return SS_FOREVER;
     }
     quiet_ticks = 0;
     if (look->acted || (look->suspicious && look->moved))
@@ -476,7 +476,7 @@ static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint
         next = NOTICE_TICK;
     if (look->deadline != SS_FOREVER && look->now + next > look->deadline)
         next = look->deadline > look->now + TICK_MIN ? look->deadline - look->now : TICK_MIN;
-    return next < lanes ? next : lanes;
+    return next;
 }
 
 // Affinity, cpuset and quota may change at any time, and nobody tells: so they are looked at again
@@ -492,19 +492,20 @@ static void look_at_cpus(uint64_t now)
         ss_count_cpus();
 }
 
-// Returns the time to the next tick; SS_FOREVER: there is nothing to watch.
-static uint64_t tick(uint64_t interval)
+// Returns the time until queues want the next tick, and in *lanes that until lanes do; SS_FOREVER:
+// there is nothing to watch.
+static uint64_t tick(uint64_t interval, uint64_t *lanes)
 {
     struct look look = {.now = ss_os.now(), .deadline = SS_FOREVER};
     count_owned(&ss.stats.ticks);
     survey(&look);
     examine(&look);
-    uint64_t lanes = ss_lanes_look(look.now); // what it lists may ask for a worker
+    *lanes = ss_lanes_look(look.now); // what it lists may ask for a worker
     add_workers(&look);
     fire_timers();
     poll_if_uncovered();
     look_at_cpus(look.now);
-    return until_next_tick(&look, interval, lanes);
+    return until_next_tick(&look, interval);
 }
 
 // What was asked of the balancer: orders for others are theirs, and who starts a group's first
@@ -517,13 +518,19 @@ static bool any_request(void)
     return ss_spawner_has_orders();
 }
 
-// ss.lock held.
-static bool anything_to_watch(void)
+// Apart from lanes, which want a look now and then. ss.lock held.
+static bool anything_urgent(void)
 {
-    bool any = any_backlog() || !ss_reactor_covered() || any_request() || ss_lanes_watched();
+    bool any = any_backlog() || !ss_reactor_covered() || any_request();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
         any = ss_unclaimed(worker) > 0 || ss_owes(worker);
     return any;
+}
+
+// ss.lock held.
+static bool anything_to_watch(void)
+{
+    return ss_lanes_watched() || anything_urgent();
 }
 
 static bool any_timer(void)
@@ -535,27 +542,33 @@ static bool any_timer(void)
 static bool is_wanted(uint32_t how)
 {
     ss_lock(&ss.lock);
-    bool wanted = anything_to_watch() || ss_balancer_is_asked() ||
+    bool wanted = anything_urgent() || ss_balancer_is_asked() ||
+                  (how != SS_BALANCER_DOZING && ss_lanes_watched()) ||
                   (how == SS_BALANCER_PARKED && ss_balancer_at_rest() && !any_timer());
     ss_unlock(&ss.lock);
     return wanted;
 }
 
-// Going to sleep, on the futex or in the reactor's seat. Announce (an exchange, a full fence), then
+// Going to sleep for as long as nothing is published, on the futex or in the reactor's seat; or, if
+// lanes want another look, for `limit` at most. Announce (an exchange, a full fence), then
 // look; pairs with ss_watch(): publish, fence, then look for the announcement. One of the two sees
 // the other.
-static void sleep_until_needed(uint32_t how)
+static void sleep_until_needed(uint32_t how, uint64_t limit)
 {
     exchange_seq_cst(&ss.balancer, how);
     fence_seq_cst();
     bool up = is_wanted(how);
+    uint64_t end = ss_time_in(limit);
     // Whoever else ends the sleep changes the word first, so any return of the wait is fine.
     while (!up && load_acquire(&ss.balancer) == how) {
-        if (how == SS_BALANCER_PARKED) {
-            up = !ss_os.futex_wait_until(&ss.balancer, how, ss_time_in(until_timer()));
-        } else if (ss_reactor_sleep(-1, ss_time_in(until_timer()), &up)) {
-            ss_reactor_poll();
-            up = true;
+        uint64_t timer = ss_time_in(until_timer()), until = timer < end ? timer : end;
+        if (how == SS_BALANCER_SEATED) {
+            if (ss_reactor_sleep(-1, until, &up)) {
+                ss_reactor_poll();
+                up = true;
+            }
+        } else {
+            up = !ss_os.futex_wait_until(&ss.balancer, how, until);
         }
     }
     uint32_t asleep = how;
@@ -566,7 +579,7 @@ static void sleep_until_needed(uint32_t how)
 static void park(void)
 {
     bool seated = ss_reactor_sit();
-    sleep_until_needed(seated ? SS_BALANCER_SEATED : SS_BALANCER_PARKED);
+    sleep_until_needed(seated ? SS_BALANCER_SEATED : SS_BALANCER_PARKED, SS_FOREVER);
     if (seated)
         ss_reactor_leave();
 }
@@ -591,25 +604,29 @@ static bool resign(void)
 bool ss_balance(void)
 {
     ss_os.begin_looks();
-    uint64_t interval = TICK_MIN;
+    uint64_t interval = TICK_MIN, lanes;
     for (;;) {
         if (ss_hand_over())
             return false;
         if (ss_lanes_served())
             ss_asymmetric_register(); // once
-        interval = tick(interval);
-        if (interval == SS_FOREVER || ss_balancer_is_asked()) {
+        interval = tick(interval, &lanes);
+        bool quiet = interval == SS_FOREVER && lanes == SS_FOREVER;
+        if (quiet || ss_balancer_is_asked()) {
             if (ss_balancer_end(resign))
                 return true;
             ss_os.begin_looks(); // again, if it has ended them
         }
-        if (interval == SS_FOREVER) {
+        if (quiet) {
             park();
             interval = TICK_MIN;
+        } else if (interval == SS_FOREVER) {
+            sleep_until_needed(SS_BALANCER_DOZING, lanes);
+            interval = TICK_MIN;
         } else {
-            uint64_t timer = until_timer();
+            uint64_t timer = until_timer(), sleep = interval < lanes ? interval : lanes;
             ss_os.futex_wait_until(&ss.balancer, SS_BALANCER_AWAKE,
-                                   ss_time_in(timer < interval ? timer : interval));
+                                   ss_time_in(timer < sleep ? timer : sleep));
         }
         // A kick from here on is answered by the tick that follows.
         uint32_t kicked = SS_BALANCER_KICKED;
@@ -625,10 +642,10 @@ static void wake(uint32_t how)
         ss_os.futex_wake(&ss.balancer, 1);
 }
 
-void ss_watch_slow(void)
+void ss_watch_slow(enum ss_balancer_state enough)
 {
     uint32_t asleep = load_relaxed(&ss.balancer);
-    while (asleep == SS_BALANCER_PARKED || asleep == SS_BALANCER_SEATED) {
+    while (asleep != SS_BALANCER_NONE && asleep < enough) {
         uint32_t how = asleep;
         if (cas_strong_acq_rel(&ss.balancer, &asleep, SS_BALANCER_AWAKE)) {
             wake(how);

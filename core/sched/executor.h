@@ -245,7 +245,8 @@ enum ss_balancer_state {
     SS_BALANCER_NONE,   // no such thread (yet, or it could not be created)
     SS_BALANCER_PARKED, // asleep until somebody needs it
     SS_BALANCER_SEATED, // the same, or until a descriptor has an event (reactor.c)
-    SS_BALANCER_AWAKE,  // looks, or sleeps until its next look
+    SS_BALANCER_DOZING, // asleep until its next look at lanes; what is published for others ends it
+    SS_BALANCER_AWAKE,  // looks, or sleeps until its next look, which comes soon
     SS_BALANCER_KICKED, // is to look now
 };
 
@@ -527,14 +528,24 @@ int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover c
 
 // Makes sure the balancer looks at what the caller has just published (after an atomic
 // read-modify-write that follows the publication, see fence_after_rmw()).
-void ss_watch_slow(void);
-static inline void ss_watch(void)
+void ss_watch_slow(enum ss_balancer_state enough);
+static inline void ss_watch_as(enum ss_balancer_state enough)
 {
     // Publish, fence, look for the sleeper; the balancer announces its sleep, fences, looks for
     // work (balancer.c, "Going to sleep").
     fence_after_rmw();
-    if (__builtin_expect(load_relaxed(&ss.balancer) < SS_BALANCER_AWAKE, 0))
-        ss_watch_slow();
+    if (__builtin_expect(load_relaxed(&ss.balancer) < enough, 0))
+        ss_watch_slow(enough);
+}
+static inline void ss_watch(void)
+{
+    ss_watch_as(SS_BALANCER_AWAKE);
+}
+
+// The same for a lane that is served, to which a dozing balancer comes soon enough.
+static inline void ss_watch_lanes(void)
+{
+    ss_watch_as(SS_BALANCER_DOZING);
 }
 
 // The same, but starts no balancer if there is none.

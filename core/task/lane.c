@@ -455,7 +455,7 @@ static void begin_serving(struct ss_worker *worker, struct ss_lane *lane, uint64
     store_relaxed(&lane->runnable.taken, load_relaxed(&lane->runnable.taken) + 1);
     attach(worker, lane);
     fetch_add_relaxed(&ss_lanes.served, 1);
-    ss_watch(); // it looks while lanes are served: ss_lanes_look()
+    ss_watch_lanes(); // it looks while lanes are served: ss_lanes_look()
     worker->blocked_last = false;
     store_relaxed(&worker->in_job, true);
 }

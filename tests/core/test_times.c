@@ -22,12 +22,17 @@ static void look_itself(void)
 {
 }
 
-static void begin(void)
+static void begin_with(const char *workers)
 {
-    setenv("SMOLSCALE_WORKERS", "2", 1);
+    setenv("SMOLSCALE_WORKERS", workers, 1);
     fake_clock_start();
     ss_os.begin_looks = look_itself;
-    ck_assert_uint_eq(smolscale_cpus(), CPUS);
+    ck_assert_uint_eq(smolscale_cpus(), (unsigned)atoi(workers));
+}
+
+static void begin(void)
+{
+    begin_with("2");
 }
 
 static struct counter started = COUNTER_INIT, go = COUNTER_INIT;
@@ -182,6 +187,26 @@ START_TEST(blocked_workers_are_replaced_within_1_ms_and_several_at_a_time)
 }
 END_TEST
 
+// The balancer looks for lanes at first, as after tasks have run: every 8 ms, until it is told of
+// something else.
+START_TEST(a_balancer_that_looks_for_lanes_alone_comes_for_a_blocked_worker_within_1_ms)
+{
+    begin_with("1");
+    smolscale_queue *queue = queue_new(sleep_in_kernel, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = 2;
+    push(queue, item_of(0));
+    counter_wait(&started, 1);
+    all_asleep(1);
+    for (unsigned i = 0; i < 10 && load_relaxed(&ss.balancer) != SS_BALANCER_DOZING; i++)
+        pass(100 * US, 100 * US);
+    push(queue, item_of(1));
+    pass(MS, 100 * US);
+    counter_wait(&started, 2);
+    counter_add(&go, 1);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
 // ---- nothing to do
 
 START_TEST(with_nothing_to_do_no_thread_wakes_up_for_a_year)
@@ -213,7 +238,7 @@ END_TEST
 // Workers that sleep with a limit in time; the balancer may, too.
 static unsigned timed_workers(void)
 {
-    bool awake = load_relaxed(&ss.balancer) >= SS_BALANCER_AWAKE;
+    bool awake = load_relaxed(&ss.balancer) >= SS_BALANCER_DOZING;
     return fake_clock_timed_sleepers() - (awake && fake_clock_sleeps_on(&ss.balancer));
 }
 
@@ -375,18 +400,19 @@ END_TEST
 
 int main(void)
 {
-    return test_suite("times",
-                      (const TTest *[]){
-                          while_all_workers_compute_a_job_starts_every_10_ms,
-                          in_a_crowd_of_computing_workers_a_job_starts_every_100_ms,
-                          a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute,
-                          blocked_workers_are_replaced_within_1_ms_and_several_at_a_time,
-                          with_nothing_to_do_no_thread_wakes_up_for_a_year,
-                          surplus_workers_retire_after_a_second,
-                          workers_beyond_max_idle_retire_after_half_a_second,
-                          workers_retire_after_the_idle_timeout,
-                          behind_a_job_that_takes_unexpectedly_long_a_notice_comes_within_5_ms,
-                          a_notice_is_given_before_a_job_that_is_likely_to_take_long,
-                          NULL,
-                      });
+    return test_suite(
+        "times", (const TTest *[]){
+                     while_all_workers_compute_a_job_starts_every_10_ms,
+                     in_a_crowd_of_computing_workers_a_job_starts_every_100_ms,
+                     a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute,
+                     blocked_workers_are_replaced_within_1_ms_and_several_at_a_time,
+                     a_balancer_that_looks_for_lanes_alone_comes_for_a_blocked_worker_within_1_ms,
+                     with_nothing_to_do_no_thread_wakes_up_for_a_year,
+                     surplus_workers_retire_after_a_second,
+                     workers_beyond_max_idle_retire_after_half_a_second,
+                     workers_retire_after_the_idle_timeout,
+                     behind_a_job_that_takes_unexpectedly_long_a_notice_comes_within_5_ms,
+                     a_notice_is_given_before_a_job_that_is_likely_to_take_long,
+                     NULL,
+                 });
 }

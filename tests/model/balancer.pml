@@ -3,7 +3,7 @@
  * The balancer goes to sleep while work is published (core/sched/balancer.c, park(), ss_watch() and
  * ss_kick_balancer(); docs/internals.md, "Waking the balancer"). One thread publishes work twice, under its
  * queue's lock, which the balancer does not take; another asks for a worker (under ss.lock) and kicks.
- * Holds: when all is quiet, the balancer has seen all of it.
+ * Holds: when all is quiet, the balancer has seen all of it. (DOZING is PARKED with a limit in time; here it never ends by itself.)
  *
  * broken NO_PUBLISHER_FENCE:     unlock is a plain store, and no fence follows it
  * broken NO_BALANCER_FENCE:      PARKED is announced by a plain store
