@@ -4,6 +4,7 @@
 
 #include "os/fence.h"
 
+#include "base/room.h"
 #include "os/os.h"
 
 _Atomic bool ss_asymmetric;
@@ -51,9 +52,12 @@ void ss_asymmetric_register(void)
         store_seq_cst(&ss_asymmetric, true);
 }
 
-void ss_asymmetric_after_fork(void)
+// The child is registered only if its parent was, on some kernels.
+static void after_fork(void)
 {
     store_relaxed(&ss_asymmetric, false);
     store_relaxed(&forbidden, false);
     store_relaxed(&settling, false);
 }
+
+SS_ROOM(os_fence, NULL, after_fork);

@@ -37,7 +37,4 @@ void ss_heavy_fence(void);
 // Registers the process. Slow; by the balancer.
 void ss_asymmetric_register(void);
 
-// fork(), in the child: which is registered only if the parent was, on some kernels.
-void ss_asymmetric_after_fork(void);
-
 #endif // SS_FENCE_H

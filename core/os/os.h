@@ -8,6 +8,7 @@
 #define SS_OS_H
 
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -33,6 +34,9 @@ struct ss_traits {
     int policy, priority, nice;
     cpu_set_t affinity;
 };
+
+// A thread that was created joinable, to be joined or detached.
+typedef pthread_t ss_thread;
 
 // What place() does to a thread: the CPUs that it had, and those that it has until release().
 struct ss_placement {
@@ -76,6 +80,13 @@ struct ss_os {
     // The same, detached and with a small stack: for what runs nothing of the program's. It can be
     // had where memory is too scarce for another.
     int (*thread_create_small)(void *(*main)(void *), void *arg);
+
+    // The calling thread.
+    ss_thread (*thread_self)(void);
+
+    // Waits for the end of a joinable thread; or has nobody wait for it. Once for each thread.
+    void (*thread_join)(ss_thread thread);
+    void (*thread_detach)(ss_thread thread);
 
     // Does this process have such a thread?
     bool (*thread_exists)(pid_t tid);
@@ -133,6 +144,9 @@ struct ss_os {
     void (*set_thread_traits)(const struct ss_traits *traits);
     void (*set_signal_mask)(const sigset_t *mask);
 
+    // Blocks all signals in the calling thread, and gives the mask that it had.
+    void (*block_signals)(sigset_t *before);
+
     // Keeps this library's code in memory until the process ends, also when it is part of a plug-in
     // that is closed. May wait for a dlopen() or dlclose() that another thread is in: no lock held.
     void (*stay_loaded)(void);
@@ -156,8 +170,5 @@ static inline uint64_t ss_time_in(uint64_t ns)
 // as refused, as is each that the kernel did refuse once (EPERM, EACCES, ENOSYS): none of them is
 // made again.
 void ss_os_be_quiet(void);
-
-// fork(), in the child: which has no thread that looks.
-void ss_os_after_fork(void);
 
 #endif // SS_OS_H

@@ -21,11 +21,6 @@
 #include "sched/executor.h"
 #include "task/task.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #define TICK_MIN       (100 * SS_NS_PER_US)
 #define TICK_MAX       SS_NS_PER_MS         // while things move
 #define TICK_MAX_STILL (4 * SS_NS_PER_MS)   // while work waits and nothing changes
@@ -662,9 +657,11 @@ void ss_kick_balancer(void)
         wake(how);
 }
 
-void ss_balancer_after_fork(void)
+static void after_fork(void)
 {
     store_relaxed(&ss.balancer, SS_BALANCER_NONE);
     store_relaxed(&ss.cpus_due, 0);
     suspect_count = suspects_from = quiet_ticks = 0;
 }
+
+SS_ROOM(sched_balancer, NULL, after_fork);

@@ -17,13 +17,11 @@
 #define SS_EXECUTOR_H
 
 #include "base/atomic.h"
+#include "base/room.h"
 #include "os/lock.h"
 #include "os/os.h"
-#include "process/options.h"
 #include "queue/items.h"
 #include "smolscale.h"
-
-#include <pthread.h>
 
 // What waking a sleeping worker costs in all, and hence what queued work must be worth to do it.
 #define SS_WAKE_COST_NS 30000u
@@ -144,7 +142,7 @@ struct ss_worker {
     bool inherits;             // its creator has its group's settings; constant
     bool joinable;             // its thread was created so; constant
     bool is_joined;            // its end is waited for; set when it leaves its group
-    pthread_t thread;          // set by the thread itself
+    ss_thread thread;          // set by the thread itself
     bool blocked_last;       // its last job was found blocked: the next may be too; the owner only
     unsigned blocking_depth; // smolscale_blocking_begin() calls that are open; the owner only
     unsigned generation;     // of the executor that made it; differs after fork()
@@ -374,9 +372,6 @@ static inline void ss_group_ref(struct ss_group *group)
 // back, so a pointer that has become stale is harmless. No lock held.
 void ss_group_unref(struct ss_group *group);
 
-// fork(), in the child.
-void ss_groups_after_fork(void);
-
 // ---- spawner.c
 
 // The spawner that the calling thread is; NULL elsewhere.
@@ -423,9 +418,6 @@ void ss_spawner_group_left(struct ss_group *group);
 // no group needs, and waits for their threads' end, that of the balancer included if there is
 // nothing to watch. No lock held.
 void ss_spawners_retire(void);
-
-// fork(), in the child.
-void ss_spawners_after_fork(void);
 
 // ---- worker.c
 
@@ -490,10 +482,6 @@ static inline unsigned ss_group_limit(const struct ss_group *group)
     return ss_cpus() > others + 1 ? ss_cpus() - others : 1;
 }
 
-// fork(), in the child, when the groups are as new: the calling thread, if it was a worker, is the
-// only one now. The structures of the others serve again.
-void ss_workers_after_fork(void);
-
 // A worker that is in no queue's job any more ends what it did, and its standing with it. No lock
 // held.
 void ss_worker_out_of_job(struct ss_worker *worker);
@@ -547,8 +535,6 @@ void ss_kick_balancer(void);
 // the thread is to end.
 bool ss_balance(void);
 
-void ss_balancer_after_fork(void);
-
 // ---- queue.c
 
 void ss_queue_unref(smolscale_queue *queue);
@@ -586,8 +572,5 @@ void ss_resume(struct ss_worker *worker);
 
 // The worker's thread ends inside a job (pthread_exit): settles its account.
 void ss_queue_abandon(struct ss_worker *worker);
-
-// fork(), in the child.
-void ss_queue_reset_after_fork(smolscale_queue *queue);
 
 #endif // SS_EXECUTOR_H

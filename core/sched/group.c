@@ -259,7 +259,7 @@ static void reset(struct ss_group *group)
     ss_group_refresh(group);
 }
 
-void ss_groups_after_fork(void)
+static void after_fork(void)
 {
     struct ss_group *group = ss.groups;
     ss.groups = NULL;
@@ -360,3 +360,5 @@ unsigned smolscale_busy_workers(void)
     ss_unlock(&ss.lock);
     return busy;
 }
+
+SS_ROOM(sched_group, NULL, after_fork);

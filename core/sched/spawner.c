@@ -25,8 +25,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
 // After a failure to create a worker the next attempt waits so long, unless somebody waits for it.
@@ -232,11 +230,10 @@ static void *spawner_main(void *arg)
 // Signals are for the program's own threads, and for workers as far as their group's mask says.
 static int create_thread(struct ss_spawner *spawner)
 {
-    sigset_t all, mask;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    sigset_t mask;
+    ss_os.block_signals(&mask);
     int err = ss_os.thread_create_small(spawner_main, spawner);
-    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    ss_os.set_signal_mask(&mask);
     return err;
 }
 
@@ -562,7 +559,7 @@ void ss_spawners_retire(void)
     end_unneeded(true); // once: it may have more reasons to refuse than are looked at here
 }
 
-void ss_spawners_after_fork(void)
+static void after_fork(void)
 {
     // The parent's are not here. Those that were being changed hands are lost.
     while (ss.spawners) {
@@ -574,3 +571,5 @@ void ss_spawners_after_fork(void)
     ss.waiting = ss.frees = 0;
     ss.create_retry_at = 0;
 }
+
+SS_ROOM(sched_spawner, NULL, after_fork);

@@ -13,12 +13,12 @@
 // under the same lock, what has come since, and wakes the next one if that is worth it.
 
 #include "os/memory.h"
+#include "os/thread.h"
 #include "sched/executor.h"
 #include "task/task.h"
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 // A surplus worker sleeps this long before it ends.
 #define SURPLUS_IDLE_NS SS_NS_PER_S
@@ -548,8 +548,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
     return runnable;
 }
 
-static pthread_key_t death_key;
-static pthread_once_t death_key_once = PTHREAD_ONCE_INIT;
+static struct ss_thread_key death_key;
 
 // The structure may be used for another thread.
 static void recycle(struct ss_worker *worker)
@@ -562,7 +561,7 @@ static void recycle(struct ss_worker *worker)
 
 void ss_join_worker(struct ss_worker *worker)
 {
-    pthread_join(worker->thread, NULL);
+    ss_os.thread_join(worker->thread);
     recycle(worker);
 }
 
@@ -578,7 +577,7 @@ static void end(struct ss_worker *worker)
     smolscale_queue *owner = group->owner;
     if (!worker->is_joined) {
         if (worker->joinable)
-            pthread_detach(worker->thread);
+            ss_os.thread_detach(worker->thread);
         recycle(worker);
         if (owner)
             ss_queue_unref(owner);
@@ -626,9 +625,16 @@ static void on_thread_death(void *arg)
     end(worker);
 }
 
+static void new_death_key(void)
+{
+    ss_thread_key_new(&death_key, on_thread_death);
+}
+
+// Before the first worker.
 static void make_death_key(void)
 {
-    pthread_key_create(&death_key, on_thread_death);
+    static struct ss_once once = SS_ONCE_INIT;
+    ss_once(&once, new_death_key);
 }
 
 // A dedicated worker is what it has inherited. Others were created with signals blocked, or by a
@@ -647,8 +653,8 @@ static void *worker_main(void *arg)
 {
     struct ss_worker *worker = arg;
     ss_self = worker;
-    worker->thread = pthread_self();
-    pthread_setspecific(death_key, worker);
+    worker->thread = ss_os.thread_self();
+    ss_thread_key_set(&death_key, worker);
     take_settings(worker);
     store_release(&worker->tid, ss_os.thread_id());
     for (struct ss_runnable *runnable; (runnable = next(worker));) {
@@ -656,7 +662,7 @@ static void *worker_main(void *arg)
         runnable->run(runnable, worker);
     }
     ss_slab_flush(worker);
-    pthread_setspecific(death_key, NULL);
+    ss_thread_key_set(&death_key, NULL);
     end(worker);
     return NULL;
 }
@@ -750,7 +756,6 @@ struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
 int ss_start_worker(struct ss_worker *worker)
 {
     struct ss_group *group = worker->group;
-    pthread_once(&death_key_once, make_death_key);
     count_created();
     int err = worker->joinable
                   ? ss_os.thread_create_joinable(worker_main, worker, group->stack_size)
@@ -884,7 +889,7 @@ static void adopt_after_fork(struct ss_worker *worker)
     ss_group_refresh(worker->group);
 }
 
-void ss_workers_after_fork(void)
+static void after_fork(void)
 {
     homing_pause = (struct ss_pause){0};
     memset(&waker, 0, sizeof waker);
@@ -899,3 +904,5 @@ void ss_workers_after_fork(void)
     if (ss_self)
         adopt_after_fork(ss_self);
 }
+
+SS_ROOM(sched_worker, make_death_key, after_fork);

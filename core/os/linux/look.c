@@ -29,6 +29,7 @@
 // sleeping-unlimited).
 
 #include "base/atomic.h"
+#include "base/room.h"
 #include "os/linux/linux.h"
 
 #include <errno.h>
@@ -73,12 +74,12 @@ static struct {
 
 // The files that the looker keeps open, in its own table; -1, as in any other thread: none, they
 // are opened for each look.
-static _Thread_local struct {
+static SS_THREAD_LOCAL struct {
     int tasks, load;
 } kept = {-1, -1};
 
 // The thread that has begun looks.
-static _Thread_local bool is_asker;
+static SS_THREAD_LOCAL bool is_asker;
 
 // ---- looking, by whoever does it
 
@@ -259,9 +260,8 @@ static void *looker_main(void *arg)
 // Nothing of the program's may run in the looker: no signal handler.
 static int create_looker(void)
 {
-    sigset_t all, mine;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &mine);
+    sigset_t mine;
+    ss_linux_block_signals(&mine);
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK);
@@ -269,7 +269,7 @@ static int create_looker(void)
     if (err == EINVAL) // the program's thread-local data are larger
         err = pthread_create(&looker.thread, NULL, looker_main, NULL);
     pthread_attr_destroy(&attr);
-    pthread_sigmask(SIG_SETMASK, &mine, NULL);
+    ss_linux_set_signal_mask(&mine);
     return err;
 }
 
@@ -383,10 +383,13 @@ unsigned ss_look_at_online(void)
     return is_asker ? ask_number(ONLINE, look_at_online, 0) : 0;
 }
 
-void ss_os_after_fork(void)
+// The child has no thread that looks.
+static void after_fork(void)
 {
     looker.exists = false;
     store_relaxed(&looker.state, LOOKER_NONE);
     store_relaxed(&looker.asked, 0);
     store_relaxed(&looker.answered, 0);
 }
+
+SS_ROOM(os_linux_look, NULL, after_fork);
