@@ -5,12 +5,12 @@
 #include "os/lock.h"
 
 // About 1 µs of looking: longer than any section when its holder runs, much less than a futex round
-// trip.
-#define LOOKS 40
+// trip. Depends on: the time of a PAUSE (20 to 26 ns).
+#define LOOKS_BEFORE_SLEEP 40
 
 bool ss_lock_soon(struct ss_lock *lock)
 {
-    for (int i = 0; i < LOOKS; i++) {
+    for (int i = 0; i < LOOKS_BEFORE_SLEEP; i++) {
         uint32_t free = SS_LOCK_FREE;
         if (load_relaxed(&lock->word) == SS_LOCK_FREE &&
             cas_strong_acquire(&lock->word, &free, SS_LOCK_HELD))

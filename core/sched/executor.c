@@ -96,15 +96,12 @@ void ss_start_slow(void)
 
 // ---- CPUs ----
 
-// Of how many workers' affinity masks the CPUs are the union, at most.
-#define CPUS_WORKERS 16
-
 void ss_count_cpus(void)
 {
-    pid_t tids[CPUS_WORKERS];
+    pid_t tids[SS_CPUS_MASKS];
     unsigned count = 0, cpus = ss_cpus();
     ss_lock(&ss.lock);
-    for (struct ss_worker *worker = ss.workers; worker && count < CPUS_WORKERS;
+    for (struct ss_worker *worker = ss.workers; worker && count < SS_CPUS_MASKS;
          worker = worker->next)
         if (load_relaxed(&worker->tid) != 0)
             tids[count++] = load_relaxed(&worker->tid);

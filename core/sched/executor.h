@@ -21,18 +21,8 @@
 #include "os/lock.h"
 #include "os/os.h"
 #include "queue/items.h"
+#include "sched/costs.h"
 #include "smolscale.h"
-
-// What waking a sleeping worker costs in all, and hence what queued work must be worth to do it.
-#define SS_WAKE_COST_NS 30000u
-
-// Jobs a worker takes at once, by number and by expected duration.
-#define SS_BATCH_MAX 64u
-#define SS_BATCH_NS  10000u
-
-// Consumers that a worker may owe a notice at a time, and for how long it should.
-#define SS_OWED_MAX 4u
-#define SS_OWED_NS  50000u
 
 struct ss_worker;
 struct ss_lane;
@@ -460,9 +450,6 @@ void ss_group_send_away(struct ss_group *group);
 
 // Workers that run no job and were not called for one.
 unsigned ss_group_jobless(const struct ss_group *group);
-
-// Hogs that others may share the CPUs with, a CPU: with their own worker that makes four.
-#define SS_HOGS_PER_CPU 3u
 
 // Workers of the group that have a claim to a CPU of their own.
 static inline unsigned ss_group_busy(const struct ss_group *group)

@@ -27,9 +27,6 @@
 #include <limits.h>
 #include <string.h>
 
-// After a failure to create a worker the next attempt waits so long, unless somebody waits for it.
-#define CREATE_RETRY_NS (100 * SS_NS_PER_MS)
-
 enum ss_spawner_end {
     RUNS,
     ASKED,   // somebody waits for its end,
@@ -416,7 +413,7 @@ void ss_spawner_serve(void)
         ss_lock(&ss.lock);
         if (err) {
             fail_orders(self, err);
-            ss.create_retry_at = ss_os.now() + CREATE_RETRY_NS;
+            ss.create_retry_at = ss_os.now() + SS_CREATE_RETRY_NS;
         }
     }
     bool waiting = ss.waiting > 0;
