@@ -38,7 +38,7 @@ void ss_heavy_fence(void)
             return;
         give_up();
     }
-    // Who sees that another has given up waits until that one has (acquire: of ss_asymmetric).
+    // A thread that sees that another is giving up waits until it has (acquire: of ss_asymmetric).
     while (load_acquire(&settling))
         ss_os.rest();
     fence_seq_cst();

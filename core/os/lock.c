@@ -24,9 +24,9 @@ void ss_lock_slow(struct ss_lock *lock)
 {
     if (ss_lock_soon(lock))
         return;
-    // From here on the word says "with sleepers" whenever this thread may sleep; who takes the lock
-    // through this path leaves it so, because others may sleep too. At worst one futex wake finds
-    // nobody. Any return of the wait is fine: the exchange looks again.
+    // From here on the word says "with sleepers" whenever this thread may sleep. A thread that
+    // takes the lock on this path leaves it so, because others may sleep, too. At worst one futex
+    // wake finds no sleeper. Any return of the wait is fine: the exchange looks again.
     while (exchange_acquire(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS) != SS_LOCK_FREE)
         ss_os.futex_wait_until(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS, SS_FOREVER);
 }

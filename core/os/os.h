@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: ISC
 //
-// The seam to the kernel. Everything the core asks of the operating system goes through the table
-// `ss_os`, so that a test can replace the clock, make thread creation fail, or hide /proc. The
-// table is written only before the executor starts (by tests); the core only reads it.
+// The seam to the kernel. What the core asks of the operating system again and again goes through
+// the table `ss_os`, so that a test or a simulation can replace it: the clock, sleeping, threads,
+// /proc. The table is written only before the executor starts, by tests; the core only reads it.
+// Every entry keeps errno: the core runs on the program's threads, too.
+//
+// What no test replaces are functions: thread.h, process.h, memory.h.
 
 #ifndef SS_OS_H
 #define SS_OS_H
@@ -64,8 +67,8 @@ struct ss_os {
     // Lets other threads have the CPU.
     void (*yield)(void);
 
-    // Sleeps for some 50 us, whoever holds a lock meanwhile. Of no clock that a test replaces: it
-    // would stand still for the lock, too.
+    // Sleeps for some 50 us of real time, even under a clock that a test replaces: a thread that
+    // waits for another to get on would stand still with that clock.
     void (*rest)(void);
 
     // Wakes up to `count` threads that sleep on `word`.
@@ -84,7 +87,8 @@ struct ss_os {
     // The calling thread.
     ss_thread (*thread_self)(void);
 
-    // Waits for the end of a joinable thread; or has nobody wait for it. Once for each thread.
+    // Waits for the end of a joinable thread; or gives up the right to. One of the two, once for
+    // each thread.
     void (*thread_join)(ss_thread thread);
     void (*thread_detach)(ss_thread thread);
 
@@ -120,7 +124,7 @@ struct ss_os {
     // not done.
     bool (*place)(pid_t tid, int cpu, bool on, struct ss_placement *placement);
 
-    // Gives the calling thread its CPUs back, unless somebody else has set others meanwhile.
+    // Gives the calling thread its CPUs back, unless others were set for it meanwhile.
     void (*release)(const struct ss_placement *placement);
 
     // Asks the kernel to let this process use membarrier(2) (private, expedited); false: it will

@@ -29,7 +29,7 @@ struct ss_thread_key {
 };
 
 // `at_end` is called by a thread that ends with a value that is not NULL. Where the process has no
-// key left, nobody is told.
+// key left, nothing is told.
 void ss_thread_key_new(struct ss_thread_key *key, void (*at_end)(void *value));
 
 // Gives the calling thread its value.

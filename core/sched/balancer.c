@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: ISC
 //
-// The balancer: the spawner (spawner.c) that also looks at the whole. It sleeps while nobody
-// depends on it. Awake, it looks again and again ("ticks"), and at each tick
+// The balancer: the spawner (spawner.c) that also looks at the whole. It sleeps while nothing
+// depends on it. While it is awake, it looks again and again. Each look is a *tick*:
 //
-//   1. finds out which workers stand still: asleep in their job (blocked), or computing on it for
-//      long (hogs), and puts back what they have taken but not started;
-//   2. where work waits and fewer workers than CPUs are busy, wakes or creates as many as are
-//   missing, four times
-//      as many each time that those added before are found blocked too;
-//   3. where a queue that may start a job has started none for some ms, whatever the workers do,
-//   adds one: the
-//      jobs that run may be waiting for the ones that do not.
+//   1. It finds the workers that stand still: asleep in their job (*blocked*), or computing on one
+//      job for long (*hogs*). It puts back what they have taken and not started.
+//   2. Where work waits and fewer workers than CPUs are busy, it wakes or creates the missing ones:
+//      four times as many each time that those added before are found blocked, too.
+//   3. Where a queue that may start a job has started none for some ms, it adds one worker: the
+//      jobs that run may be waiting for those that do not.
 //
 // A worker counts as blocked when its CPU clock has stood still between two ticks and /proc says
 // that it sleeps. Where neither can be had only rule 3 remains.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// The balancer (balancer.c): the thread that looks at the whole while somebody depends on it.
+// The balancer (balancer.c): the thread that looks at the whole while something depends on it.
 
 #ifndef SS_BALANCER_H
 #define SS_BALANCER_H

@@ -31,7 +31,7 @@
 #define SS_BATCH_MAX 64u
 #define SS_BATCH_NS  10000u
 
-// Consumers to whom a worker may owe a notice at a time, and for how long. Depends on: the cost of
+// Consumers that a worker may owe a notice at a time, and for how long. Depends on: the cost of
 // a wake-up; a notice costs one. bench/libuv work-64.
 #define SS_OWED_MAX 4u
 #define SS_OWED_NS  50000u
@@ -67,7 +67,8 @@
 // round-trip.
 #define SS_IDLE_EXCESS_NS (SS_NS_PER_S / 2)
 
-// After a failure to create a worker the next attempt waits so long, unless somebody waits for it.
+// After a failure to create a worker the next attempt waits so long, unless a thread waits for the
+// outcome.
 // Depends on: nothing measured. Often enough to go on soon, and seldom enough to cost nothing.
 #define SS_CREATE_RETRY_NS (100 * SS_NS_PER_MS)
 

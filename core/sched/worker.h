@@ -39,7 +39,7 @@ struct ss_slab_cache {
 
 struct ss_worker {
     // ---- the batch: jobs taken from a queue and not yet started. See "Batches" in queue.c.
-    _Alignas(SS_CACHE_LINE) _Atomic uint32_t batch_next; // next to claim; anybody, by one
+    _Alignas(SS_CACHE_LINE) _Atomic uint32_t batch_next; // next to claim; any thread, by one
                                                          // read-modify-write
     _Atomic uint32_t batch_end;                          // O+Q: jobs in the batch
     _Atomic uint64_t progress;                           // O+: jobs and runnables started

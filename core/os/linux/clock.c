@@ -49,8 +49,9 @@ bool ss_futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout)
 
 void ss_linux_nap(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 {
-    // Given back at once: children forked from a job would inherit it as their default. To what it
-    // was, not to the default: a job, or who created the thread, may have set it.
+    // The slack is given back at once: children forked from a job would inherit it as their
+    // default. It is set to what it was, not to the default: a job, or the thread's creator, may
+    // have set it.
     int saved_errno = errno;
     struct timespec ts = timespec_of(ns);
     long slack =

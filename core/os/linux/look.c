@@ -4,19 +4,19 @@
 // its own: the *looker*.
 //
 // A program may rely on the number that it gets next: close(0), then open() gives 0; and on it that
-// there is one left. So whoever opens a file while the program's threads run must not do so in
-// their table. The looker leaves that table when it starts, by close_range(CLOSE_RANGE_UNSHARE)
+// there is one left. So a thread that opens a file while the program's threads run must not do so
+// in their table. The looker leaves that table when it starts, by close_range(CLOSE_RANGE_UNSHARE)
 // over all of it. The balancer itself must not: threads that it creates, the workers, share its
 // table, and that has to be the program's.
 //
 // What close_range() does (Linux 5.9 and later, fs/file.c): it copies the first 64 descriptors into
 // the new table, and closes them there. No POSIX lock of the program is lost, for these belong to
 // the table through which they were taken. For some µs a file has a reference more. Each of the 64
-// is closed as by close(), which may wait for a file server; hence nobody waits long for a looker
-// that has not come up. Until it has, the kernel is said to tell nothing. Where the kernel refuses,
-// the balancer opens the files itself.
+// is closed as by close(), which may wait for a file server; hence no thread waits long for a
+// looker that has not come up. Until it has, the kernel is said to tell nothing. Where the kernel
+// refuses, the balancer opens the files itself.
 //
-// Asking is a call: who asks (one thread, the balancer) writes the request, counts `asked` up and
+// Asking is a call: the asker (one thread, the balancer) writes the request, counts `asked` up and
 // sleeps until `answered` has the same count; in between the request is the looker's.
 //
 //     asker                                     looker
@@ -81,7 +81,7 @@ static SS_THREAD_LOCAL struct {
 // The thread that has begun looks.
 static SS_THREAD_LOCAL bool is_asker;
 
-// ---- looking, by whoever does it
+// ---- looking: the looker, or the asker itself
 
 // `path` is relative to `folder`, unless that is AT_FDCWD.
 static ssize_t read_file(int folder, const char *path, char *text, size_t size)

@@ -57,8 +57,8 @@ static _Atomic unsigned long cpuset[CPU_SETSIZE / (8 * sizeof(unsigned long))];
 
 #define CPUSET_WORDS (sizeof cpuset / sizeof *cpuset)
 
-// By one thread, now and then. Who reads words of the old and of the new one takes a mask for a
-// restricted one; the next placing puts that right.
+// By one thread, now and then. A reader that sees some words of the old set and some of the new one
+// takes a mask for a restricted one. The next placing puts that right.
 static void note_cpuset(const cpu_set_t *set)
 {
     unsigned long words[CPUSET_WORDS];
@@ -77,9 +77,10 @@ static bool is_cpuset(const cpu_set_t *set)
     return true;
 }
 
-// Since Linux 6.2 a thread that has once asked for CPUs gets no others when its cpuset grows. So
-// who may use the whole cpuset asks for all there may ever be. Where that brings others than it
-// had, the cpuset has changed since it was learnt, and what it had may have been a restriction.
+// Since Linux 6.2 a thread that has once asked for certain CPUs gets no others when its cpuset
+// grows. So a thread that may use the whole cpuset asks for all CPUs there may ever be. If it then
+// has others than before, the cpuset has changed since it was learnt, and the set that it had may
+// have been a restriction: that is set again.
 static void give_back(const cpu_set_t *set)
 {
     cpu_set_t all, got;

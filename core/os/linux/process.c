@@ -111,6 +111,6 @@ void ss_write_to_stderr(const char *text)
 {
     int saved_errno = errno;
     ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
-    (void)ignored; // there is nobody else to tell
+    (void)ignored; // there is no other place to say it
     errno = saved_errno;
 }
