@@ -3,7 +3,7 @@
 // smolscale options: the environment variables, from the core's own table, and what this
 // environment sets.
 
-#include "process/options.h" // the core's
+#include "os/options.h" // the core's
 #include "cli.h"
 
 #include <argp.h>

@@ -641,7 +641,7 @@ void smolscale_forget(int fd)
 
 // The epoll instance is shared with the parent: the child leaves it alone and makes its own. Waits
 // that the parent's tasks are in belong to the parent.
-void ss_reactor_after_fork(void)
+static void after_fork(void)
 {
     ss_lock_reset(&reactor.lock);
     if (load_relaxed(&reactor.epoll) >= 0) {
@@ -655,3 +655,5 @@ void ss_reactor_after_fork(void)
     for (unsigned i = 0; i < SEGMENTS; i++)
         store_relaxed(&segments[i], NULL); // other threads may have been anywhere in them
 }
+
+SS_ROOM(io_reactor, NULL, after_fork);

@@ -329,7 +329,7 @@ uint64_t ss_timers_fire(uint64_t now)
 
 // ---- fork
 
-void ss_timers_after_fork(void)
+static void after_fork(void)
 {
     memset(&ss_timers_list, 0, sizeof ss_timers_list);
     heap.count = heap.capacity = 0; // which another thread may have been about to change
@@ -337,3 +337,5 @@ void ss_timers_after_fork(void)
         heap.capacity += SEGMENT;
     store_relaxed(&ss_timers_next, SS_FOREVER);
 }
+
+SS_ROOM(io_timer, NULL, after_fork);

@@ -4,6 +4,7 @@
 
 #include "os/fence.h"
 
+#include "base/room.h"
 #include "os/os.h"
 
 _Atomic bool ss_asymmetric;
@@ -37,7 +38,7 @@ void ss_heavy_fence(void)
             return;
         give_up();
     }
-    // Who sees that another has given up waits until that one has (acquire: of ss_asymmetric).
+    // A thread that sees that another is giving up waits until it has (acquire: of ss_asymmetric).
     while (load_acquire(&settling))
         ss_os.rest();
     fence_seq_cst();
@@ -51,9 +52,12 @@ void ss_asymmetric_register(void)
         store_seq_cst(&ss_asymmetric, true);
 }
 
-void ss_asymmetric_after_fork(void)
+// The child is registered only if its parent was, on some kernels.
+static void after_fork(void)
 {
     store_relaxed(&ss_asymmetric, false);
     store_relaxed(&forbidden, false);
     store_relaxed(&settling, false);
 }
+
+SS_ROOM(os_fence, NULL, after_fork);

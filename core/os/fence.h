@@ -18,13 +18,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-// membarrier is in use. Set once, before anybody relies on it: who still sees false pays for a full
-// fence.
+// membarrier is in use. Set once, before any thread relies on it: one that still sees false pays
+// for a full fence.
 extern _Atomic bool ss_asymmetric;
 
 static inline void ss_light_fence(void)
 {
-    // Acquire: who sees true must not have read before it what the fence is to order.
+    // Acquire: a thread that sees true must not have read before it what the fence is to order.
     if (__builtin_expect(load_acquire(&ss_asymmetric), 1))
         compiler_fence();
     else
@@ -36,8 +36,5 @@ void ss_heavy_fence(void);
 
 // Registers the process. Slow; by the balancer.
 void ss_asymmetric_register(void);
-
-// fork(), in the child: which is registered only if the parent was, on some kernels.
-void ss_asymmetric_after_fork(void);
 
 #endif // SS_FENCE_H

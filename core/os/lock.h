@@ -33,8 +33,8 @@ static inline void ss_lock(struct ss_lock *lock)
         ss_lock_slow(lock);
 }
 
-// For who must not wait for code that runs under the lock, such as a compare function: looks for
-// about as long as a section of our own takes. False: not taken.
+// For a caller that must not wait for code that runs under the lock, such as a compare function:
+// looks for about as long as a section of the core's own takes. False: not taken.
 bool ss_lock_soon(struct ss_lock *lock);
 
 // Is a read-modify-write: fence_after_rmw() may follow it.
@@ -45,7 +45,7 @@ static inline void ss_unlock(struct ss_lock *lock)
         ss_os.futex_wake(&lock->word, 1);
 }
 
-// After fork(), in the child: whoever held the lock does not exist any more.
+// After fork(), in the child: the thread that held the lock does not exist any more.
 static inline void ss_lock_reset(struct ss_lock *lock)
 {
     store_relaxed(&lock->word, SS_LOCK_FREE);

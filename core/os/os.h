@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: ISC
 //
-// The seam to the kernel. Everything the core asks of the operating system goes through the table
-// `ss_os`, so that a test can replace the clock, make thread creation fail, or hide /proc. The
-// table is written only before the executor starts (by tests); the core only reads it.
+// The seam to the kernel. What the core asks of the operating system again and again goes through
+// the table `ss_os`, so that a test or a simulation can replace it: the clock, sleeping, threads,
+// /proc. The table is written only before the executor starts, by tests; the core only reads it.
+// Every entry keeps errno: the core runs on the program's threads, too.
+//
+// What no test replaces are functions: thread.h, process.h, memory.h.
 
 #ifndef SS_OS_H
 #define SS_OS_H
 
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -33,6 +37,9 @@ struct ss_traits {
     int policy, priority, nice;
     cpu_set_t affinity;
 };
+
+// A thread that was created joinable, to be joined or detached.
+typedef pthread_t ss_thread;
 
 // What place() does to a thread: the CPUs that it had, and those that it has until release().
 struct ss_placement {
@@ -60,8 +67,8 @@ struct ss_os {
     // Lets other threads have the CPU.
     void (*yield)(void);
 
-    // Sleeps for some 50 us, whoever holds a lock meanwhile. Of no clock that a test replaces: it
-    // would stand still for the lock, too.
+    // Sleeps for some 50 us of real time, even under a clock that a test replaces: a thread that
+    // waits for another to get on would stand still with that clock.
     void (*rest)(void);
 
     // Wakes up to `count` threads that sleep on `word`.
@@ -76,6 +83,14 @@ struct ss_os {
     // The same, detached and with a small stack: for what runs nothing of the program's. It can be
     // had where memory is too scarce for another.
     int (*thread_create_small)(void *(*main)(void *), void *arg);
+
+    // The calling thread.
+    ss_thread (*thread_self)(void);
+
+    // Waits for the end of a joinable thread; or gives up the right to. One of the two, once for
+    // each thread.
+    void (*thread_join)(ss_thread thread);
+    void (*thread_detach)(ss_thread thread);
 
     // Does this process have such a thread?
     bool (*thread_exists)(pid_t tid);
@@ -109,7 +124,7 @@ struct ss_os {
     // not done.
     bool (*place)(pid_t tid, int cpu, bool on, struct ss_placement *placement);
 
-    // Gives the calling thread its CPUs back, unless somebody else has set others meanwhile.
+    // Gives the calling thread its CPUs back, unless others were set for it meanwhile.
     void (*release)(const struct ss_placement *placement);
 
     // Asks the kernel to let this process use membarrier(2) (private, expedited); false: it will
@@ -132,6 +147,9 @@ struct ss_os {
     // Gives them to the calling thread, as far as its privileges allow; the second only the mask.
     void (*set_thread_traits)(const struct ss_traits *traits);
     void (*set_signal_mask)(const sigset_t *mask);
+
+    // Blocks all signals in the calling thread, and gives the mask that it had.
+    void (*block_signals)(sigset_t *before);
 
     // Keeps this library's code in memory until the process ends, also when it is part of a plug-in
     // that is closed. May wait for a dlopen() or dlclose() that another thread is in: no lock held.
@@ -156,8 +174,5 @@ static inline uint64_t ss_time_in(uint64_t ns)
 // as refused, as is each that the kernel did refuse once (EPERM, EACCES, ENOSYS): none of them is
 // made again.
 void ss_os_be_quiet(void);
-
-// fork(), in the child: which has no thread that looks.
-void ss_os_after_fork(void);
 
 #endif // SS_OS_H

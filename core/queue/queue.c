@@ -1131,7 +1131,7 @@ void smolscale_blocking_end(void)
     ss_unlock(queue->lock);
 }
 
-void ss_queue_reset_after_fork(smolscale_queue *queue)
+static void reset_after_fork(smolscale_queue *queue)
 {
     ss_lock_reset(&queue->own_lock);
     queue->runnable.next = NULL;
@@ -1159,3 +1159,18 @@ void ss_queue_reset_after_fork(smolscale_queue *queue)
         ss_group_ref(queue->group);
     }
 }
+
+// Backward links are made anew: another thread may have been half-way through a change of them.
+static void after_fork(void)
+{
+    smolscale_queue **link = &ss.queues;
+    ss.elastic_queues = 0;
+    for (smolscale_queue *queue = ss.queues; queue; queue = queue->next) {
+        queue->prev_link = link;
+        link = &queue->next;
+        ss.elastic_queues += (queue->flags & SMOLSCALE_QUEUE_ELASTIC) != 0;
+        reset_after_fork(queue);
+    }
+}
+
+SS_ROOM(queue_queue, NULL, after_fork);

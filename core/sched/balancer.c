@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: ISC
 //
-// The balancer: the spawner (spawner.c) that also looks at the whole. It sleeps while nobody
-// depends on it. Awake, it looks again and again ("ticks"), and at each tick
+// The balancer: the spawner (spawner.c) that also looks at the whole. It sleeps while nothing
+// depends on it. While it is awake, it looks again and again. Each look is a *tick*:
 //
-//   1. finds out which workers stand still: asleep in their job (blocked), or computing on it for
-//      long (hogs), and puts back what they have taken but not started;
-//   2. where work waits and fewer workers than CPUs are busy, wakes or creates as many as are
-//   missing, four times
-//      as many each time that those added before are found blocked too;
-//   3. where a queue that may start a job has started none for some ms, whatever the workers do,
-//   adds one: the
-//      jobs that run may be waiting for the ones that do not.
+//   1. It finds the workers that stand still: asleep in their job (*blocked*), or computing on one
+//      job for long (*hogs*). It puts back what they have taken and not started.
+//   2. Where work waits and fewer workers than CPUs are busy, it wakes or creates the missing ones:
+//      four times as many each time that those added before are found blocked, too.
+//   3. Where a queue that may start a job has started none for some ms, it adds one worker: the
+//      jobs that run may be waiting for those that do not.
 //
 // A worker counts as blocked when its CPU clock has stood still between two ticks and /proc says
 // that it sleeps. Where neither can be had only rule 3 remains.
@@ -20,35 +18,6 @@
 
 #include "sched/executor.h"
 #include "task/task.h"
-
-#include <errno.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#define TICK_MIN       (100 * SS_NS_PER_US)
-#define TICK_MAX       SS_NS_PER_MS         // while things move
-#define TICK_MAX_STILL (4 * SS_NS_PER_MS)   // while work waits and nothing changes
-#define NOTICE_TICK    (500 * SS_NS_PER_US) // while notices are owed, or soon may be
-#define QUIET_TICKS    2                    // without work to watch, before it parks
-
-#define BLOCKED_LOOK_EVERY 8 // ticks
-#define CROWD              8 // workers found still at once that are looked at as one
-#define GROWTH_FACTOR      4
-#define GROWTH_MEMORY      4 // ticks for which workers that were added and blocked allow for more
-
-#define HOG_NS (20 * SS_NS_PER_MS)
-
-// Rule 3: how long a queue may stand. Quick for the first two added workers, so that a handful of
-// jobs that wait for one another meet soon; then so that one starts every 10 ms, the contract's
-// time, and once there are four workers a CPU every 100 ms: less what the looks before and after
-// take.
-#define STALL_FIRST_NS   (4 * SS_NS_PER_MS)
-#define STALL_NS         (8 * SS_NS_PER_MS)
-#define STALL_CROWDED_NS (95 * SS_NS_PER_MS)
-
-#define CPUS_LOOK_NS       SS_NS_PER_S
-#define CPUS_FIRST_LOOK_NS (5 * SS_NS_PER_MS) // when the first workers have come
 
 // What one tick found.
 struct look {
@@ -243,7 +212,7 @@ static enum ss_standing judge(const struct look *look, struct ss_worker *worker,
 {
     if (sleeps)
         return SS_BLOCKED;
-    bool hog = is_still(look, worker) && look->now - worker->seen_since >= HOG_NS;
+    bool hog = is_still(look, worker) && look->now - worker->seen_since >= SS_HOG_NS;
     return hog ? SS_HOG : SS_RUNNING;
 }
 
@@ -254,7 +223,7 @@ static void find_sleepers(const char *clocks, unsigned standing, bool *sleeps)
 {
     static pid_t tids[sizeof suspects / sizeof *suspects];
     static enum ss_thread_state states[sizeof suspects / sizeof *suspects];
-    bool presumed = standing >= CROWD && all_asleep();
+    bool presumed = standing >= SS_CROWD && all_asleep();
     unsigned asked = 0;
     for (unsigned i = 0; i < suspect_count; i++)
         if (clocks[i] == STANDS)
@@ -276,7 +245,8 @@ static void examine(struct look *look)
         if (!look->backlog && !look->growing)
             continue;
         // Those known to be blocked are many when there are many, and change seldom.
-        if (load_relaxed(&worker->standing) != SS_BLOCKED || (i + ticks) % BLOCKED_LOOK_EVERY == 0)
+        if (load_relaxed(&worker->standing) != SS_BLOCKED ||
+            (i + ticks) % SS_TICKS_PER_BLOCKED_LOOK == 0)
             clocks[i] = clock_stands(look, worker) ? STANDS : MOVES;
         standing += clocks[i] == STANDS;
     }
@@ -330,14 +300,14 @@ static unsigned compensate(struct look *look, struct ss_group *group, struct ss_
     unsigned hunger = appetite(group), busy = ss_group_busy(group), limit = ss_group_limit(group);
     if (look->blocked)
         group->growth_age = 0;
-    else if (group->growth_age < GROWTH_MEMORY)
+    else if (group->growth_age < SS_GROWTH_TICKS)
         group->growth_age++;
-    if (group->growth_age >= GROWTH_MEMORY)
+    if (group->growth_age >= SS_GROWTH_TICKS)
         group->growth = 0;
     if (hunger == 0 || busy >= limit)
         return 0;
     unsigned missing = limit - busy;
-    uint64_t count = (uint64_t)group->growth * GROWTH_FACTOR;
+    uint64_t count = (uint64_t)group->growth * SS_GROWTH_FACTOR;
     count = count > missing ? count : missing;
     count = count < hunger ? count : hunger;
     group->growth = (unsigned)count;
@@ -350,8 +320,8 @@ static uint64_t stall_ns(const struct ss_group *group)
 {
     unsigned running = group->workers - group->idle_count - group->blocked, cpus = ss_cpus();
     if (running < cpus + 2)
-        return STALL_FIRST_NS;
-    return running < 4 * cpus ? STALL_NS : STALL_CROWDED_NS;
+        return SS_STALL_FIRST_NS;
+    return running < 4 * cpus ? SS_STALL_NS : SS_STALL_CROWDED_NS;
 }
 
 // Returns the runnable that has stood for too long, if there is one.
@@ -443,7 +413,7 @@ static uint64_t until_timer(void)
     if (ss_time_is_kept() || ss_lanes_served())
         return SS_FOREVER;
     uint64_t due = load_relaxed(&ss_timers_next), now = ss_os.now();
-    return due > now + TICK_MIN ? due - now : TICK_MIN;
+    return due > now + SS_TICK_MIN_NS ? due - now : SS_TICK_MIN_NS;
 }
 
 // A descriptor's event that nobody would see before the next tick.
@@ -462,20 +432,21 @@ static void poll_if_uncovered(void)
 static uint64_t until_next_tick(const struct look *look, uint64_t interval)
 {
     if (!look->backlog && !look->unclaimed && !look->growing) {
-        if (++quiet_ticks < QUIET_TICKS)
+        if (++quiet_ticks < SS_TICKS_UNTIL_PARKED)
             return interval;
         quiet_ticks = 0;
         return SS_FOREVER;
     }
     quiet_ticks = 0;
     if (look->acted || (look->suspicious && look->moved))
-        return TICK_MIN;
-    uint64_t longest = look->moved ? TICK_MAX : TICK_MAX_STILL;
+        return SS_TICK_MIN_NS;
+    uint64_t longest = look->moved ? SS_TICK_MAX_NS : SS_TICK_STILL_NS;
     uint64_t next = interval * 2 < longest ? interval * 2 : longest;
-    if (look->notices && next > NOTICE_TICK)
-        next = NOTICE_TICK;
+    if (look->notices && next > SS_TICK_NOTICES_NS)
+        next = SS_TICK_NOTICES_NS;
     if (look->deadline != SS_FOREVER && look->now + next > look->deadline)
-        next = look->deadline > look->now + TICK_MIN ? look->deadline - look->now : TICK_MIN;
+        next = look->deadline > look->now + SS_TICK_MIN_NS ? look->deadline - look->now
+                                                           : SS_TICK_MIN_NS;
     return next;
 }
 
@@ -487,7 +458,7 @@ static void look_at_cpus(uint64_t now)
     uint64_t due = load_relaxed(&ss.cpus_due);
     if (due != 0 && now < due)
         return;
-    store_relaxed(&ss.cpus_due, now + (due ? CPUS_LOOK_NS : CPUS_FIRST_LOOK_NS));
+    store_relaxed(&ss.cpus_due, now + (due ? SS_CPUS_LOOK_NS : SS_CPUS_FIRST_LOOK_NS));
     if (due != 0)
         ss_count_cpus();
 }
@@ -604,7 +575,7 @@ static bool resign(void)
 bool ss_balance(void)
 {
     ss_os.begin_looks();
-    uint64_t interval = TICK_MIN, lanes;
+    uint64_t interval = SS_TICK_MIN_NS, lanes;
     for (;;) {
         if (ss_hand_over())
             return false;
@@ -619,10 +590,10 @@ bool ss_balance(void)
         }
         if (quiet) {
             park();
-            interval = TICK_MIN;
+            interval = SS_TICK_MIN_NS;
         } else if (interval == SS_FOREVER) {
             sleep_until_needed(SS_BALANCER_DOZING, lanes);
-            interval = TICK_MIN;
+            interval = SS_TICK_MIN_NS;
         } else {
             uint64_t timer = until_timer(), sleep = interval < lanes ? interval : lanes;
             ss_os.futex_wait_until(&ss.balancer, SS_BALANCER_AWAKE,
@@ -679,9 +650,11 @@ void ss_kick_balancer(void)
         wake(how);
 }
 
-void ss_balancer_after_fork(void)
+static void after_fork(void)
 {
     store_relaxed(&ss.balancer, SS_BALANCER_NONE);
     store_relaxed(&ss.cpus_due, 0);
     suspect_count = suspects_from = quiet_ticks = 0;
 }
+
+SS_ROOM(sched_balancer, NULL, after_fork);

@@ -44,8 +44,8 @@ static void unlink_group(struct ss_group *group)
     *link = group->next;
 }
 
-// Nobody will come by its injection queue any more: a listing that was left standing there is taken
-// out. Its reference to the queue is never the last, who calls this has one.
+// No worker will look into its injection queue any more: a listing that was left there is taken
+// out. Its reference to the queue is never the last: the caller has one.
 void ss_group_remove(struct ss_group *group)
 {
     for (struct ss_runnable *stale = group->head; stale; stale = stale->next)
@@ -179,7 +179,8 @@ int smolscale_group_new(smolscale_group **out, const struct smolscale_group_attr
         return -ENOMEM;
     ss_group_settle(group);
     if (eager)
-        ss_group_start_spawner(group); // if it fails, who needs the first worker tries again
+        ss_group_start_spawner(
+            group); // if it fails, the push that needs the first worker tries again
     *out = group;
     return 0;
 }
@@ -230,19 +231,19 @@ void smolscale_group_free(smolscale_group *group)
     ss_unlock(&ss.lock);
     ss_group_send_away(group);
     wait_for_end(group, from_within);
-    drop_listings(group); // nobody comes by any more
+    drop_listings(group); // no worker looks at them any more
     ss_lock(&ss.lock);
     struct ss_worker *ended = group->ended;
     group->ended = NULL;
-    group->joined = false; // nobody would join the calling one
+    group->joined = false; // the calling worker, if it is one of them, is not joined
     ss_unlock(&ss.lock);
     if (ended)
-        ss_join_worker(ended); // who has joined those before it
+        ss_join_worker(ended); // it has joined those before it
     ss_group_unref(group);
     ss_spawners_retire();
 }
 
-// In the child the threads of a group do not exist; the group does, for who owns it.
+// In the child the threads of a group do not exist. The group does, for its owner.
 static void reset(struct ss_group *group)
 {
     group->head = group->tail = NULL;
@@ -259,7 +260,7 @@ static void reset(struct ss_group *group)
     ss_group_refresh(group);
 }
 
-void ss_groups_after_fork(void)
+static void after_fork(void)
 {
     struct ss_group *group = ss.groups;
     ss.groups = NULL;
@@ -360,3 +361,5 @@ unsigned smolscale_busy_workers(void)
     ss_unlock(&ss.lock);
     return busy;
 }
+
+SS_ROOM(sched_group, NULL, after_fork);

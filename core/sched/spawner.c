@@ -2,40 +2,36 @@
 //
 // Spawners: the threads that create workers.
 //
-// What a thread inherits from the one that creates it cannot all be set afterwards: affinity and
-// nice that somebody changes from outside for all threads of the process, no_new_privs, seccomp
-// filters, Landlock, capabilities. So workers are created by a thread that has what they are to
-// have: the pusher, where there is no worker yet and it has the settings of the group; else the
-// group's spawner, which was created by such a thread and never ran anything of the program's. A
-// worker then sets nothing but its signal mask. Only where no such thread is left does it set the
-// rest as well as it can.
+// A new thread inherits settings from the thread that creates it, and some of them cannot be set
+// later: no_new_privs, seccomp filters, Landlock, capabilities, and the affinity and nice value
+// that a tool sets for all threads of the process. So a worker is created by a thread that has the
+// settings of the worker's group: by the pusher, if the group has no worker yet and the pusher has
+// these settings; else by the group's spawner. A spawner was created by such a pusher, and never
+// runs code of the program. The worker then sets only its signal mask. If no thread with the
+// settings is left, the worker sets what can be set.
 //
-// One spawner balances (balancer.c): the first, and later one whose own scheduling is better for
-// that. Normally all groups have the same settings, and it is the only one. A spawner ends when no
-// group with workers needs it, the balancer when the process has no worker at all and there is
-// nothing to watch. Neither ends by itself while smolscale_group_free() is under way, which waits
-// for their threads: it asks them in the section in which it stops counting.
+// One spawner is the balancer (balancer.c): the first one, until another has a better scheduling
+// for it. Usually all groups have the same settings, and there is one spawner. A spawner ends when
+// no group with workers needs it. The balancer ends when the process has no worker and there is
+// nothing to watch. smolscale_group_free() waits for the threads of spawners that are not needed
+// any more; while it is under way (ss.frees) no spawner ends by itself. It asks them to end in the
+// same section in which it stops counting itself.
 //
-// An order (`ordered` of a group) is placed, and dealt with, under ss.lock; the spawner sleeps on
-// its `word`, which is counted up under that lock with each order: a sleep begun too late does not
-// begin. The balancer is kicked instead (balancer.c).
+// An order (`ordered` of a group) is placed and taken under ss.lock. The spawner sleeps on its
+// futex word `word`, to which each order adds one under that lock: the sleep does not begin if an
+// order came before it. The balancer is kicked instead (balancer.c).
 
 #include "os/memory.h"
 #include "sched/executor.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
-
-// After a failure to create a worker the next attempt waits so long, unless somebody waits for it.
-#define CREATE_RETRY_NS (100 * SS_NS_PER_MS)
 
 enum ss_spawner_end {
     RUNS,
-    ASKED,   // somebody waits for its end,
-    REFUSED, // which is not to be: it is needed
+    ASKED,   // a thread waits for its end
+    REFUSED, // the answer to that: it is needed
     GONE,    // its thread is about to end
 };
 
@@ -107,9 +103,9 @@ static struct ss_spawner *new_spawner(const struct ss_traits *traits, bool balan
     return spawner;
 }
 
-// ss.lock held. What it was to do is left to whoever orders it again. A spawner that ends is
-// forgotten in the section in which it finds that it may: one that others still found could be
-// given a group, an order or the balancer's role, which would be lost with it.
+// ss.lock held. Its orders are dropped: they are placed again where they are still wanted. A
+// spawner that ends is forgotten in the section in which it finds that it may end: if others could
+// still find it, they could give it a group, an order or the balancer's role, which would be lost.
 static void forget(struct ss_spawner *spawner)
 {
     struct ss_spawner **link = &ss.spawners;
@@ -121,7 +117,7 @@ static void forget(struct ss_spawner *spawner)
             continue;
         group->spawner = NULL;
         group->ordered = 0;
-        group->settled &= group->workers > 0 || group->eager; // else nobody has them any more
+        group->settled &= group->workers > 0 || group->eager; // else no thread has them any more
     }
     store_relaxed(&ss.spawn_answers, load_relaxed(&ss.spawn_answers) + 1);
 }
@@ -168,7 +164,8 @@ static bool is_needed(const struct ss_spawner *spawner)
     return false;
 }
 
-// Tells whoever waits for its end that it is needed: if true, a wake-up must follow. ss.lock held.
+// Tells the thread that waits for its end, if there is one, that it is needed. True: the caller
+// must wake that thread. ss.lock held.
 static bool refuse(struct ss_spawner *self)
 {
     if (load_relaxed(&self->end) != ASKED)
@@ -177,8 +174,7 @@ static bool refuse(struct ss_spawner *self)
     return true;
 }
 
-// Creates what is ordered of it until it is to balance (true) or nobody needs it: then it is
-// forgotten.
+// Deals with orders until it is to balance (true), or until it is not needed: then it is forgotten.
 static bool spawn(struct ss_spawner *self)
 {
     for (;;) {
@@ -200,16 +196,17 @@ static bool spawn(struct ss_spawner *self)
     }
 }
 
-// It is forgotten already. Called by its thread, or by who could not create that.
+// The end of a spawner that is forgotten already. Called by its thread, or by the thread that could
+// not create it.
 static void end(struct ss_spawner *self)
 {
     ss_lock(&ss.lock);
-    bool asked = exchange_acq_rel(&self->end, GONE) != RUNS; // and who asked has not left
+    bool asked = exchange_acq_rel(&self->end, GONE) != RUNS; // and the asker still waits
     ss_unlock(&ss.lock);
     answer();
     ss_watch_if_running(); // the balancer, too, may have been kept by this one
     if (asked)
-        ss_os.futex_wake(&self->end, 1); // the structure is now that of whoever asked
+        ss_os.futex_wake(&self->end, 1); // the structure is the asker's now
     else
         recycle(self);
 }
@@ -232,11 +229,10 @@ static void *spawner_main(void *arg)
 // Signals are for the program's own threads, and for workers as far as their group's mask says.
 static int create_thread(struct ss_spawner *spawner)
 {
-    sigset_t all, mask;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    sigset_t mask;
+    ss_os.block_signals(&mask);
     int err = ss_os.thread_create_small(spawner_main, spawner);
-    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    ss_os.set_signal_mask(&mask);
     return err;
 }
 
@@ -251,7 +247,7 @@ static int start(struct ss_spawner *spawner)
     ss_lock(&ss.lock);
     forget(spawner);
     ss_unlock(&ss.lock);
-    end(spawner); // somebody may have found it, and have asked for that
+    end(spawner); // another thread may have found it, and asked it to end
     return err;
 }
 
@@ -356,7 +352,7 @@ bool ss_balancer_is_asked(void)
 
 // ---- orders ----
 
-// Does it create the workers of the group? The balancer does so where there is nobody else.
+// Does it create the workers of the group? The balancer does so for groups without a spawner.
 static bool serves(const struct ss_spawner *self, const struct ss_group *group)
 {
     return group->spawner ? group->spawner == self : self->balances;
@@ -419,7 +415,7 @@ void ss_spawner_serve(void)
         ss_lock(&ss.lock);
         if (err) {
             fail_orders(self, err);
-            ss.create_retry_at = ss_os.now() + CREATE_RETRY_NS;
+            ss.create_retry_at = ss_os.now() + SS_CREATE_RETRY_NS;
         }
     }
     bool waiting = ss.waiting > 0;
@@ -479,7 +475,7 @@ int ss_group_first_worker(struct ss_group *group)
         ss_group_start_spawner(group);
     int err = 0;
     ss_lock(&ss.lock);
-    // Until there is one, whoever created it, or the group is being freed.
+    // Until there is a worker, which another thread may have created, or the group is being freed.
     while (group->workers == 0 && ss_group_can_grow(group)) {
         if (!group->spawner)
             group->spawner = find(&group->traits);
@@ -499,7 +495,7 @@ int ss_group_first_worker(struct ss_group *group)
     }
     group->starting = false;
     if (group->workers > 0)
-        err = 0; // whoever created it, perhaps with the last thread that could be had
+        err = 0; // another thread may have created it, as the last that could be had
     ss_unlock(&ss.lock);
     return err;
 }
@@ -521,7 +517,7 @@ static struct ss_spawner *unneeded(bool balances)
 
 // Waits until a spawner that was asked to end has done so, or is needed after all. Threads of
 // spawners are not joined but looked for, because they are detached: a child of fork() may get a
-// thread at the place of one that nobody will ever join there.
+// thread at the address of one that is never joined there.
 static void wait_for_end(struct ss_spawner *spawner)
 {
     while (load_acquire(&spawner->end) == ASKED)
@@ -562,7 +558,7 @@ void ss_spawners_retire(void)
     end_unneeded(true); // once: it may have more reasons to refuse than are looked at here
 }
 
-void ss_spawners_after_fork(void)
+static void after_fork(void)
 {
     // The parent's are not here. Those that were being changed hands are lost.
     while (ss.spawners) {
@@ -574,3 +570,5 @@ void ss_spawners_after_fork(void)
     ss.waiting = ss.frees = 0;
     ss.create_retry_at = 0;
 }
+
+SS_ROOM(sched_spawner, NULL, after_fork);

@@ -13,19 +13,12 @@
 // under the same lock, what has come since, and wakes the next one if that is worth it.
 
 #include "os/memory.h"
+#include "os/thread.h"
 #include "sched/executor.h"
 #include "task/task.h"
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
-
-// A surplus worker sleeps this long before it ends.
-#define SURPLUS_IDLE_NS SS_NS_PER_S
-
-// One that exceeds the user's limit: long enough to be there for the next of a series of round
-// trips.
-#define LINGER_NS (SS_NS_PER_S / 2)
 
 SS_THREAD_LOCAL struct ss_worker *ss_self;
 
@@ -105,9 +98,6 @@ static void remove_idle(struct ss_worker *worker)
 
 // ---- waking ----
 
-// A woken worker that has not arrived after this long waits for its CPU, perhaps behind its waker.
-#define ARRIVAL_NS (100 * SS_NS_PER_US)
-
 // Who looks for events of descriptors is left there if there is another.
 static struct ss_worker *first_idle(struct ss_group *group)
 {
@@ -134,7 +124,7 @@ struct ss_worker *ss_summon(struct ss_group *group)
 struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
 {
     *cover = SS_COVERED;
-    bool late = group->waking && ss_os.now() - group->waking_since > ARRIVAL_NS;
+    bool late = group->waking && ss_os.now() - group->waking_since > SS_ARRIVAL_NS;
     if (group->waking && !late)
         return NULL;
     bool room = ss_group_busy(group) < ss_group_limit(group);
@@ -162,24 +152,17 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
 // CPU takes to come
 // (*homing*; bench/glib, "round-trip"). But a thread that goes on working would be held up. So the
 // last few wakes of the thread tell: each a short time after the one before, with a sleep between.
-// Conversely, where a woken worker is late, the next one is kept away from the waker's CPU. A
-// worker has its CPUs back before it runs a job.
-#define HOMING_GAP_NS (60 * SS_NS_PER_US)
-#define HOMING_STREAK 4u
-
-// Where a homed worker comes late nevertheless, its waker's CPU has too much to do: no homing for a
-// while, twice as long each time that it happens again soon.
-#define HOMING_LATE_NS      (50 * SS_NS_PER_US)
-#define HOMING_PAUSE_MIN_NS (4 * SS_NS_PER_MS)
-#define HOMING_PAUSE_MAX_NS SS_NS_PER_S
+// Conversely, where a woken worker is late, the next one is kept away from the waker's CPU. Where a
+// homed worker comes late nevertheless, its waker's CPU has too much to do: no homing for a while.
+// A worker has its CPUs back before it runs a job.
 
 static struct ss_pause homing_pause;
 
 static void judge_homing(uint64_t homed_at)
 {
     uint64_t now = ss_os.now();
-    if (now - homed_at > HOMING_LATE_NS)
-        ss_pause(&homing_pause, now, HOMING_PAUSE_MIN_NS, HOMING_PAUSE_MAX_NS);
+    if (now - homed_at > SS_HOMING_LATE_NS)
+        ss_pause(&homing_pause, now, SS_HOMING_PAUSE_MIN_NS, SS_HOMING_PAUSE_MAX_NS);
 }
 
 static SS_THREAD_LOCAL struct {
@@ -193,14 +176,14 @@ static bool waker_sleeps_soon(void)
         return false;
     uint64_t now = ss_os.now(), gap = now - waker.last_wake;
     waker.last_wake = now;
-    if (gap >= HOMING_GAP_NS) {
+    if (gap >= SS_HOMING_GAP_NS) {
         waker.streak = 0; // not worth the system call
         return false;
     }
     uint64_t sleeps = ss_os.sleeps();
     waker.streak = sleeps != waker.sleeps ? waker.streak + 1 : 0;
     waker.sleeps = sleeps;
-    return waker.streak >= HOMING_STREAK && !ss_paused(&homing_pause, now);
+    return waker.streak >= SS_HOMING_STREAK && !ss_paused(&homing_pause, now);
 }
 
 // The worker is asleep and the caller's alone.
@@ -295,7 +278,9 @@ void ss_worker_out_of_job(struct ss_worker *worker)
 // Parked workers of a group that are kept without a time limit, where the executor decides.
 static unsigned idle_kept(const struct ss_group *group)
 {
-    unsigned cpus = ss_cpus(), kept = cpus > 2 ? 2 * cpus : 4;
+    unsigned kept = SS_IDLE_KEPT_PER_CPU * ss_cpus();
+    if (kept < SS_IDLE_KEPT_MIN)
+        kept = SS_IDLE_KEPT_MIN;
     return group->max_idle < kept ? group->max_idle : kept;
 }
 
@@ -339,10 +324,10 @@ static uint64_t idle_time(const struct ss_group *group)
     if (group->owner)
         return SS_FOREVER;
     if (group->idle_count >= group->max_idle)
-        return LINGER_NS;
+        return SS_IDLE_EXCESS_NS;
     if (group->idle_timeout)
         return group->idle_timeout;
-    return group->untimed < idle_kept(group) ? SS_FOREVER : SURPLUS_IDLE_NS;
+    return group->untimed < idle_kept(group) ? SS_FOREVER : SS_IDLE_SURPLUS_NS;
 }
 
 // The keeper: the one of the parked workers that wakes by itself when a timer is due. Whoever puts
@@ -548,8 +533,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
     return runnable;
 }
 
-static pthread_key_t death_key;
-static pthread_once_t death_key_once = PTHREAD_ONCE_INIT;
+static struct ss_thread_key death_key;
 
 // The structure may be used for another thread.
 static void recycle(struct ss_worker *worker)
@@ -562,7 +546,7 @@ static void recycle(struct ss_worker *worker)
 
 void ss_join_worker(struct ss_worker *worker)
 {
-    pthread_join(worker->thread, NULL);
+    ss_os.thread_join(worker->thread);
     recycle(worker);
 }
 
@@ -578,7 +562,7 @@ static void end(struct ss_worker *worker)
     smolscale_queue *owner = group->owner;
     if (!worker->is_joined) {
         if (worker->joinable)
-            pthread_detach(worker->thread);
+            ss_os.thread_detach(worker->thread);
         recycle(worker);
         if (owner)
             ss_queue_unref(owner);
@@ -626,9 +610,16 @@ static void on_thread_death(void *arg)
     end(worker);
 }
 
+static void new_death_key(void)
+{
+    ss_thread_key_new(&death_key, on_thread_death);
+}
+
+// Before the first worker.
 static void make_death_key(void)
 {
-    pthread_key_create(&death_key, on_thread_death);
+    static struct ss_once once = SS_ONCE_INIT;
+    ss_once(&once, new_death_key);
 }
 
 // A dedicated worker is what it has inherited. Others were created with signals blocked, or by a
@@ -647,8 +638,8 @@ static void *worker_main(void *arg)
 {
     struct ss_worker *worker = arg;
     ss_self = worker;
-    worker->thread = pthread_self();
-    pthread_setspecific(death_key, worker);
+    worker->thread = ss_os.thread_self();
+    ss_thread_key_set(&death_key, worker);
     take_settings(worker);
     store_release(&worker->tid, ss_os.thread_id());
     for (struct ss_runnable *runnable; (runnable = next(worker));) {
@@ -656,7 +647,7 @@ static void *worker_main(void *arg)
         runnable->run(runnable, worker);
     }
     ss_slab_flush(worker);
-    pthread_setspecific(death_key, NULL);
+    ss_thread_key_set(&death_key, NULL);
     end(worker);
     return NULL;
 }
@@ -750,7 +741,6 @@ struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
 int ss_start_worker(struct ss_worker *worker)
 {
     struct ss_group *group = worker->group;
-    pthread_once(&death_key_once, make_death_key);
     count_created();
     int err = worker->joinable
                   ? ss_os.thread_create_joinable(worker_main, worker, group->stack_size)
@@ -884,7 +874,7 @@ static void adopt_after_fork(struct ss_worker *worker)
     ss_group_refresh(worker->group);
 }
 
-void ss_workers_after_fork(void)
+static void after_fork(void)
 {
     homing_pause = (struct ss_pause){0};
     memset(&waker, 0, sizeof waker);
@@ -899,3 +889,5 @@ void ss_workers_after_fork(void)
     if (ss_self)
         adopt_after_fork(ss_self);
 }
+
+SS_ROOM(sched_worker, make_death_key, after_fork);

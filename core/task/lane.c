@@ -506,7 +506,7 @@ bool ss_lanes_attended(void)
     return false;
 }
 
-void ss_lanes_after_fork(void)
+static void after_fork(void)
 {
     away = (struct ss_pause){0};
     store_relaxed(&ss_lanes.serving, 0);
@@ -526,3 +526,5 @@ void smolscale_permanently_single_threaded(void)
 {
     store_relaxed(&ss_lanes.single, true);
 }
+
+SS_ROOM(task_lane, NULL, after_fork);

@@ -361,3 +361,5 @@ void smolscale_local_free(smolscale_local *local)
     close(local->fd);
     ss_deallocate(local);
 }
+
+SS_ROOM(task_local, NULL, NULL); // the calling thread is still in the loop that it was in

@@ -207,7 +207,7 @@ void ss_slab_flush(struct ss_worker *worker)
 
 // Other threads may have been anywhere: all chunks are left alone, and so is what the workers'
 // caches hold of them (ss_slab_forget(), for each worker that the child has).
-void ss_slab_after_fork(void)
+static void after_fork(void)
 {
     // Only so that a leak detector finds them.
     static struct chunk *left_alone[SS_SLAB_CLASSES + 1];
@@ -225,3 +225,5 @@ void ss_slab_forget(struct ss_worker *worker)
 {
     memset(worker->cache, 0, sizeof worker->cache);
 }
+
+SS_ROOM(task_slab, NULL, after_fork);

@@ -14,6 +14,7 @@
 // have not risen as they should, all is merged into one lane again, and the next trial comes much
 // later, twice as late each time. Long polls need no trial: they gain.
 
+#include "os/options.h"
 #include "task/task.h"
 
 #include <string.h>
@@ -327,8 +328,10 @@ uint64_t ss_lanes_look(uint64_t now)
     return wanted < next ? wanted : next;
 }
 
-void ss_rebalance_after_fork(void)
+static void after_fork(void)
 {
     memset(&spread, 0, sizeof spread);
     memset(&quiet, 0, sizeof quiet);
 }
+
+SS_ROOM(task_spread, NULL, after_fork);

@@ -77,14 +77,15 @@ struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, s
     return new_task(poll, frame, size, home);
 }
 
+static _Atomic bool settled;
+
 // The executor's first task: the traits of who spawns it are those of the workers.
 void ss_first_use(void)
 {
-    static _Atomic bool done;
     ss_start();
-    if (__builtin_expect(!load_relaxed(&done), 0)) {
+    if (__builtin_expect(!load_relaxed(&settled), 0)) {
         ss_group_settle(&ss.shared);
-        store_relaxed(&done, true);
+        store_relaxed(&settled, true);
     }
 }
 
@@ -458,8 +459,9 @@ struct guest {
 // and none is expected: nobody offers, so that they do not pile up.
 static _Atomic unsigned stale_carriers;
 
-void ss_task_after_fork(void)
+static void after_fork(void)
 {
+    store_relaxed(&settled, false);
     store_relaxed(&stale_carriers, 0); // as the lanes in which they were
 }
 
@@ -547,3 +549,5 @@ int smolscale_block_on(smolscale_poll_fn *poll, void *frame)
     ss_reactor_cover(); // it may have left the seat
     return result;
 }
+
+SS_ROOM(task_task, NULL, after_fork);

@@ -273,13 +273,10 @@ void ss_lane_detach(struct ss_lane *lane);
 // Whether any has a worker that looks after it, and is not known to be stuck. ss.lock held.
 bool ss_lanes_attended(void);
 
-void ss_lanes_after_fork(void);
-
 // ---- spread.c, on the balancer
 
 // Looks at the lanes. ns until the next look is wanted, SS_FOREVER: ss_lanes_watched() is false.
 uint64_t ss_lanes_look(uint64_t now);
-void ss_rebalance_after_fork(void);
 
 static inline bool ss_lanes_served(void)
 {
@@ -303,8 +300,6 @@ struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, s
 // the two calls it is the caller's. ss_first_use() comes before both.
 int ss_task_start(struct smolscale_task *task);
 void ss_first_use(void);
-
-void ss_task_after_fork(void);
 
 // The runner's: the task has returned `result`.
 void ss_task_end(struct smolscale_task *task, int result);
@@ -354,8 +349,6 @@ static inline bool ss_time_is_kept(void)
 
 extern smolscale_waitlist ss_timers_list;
 
-void ss_timers_after_fork(void);
-
 // ---- reactor.c
 
 // Awaits of descriptors that wait: while there are any, somebody looks for events.
@@ -387,7 +380,6 @@ void ss_reactor_cover(void);
 
 // The task ends where it stands, and waits for nothing any more.
 void ss_reactor_drop(struct smolscale_task *task);
-void ss_reactor_after_fork(void);
 
 // ---- slab.c; see also slab.h
 
@@ -396,6 +388,5 @@ void ss_slab_flush(struct ss_worker *worker);
 
 // What the worker has put aside is nobody's: it begins with nothing.
 void ss_slab_forget(struct ss_worker *worker);
-void ss_slab_after_fork(void);
 
 #endif // SS_TASK_H

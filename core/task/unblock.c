@@ -95,3 +95,5 @@ bool ss_unblock_start(struct smolscale_task *task, void *queue)
     task->result = err;
     return true;
 }
+
+SS_ROOM(task_unblock, NULL, NULL); // the queue resets itself

@@ -320,6 +320,49 @@ START_TEST(a_dedicated_thread_that_a_job_ends_is_replaced)
 }
 END_TEST
 
+static unsigned values_gone;
+
+static void note_value_gone(void *value)
+{
+    (void)value;
+    values_gone++;
+}
+
+struct keys {
+    unsigned count;
+    pthread_key_t key[PTHREAD_KEYS_MAX];
+    atomic_uint values; // that a job has found in its thread
+};
+
+static void look_for_values(void *item, void *user_data)
+{
+    (void)item;
+    struct keys *keys = user_data;
+    for (unsigned i = 0; i < keys->count; i++)
+        if (pthread_getspecific(keys->key[i]))
+            atomic_fetch_add(&keys->values, 1);
+    atomic_fetch_add(&ran, 1);
+}
+
+START_TEST(a_program_that_has_all_keys_finds_nothing_in_them)
+{
+    static struct keys keys;
+    while (keys.count < PTHREAD_KEYS_MAX &&
+           pthread_key_create(&keys.key[keys.count], note_value_gone) == 0)
+        keys.count++;
+    pthread_key_t none;
+    ck_assert_int_eq(pthread_key_create(&none, NULL), EAGAIN);
+    smolscale_queue *queue = queue_new(look_for_values, &keys, SMOLSCALE_UNLIMITED);
+    for (unsigned i = 0; i < 100; i++)
+        push(queue, item_of(i));
+    smolscale_queue_free(queue);
+    ck_assert_uint_eq(atomic_load(&ran), 100);
+    ck_assert_uint_eq(atomic_load(&keys.values), 0);
+    EVENTUALLY(workers_after_retiring(), ==, 0);
+    ck_assert_uint_eq(values_gone, 0);
+}
+END_TEST
+
 static void begin_blocking_only(void *item, void *user_data)
 {
     (void)item, (void)user_data;
@@ -797,6 +840,7 @@ int main(void)
                                   signals_that_hit_workers_disturb_nothing,
                                   a_job_that_ends_its_thread_counts_as_run_and_holds_nothing_up,
                                   a_dedicated_thread_that_a_job_ends_is_replaced,
+                                  a_program_that_has_all_keys_finds_nothing_in_them,
                                   a_job_that_forgets_blocking_end_spoils_no_counts,
                                   a_constructor_may_use_the_executor,
                                   an_exit_handler_may_use_the_executor,

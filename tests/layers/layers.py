@@ -7,6 +7,10 @@ or by a symbol that another room's object defines. And only base/atomic.h and os
 the compiler's atomics, the C library's threads, the allocator and the kernel: nothing else of the core
 depends on the machine, so that it runs on a simulated one.
 
+A source file whose object has variables (writable static data, thread-locals included) says at its end, by
+SS_ROOM(), what the first use and fork() mean for them, and is listed in process/rooms.c, in the order of the
+rooms. One that is forgotten is found here: a child of fork() would see what its parent's threads have left.
+
 OBJECTS is the folder of the library's objects, CORE the source folder. FILE names the arrows and names
 that are still to be removed, one a line; a line that is no longer needed fails the check, too, so that the
 list only becomes shorter. --list prints what FILE would have to contain.
@@ -30,6 +34,8 @@ ORDER = [
     ["process"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+HANDED_DOWN = {"ss_rooms"}  # the table of process/rooms.c: the linker gives it to the room that starts and forks
+ROOMS = "process/rooms.c"
 PUBLIC = {"smolscale.h", "smolscale_async.h"}  # the manual; declarations that every room may see
 
 # What of the C library has no state, asks nothing of the kernel and takes no memory.
@@ -66,20 +72,25 @@ def may_use(user, used):
 
 
 def symbols(objects):
-    """(path of the source, defined, undefined) for each object."""
+    """(path of the source, defined, undefined, variables) for each object."""
     for name in sorted(os.listdir(objects)):
         if not name.endswith(".c.o"):
             continue
-        out = subprocess.run(["nm", "-P", os.path.join(objects, name)], capture_output=True, text=True,
+        out = subprocess.run(["nm", "-f", "sysv", os.path.join(objects, name)], capture_output=True, text=True,
                              check=True).stdout
-        defined, undefined = set(), set()
+        defined, undefined, variables = set(), set(), set()
         for line in out.splitlines():
-            symbol, kind = line.split()[:2]
+            fields = [field.strip() for field in line.split("|")]
+            if len(fields) != 7:
+                continue
+            symbol, kind, section = fields[0], fields[2], fields[6]
             if kind == "U":
                 undefined.add(symbol)
             elif kind.isupper() or kind in "wv":
                 defined.add(symbol)
-        yield name, defined, undefined
+            if re.match(r"\.t?(bss|data)\b(?!\.rel\.ro)|\*COM\*", section):
+                variables.add(symbol)
+        yield name, defined, undefined, variables
 
 
 def source_of(name, paths):
@@ -110,19 +121,39 @@ def findings(objects, core):
             for name in re.findall(pattern, code):
                 found[f"{path}: {what} {name}"] = "only base/atomic.h and os/ may"
 
-    objects_read = [(source_of(name, texts), defined, undefined) for name, defined, undefined in symbols(objects)]
-    missing = {path for path in texts if path.endswith(".c")} - {path for path, _, _ in objects_read}
+    objects_read = [(source_of(name, texts), *rest) for name, *rest in symbols(objects)]
+    missing = {path for path in texts if path.endswith(".c")} - {path for path, *_ in objects_read}
     if missing:
         raise SystemExit(f"layers: no object of {', '.join(sorted(missing))} in {objects}")
-    home = {symbol: path for path, defined, _ in objects_read for symbol in defined}
-    for path, _, undefined in objects_read:
+    home = {symbol: path for path, defined, *_ in objects_read for symbol in defined}
+    for path, _, undefined, _ in objects_read:
         room = room_of(path)
-        for symbol in sorted(undefined):
+        for symbol in sorted(undefined - HANDED_DOWN):
             if symbol in home:
                 if not may_use(room, room_of(home[symbol])):
                     found[f"{path}: symbol {symbol}"] = f"{room} may not use {home[symbol]}"
             elif room != "os" and symbol not in PURE and not sanitizer(symbol):
                 found[f"{path}: call {symbol}"] = "only os/ may"
+    found.update(forgotten(objects_read, texts[ROOMS]))
+    return found
+
+
+def forgotten(objects_read, table):
+    """Files with variables of which the first use and fork() do not know, and a table out of order."""
+    found = {}
+    listed = re.findall(r"\bX\((?!X\))(\w+)\)", without_comments(table))
+    for path, defined, _, variables in objects_read:
+        entry = path.removesuffix(".c").replace("/", "_")
+        if variables and f"ss_room_{entry}" not in defined:
+            found[f"{path}: variables"] = f"SS_ROOM({entry}, ...) does not say what fork() does to {min(variables)}"
+        for name in sorted(symbol.removeprefix("ss_room_") for symbol in defined if symbol.startswith("ss_room_")):
+            if name != entry:
+                found[f"{path}: room {name}"] = f"its name must be {entry}"
+            elif name not in listed:
+                found[f"{path}: room {name}"] = f"{ROOMS} does not list it"
+    ranks = [RANK[name.split("_")[0]] for name in listed]
+    if ranks != sorted(ranks):
+        found[f"{ROOMS}: order"] = "an entry comes before one of a lower room"
     return found
 
 

@@ -4,19 +4,19 @@
 // its own: the *looker*.
 //
 // A program may rely on the number that it gets next: close(0), then open() gives 0; and on it that
-// there is one left. So whoever opens a file while the program's threads run must not do so in
-// their table. The looker leaves that table when it starts, by close_range(CLOSE_RANGE_UNSHARE)
+// there is one left. So a thread that opens a file while the program's threads run must not do so
+// in their table. The looker leaves that table when it starts, by close_range(CLOSE_RANGE_UNSHARE)
 // over all of it. The balancer itself must not: threads that it creates, the workers, share its
 // table, and that has to be the program's.
 //
 // What close_range() does (Linux 5.9 and later, fs/file.c): it copies the first 64 descriptors into
 // the new table, and closes them there. No POSIX lock of the program is lost, for these belong to
 // the table through which they were taken. For some µs a file has a reference more. Each of the 64
-// is closed as by close(), which may wait for a file server; hence nobody waits long for a looker
-// that has not come up. Until it has, the kernel is said to tell nothing. Where the kernel refuses,
-// the balancer opens the files itself.
+// is closed as by close(), which may wait for a file server; hence no thread waits long for a
+// looker that has not come up. Until it has, the kernel is said to tell nothing. Where the kernel
+// refuses, the balancer opens the files itself.
 //
-// Asking is a call: who asks (one thread, the balancer) writes the request, counts `asked` up and
+// Asking is a call: the asker (one thread, the balancer) writes the request, counts `asked` up and
 // sleeps until `answered` has the same count; in between the request is the looker's.
 //
 //     asker                                     looker
@@ -29,6 +29,7 @@
 // sleeping-unlimited).
 
 #include "base/atomic.h"
+#include "base/room.h"
 #include "os/linux/linux.h"
 
 #include <errno.h>
@@ -73,14 +74,14 @@ static struct {
 
 // The files that the looker keeps open, in its own table; -1, as in any other thread: none, they
 // are opened for each look.
-static _Thread_local struct {
+static SS_THREAD_LOCAL struct {
     int tasks, load;
 } kept = {-1, -1};
 
 // The thread that has begun looks.
-static _Thread_local bool is_asker;
+static SS_THREAD_LOCAL bool is_asker;
 
-// ---- looking, by whoever does it
+// ---- looking: the looker, or the asker itself
 
 // `path` is relative to `folder`, unless that is AT_FDCWD.
 static ssize_t read_file(int folder, const char *path, char *text, size_t size)
@@ -259,9 +260,8 @@ static void *looker_main(void *arg)
 // Nothing of the program's may run in the looker: no signal handler.
 static int create_looker(void)
 {
-    sigset_t all, mine;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &mine);
+    sigset_t mine;
+    ss_linux_block_signals(&mine);
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK);
@@ -269,7 +269,7 @@ static int create_looker(void)
     if (err == EINVAL) // the program's thread-local data are larger
         err = pthread_create(&looker.thread, NULL, looker_main, NULL);
     pthread_attr_destroy(&attr);
-    pthread_sigmask(SIG_SETMASK, &mine, NULL);
+    ss_linux_set_signal_mask(&mine);
     return err;
 }
 
@@ -383,10 +383,13 @@ unsigned ss_look_at_online(void)
     return is_asker ? ask_number(ONLINE, look_at_online, 0) : 0;
 }
 
-void ss_os_after_fork(void)
+// The child has no thread that looks.
+static void after_fork(void)
 {
     looker.exists = false;
     store_relaxed(&looker.state, LOOKER_NONE);
     store_relaxed(&looker.asked, 0);
     store_relaxed(&looker.answered, 0);
 }
+
+SS_ROOM(os_linux_look, NULL, after_fork);

@@ -33,9 +33,6 @@ long ss_option_by_name(const char *name);
 // The value of a text option; NULL when it is not set. Owned by the environment.
 const char *ss_option_text(enum ss_option_id id);
 
-// fork(), in the child: another thread may have been reading them.
-void ss_options_after_fork(void);
-
 struct ss_option_help {
     const char *name, *values, *fallback, *meaning;
 };

@@ -3,17 +3,18 @@
 // Options: read once from the environment, judged against one table. A value that makes no sense
 // yields one line on stderr and the default; it never stops the program, which is not ours.
 
-#include "process/options.h"
+#include "os/options.h"
 
 #include "base/atomic.h"
+#include "base/room.h"
 #include "os/lock.h"
+#include "os/process.h"
+#include "smolscale.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
-#include <unistd.h>
 
 enum kind { NUMBER, CHOICE, TEXT };
 
@@ -114,19 +115,16 @@ static void complain(const struct option *o, const char *text)
         shown[i] =
             text[i] < ' ' || text[i] > '~' ? '?' : text[i]; // one line, and no terminal's business
     shown[len] = '\0';
-    int n = snprintf(line, sizeof line, "smolscale: %s=\"%s\" is not %s%s; using %s\n", o->name,
-                     shown, o->kind == CHOICE ? "one of " : "", values, fallback);
-    // one write, so that lines of several processes do not mix
-    ssize_t ignored =
-        write(STDERR_FILENO, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
-    (void)ignored;
+    snprintf(line, sizeof line, "smolscale: %s=\"%s\" is not %s%s; using %s\n", o->name, shown,
+             o->kind == CHOICE ? "one of " : "", values, fallback);
+    ss_write_to_stderr(line);
 }
 
 static void read_one(enum ss_option_id id, bool secure)
 {
     const struct option *o = &table[id];
     options.value[id] = o->fallback;
-    const char *text = secure ? NULL : getenv(o->name);
+    const char *text = secure ? NULL : ss_process_environment(o->name);
     if (!text || !*text)
         return;
     options.text[id] = text;
@@ -143,7 +141,7 @@ static void read_all(void)
     int saved_errno = errno;
     ss_lock(&options.lock);
     if (!load_relaxed(&options.ready)) {
-        bool secure = getauxval(AT_SECURE) != 0;
+        bool secure = ss_process_is_privileged();
         for (unsigned id = 0; id < SS_OPTION_COUNT; id++)
             read_one((enum ss_option_id)id, secure);
         if (secure)
@@ -152,11 +150,6 @@ static void read_all(void)
     }
     ss_unlock(&options.lock);
     errno = saved_errno;
-}
-
-void ss_options_after_fork(void)
-{
-    ss_lock_reset(&options.lock);
 }
 
 long ss_option(enum ss_option_id id)
@@ -190,3 +183,33 @@ const struct ss_option_help *ss_option_help(unsigned i)
     help = (struct ss_option_help){table[i].name, values, fallback, table[i].meaning};
     return &help;
 }
+
+// ---- what smolscale.h says of them
+
+bool smolscale_disabled(void)
+{
+    return ss_option(SS_OPTION_DISABLE) != 0;
+}
+
+bool smolscale_quiet(void)
+{
+    return ss_option(SS_OPTION_QUIET) != 0;
+}
+
+long smolscale_option(const char *name)
+{
+    return ss_option_by_name(name);
+}
+
+bool smolscale_elastic(void)
+{
+    return ss_option(SS_OPTION_POLICY) == SS_POLICY_ELASTIC;
+}
+
+// Another thread of the parent may have been reading them.
+static void after_fork(void)
+{
+    ss_lock_reset(&options.lock);
+}
+
+SS_ROOM(os_options, read_all, after_fork);

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: ISC
+//
+// What the first use and fork() mean for each part of the library.
+//
+// A source file that has variables of its own (static, or shared by a header) ends with SS_ROOM(),
+// and is listed in process/rooms.c. There the order is: each after those that it uses. The check of
+// the layers fails on a file that has variables and is not listed.
+
+#ifndef SS_ROOM_H
+#define SS_ROOM_H
+
+#include <stddef.h>
+
+struct ss_room {
+    const char *name; // its path, with '_' for '/'
+
+    // Before the executor starts. No lock held; perhaps by several threads at once, and again in a
+    // child of fork(): what is done already is not done again. NULL: nothing to do.
+    void (*init)(void);
+
+    // fork(), in the child, whose only thread is the caller. Other threads of the parent may have
+    // been anywhere in this file: no lock is waited for, and only forward links are followed, which
+    // are whole at every moment. NULL: the variables mean in the child what they meant in the
+    // parent; a comment says why.
+    void (*after_fork)(void);
+};
+
+// `path` is that of the file, below core/, with '_' for '/' and without ".c".
+#define SS_ROOM(path, init, after_fork)         \
+    extern const struct ss_room ss_room_##path; \
+    const struct ss_room ss_room_##path = {#path, init, after_fork}
+
+// All of them, from the lowest room up; NULL at the end. The table is constant, and here before any
+// constructor has run. It is handed down by the linker: process/rooms.c defines it.
+extern const struct ss_room *const ss_rooms[];
+
+#endif // SS_ROOM_H

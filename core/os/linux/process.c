@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: ISC
+//
+// The process: its code in memory, its children, its end, its environment, its output.
+
+#include "os/process.h"
+#include "os/linux/linux.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+// The dynamic section of the object that this file is part of; none in a static program, which need
+// not have a loader either.
+extern ElfW(Dyn) _DYNAMIC[] __attribute__((weak, visibility("hidden")));
+#pragma weak dladdr1
+#pragma weak dlopen
+
+// Can it be unloaded? Not a program, which alone has DT_DEBUG, nor what was linked with -z
+// nodelete.
+static bool can_be_unloaded(void)
+{
+    if (_DYNAMIC == NULL || dladdr1 == NULL || dlopen == NULL)
+        return false;
+    for (const ElfW(Dyn) *entry = _DYNAMIC; entry->d_tag != DT_NULL; entry++) {
+        if (entry->d_tag == DT_DEBUG)
+            return false;
+        if (entry->d_tag == DT_FLAGS_1 && (entry->d_un.d_val & DF_1_NODELETE) != 0)
+            return false;
+    }
+    return true;
+}
+
+void ss_linux_stay_loaded(void)
+{
+    Dl_info info;
+    struct link_map *map = NULL;
+    if (!can_be_unloaded())
+        return;
+    int saved_errno = errno;
+    // By the name that the loader knows it by, so that no file is opened. What dlopen() returns is
+    // never closed.
+    if (dladdr1(&ss_os, &info, (void **)&map, RTLD_DL_LINKMAP) != 0 && map != NULL)
+        dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+    errno = saved_errno;
+}
+
+void ss_process_at_fork(void (*in_child)(void))
+{
+    pthread_atfork(NULL, NULL, in_child);
+}
+
+void ss_process_at_exit(void (*handler)(void))
+{
+    atexit(handler);
+}
+
+pid_t ss_process_id(void)
+{
+    return getpid();
+}
+
+bool ss_process_is_privileged(void)
+{
+    int saved_errno = errno;
+    bool privileged = getauxval(AT_SECURE) != 0;
+    errno = saved_errno;
+    return privileged;
+}
+
+const char *ss_process_environment(const char *name)
+{
+    return getenv(name);
+}
+
+// 0 or a negative errno value.
+static int write_all(int fd, const char *text, size_t length)
+{
+    while (length > 0) {
+        ssize_t n = write(fd, text, length);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0) {
+            text += n;
+            length -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+int ss_append_to_file(const char *path, const char *text, size_t length)
+{
+    int saved_errno = errno, err;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (fd >= 0) {
+        err = write_all(fd, text, length);
+        close(fd);
+    } else {
+        err = -errno;
+    }
+    errno = saved_errno;
+    return err;
+}
+
+void ss_write_to_stderr(const char *text)
+{
+    int saved_errno = errno;
+    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+    (void)ignored; // there is no other place to say it
+    errno = saved_errno;
+}

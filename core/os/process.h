@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: ISC
+//
+// What the core asks of the process that it is part of: its children, its end, its environment, and
+// where it may write. Each keeps errno. Thread-safe, unless it says otherwise.
+
+#ifndef SS_PROCESS_H
+#define SS_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+// Has `in_child` called in each child of fork(), by its only thread, before fork() returns there.
+// Handlers survive fork(), and go with the plug-in that this library is part of.
+void ss_process_at_fork(void (*in_child)(void));
+
+// Has `handler` called when the process exits, or when the plug-in that this library is part of is
+// unloaded. No lock held: exit() has one, too.
+void ss_process_at_exit(void (*handler)(void));
+
+pid_t ss_process_id(void);
+
+// Does the program have privileges that its caller does not (setuid and the like)?
+bool ss_process_is_privileged(void);
+
+// A variable of the environment, which owns it; NULL: it is not set. Not while another thread
+// changes the environment.
+const char *ss_process_environment(const char *name);
+
+// Appends a text to a file, which is created if it does not exist. 0 or a negative errno value.
+int ss_append_to_file(const char *path, const char *text, size_t length);
+
+// Writes a text to standard error, by one call: lines of several processes do not mix.
+void ss_write_to_stderr(const char *text);
+
+#endif // SS_PROCESS_H

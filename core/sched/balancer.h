@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: ISC
+//
+// The balancer (balancer.c): the thread that looks at the whole while something depends on it.
+
+#ifndef SS_BALANCER_H
+#define SS_BALANCER_H
+
+#include <stdbool.h>
+
+enum ss_balancer_state {
+    SS_BALANCER_NONE,   // no such thread (yet, or it could not be created)
+    SS_BALANCER_PARKED, // asleep until it is needed
+    SS_BALANCER_SEATED, // the same, or until a descriptor has an event (reactor.c)
+    SS_BALANCER_DOZING, // asleep until its next look at lanes; what is published for others ends it
+    SS_BALANCER_AWAKE,  // looks, or sleeps until its next look, which comes soon
+    SS_BALANCER_KICKED, // is to look now
+};
+
+// ---- No lock held.
+
+// ss_watch() (executor.h) makes sure that the balancer looks at what the caller has just published.
+// This is the part of it for a balancer that sleeps, or that is not there.
+// `enough`: a balancer in this state, or a later one, need not be woken.
+void ss_watch_slow(enum ss_balancer_state enough);
+
+// The same, but starts no balancer if there is none.
+void ss_watch_if_running(void);
+
+// Makes the balancer look now.
+void ss_kick_balancer(void);
+
+// Balances until the role goes to another spawner, or there is nothing left to do: true then, and
+// the thread is to end.
+bool ss_balance(void);
+
+#endif // SS_BALANCER_H

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: ISC
+//
+// What decisions are made by: times and numbers that come from what a machine does, or from what a
+// contract promises. None of them is needed for correctness, except that nothing is later than its
+// contract has it.
+//
+// Each names what it depends on, and the benchmark or the contract that decided it. The costs were
+// measured on a virtual machine with two CPUs on which a system call takes 0.13 us, and a wake-up
+// of a thread on a halted CPU 7 us for the waker and 22 us until the thread runs.
+
+#ifndef SS_COSTS_H
+#define SS_COSTS_H
+
+#include "os/os.h"
+
+// ---- wake-ups
+
+// What queued work must be worth to wake a worker for it. Depends on: the cost of a wake-up, both
+// threads together. bench/glib empty-*, part-load-*.
+#define SS_WAKE_COST_NS 30000u
+
+// A woken worker that has not come after this time waits for a CPU, perhaps behind its waker: then
+// another is woken, elsewhere. Depends on: the latency of a wake-up (22 us), several times.
+#define SS_ARRIVAL_NS (100 * SS_NS_PER_US)
+
+// ---- jobs taken at once, and notices
+
+// A worker takes as many jobs as this, or as take this long by the queue's mean. Depends on: what
+// the two turns at the queue's lock cost that each batch needs; what a batch holds is not to be had
+// by others until it is recalled. bench/glib empty-*.
+#define SS_BATCH_MAX 64u
+#define SS_BATCH_NS  10000u
+
+// Consumers that a worker may owe a notice at a time, and for how long. Depends on: the cost of
+// a wake-up; a notice costs one. bench/libuv work-64.
+#define SS_OWED_MAX 4u
+#define SS_OWED_NS  50000u
+
+// ---- homing: waking the worker on its waker's CPU (worker.c, "Placing")
+
+// Wakes that come one after the other within this time, so many of them, with a sleep of the waker
+// between. Depends on: the time of a round trip on one CPU, and the cost of the system call that
+// tells whether the thread has slept. bench/glib round-trip.
+#define SS_HOMING_GAP_NS (60 * SS_NS_PER_US)
+#define SS_HOMING_STREAK 4u
+
+// A homed worker that comes later than this found its waker's CPU busy: no homing for a while,
+// twice as long each time that it happens again soon. Depends on: the latency of a wake-up on the
+// same CPU (2 us), many times. bench/glib part-load-50k.
+#define SS_HOMING_LATE_NS      (50 * SS_NS_PER_US)
+#define SS_HOMING_PAUSE_MIN_NS (4 * SS_NS_PER_MS)
+#define SS_HOMING_PAUSE_MAX_NS SS_NS_PER_S
+
+// ---- idle workers
+
+// As many parked workers of a group are kept for good. Depends on: the memory of a sleeping thread,
+// against the creation of one; as many again as CPUs for jobs that block.
+#define SS_IDLE_KEPT_PER_CPU 2u
+#define SS_IDLE_KEPT_MIN     4u
+
+// A parked worker ends after this time where more are parked than are kept for good: the contract
+// of smolscale_set_max_idle().
+#define SS_IDLE_SURPLUS_NS SS_NS_PER_S
+
+// The same for one that exceeds the user's limit on idle workers: long enough to be there for the
+// next of a series of round trips. Depends on: the cost of creating a thread. bench/glib
+// round-trip.
+#define SS_IDLE_EXCESS_NS (SS_NS_PER_S / 2)
+
+// After a failure to create a worker the next attempt waits so long, unless a thread waits for the
+// outcome.
+// Depends on: nothing measured. Often enough to go on soon, and seldom enough to cost nothing.
+#define SS_CREATE_RETRY_NS (100 * SS_NS_PER_MS)
+
+// ---- the balancer's looks ("ticks")
+
+// While something is suspicious. Depends on: the cost of a look (0.4 us for each thread's clock)
+// and of a wake-up; contract 4: a replacement for a blocked worker comes well below 1 ms.
+// bench/glib sleeping-*.
+#define SS_TICK_MIN_NS (100 * SS_NS_PER_US)
+
+// The time between ticks doubles up to this while workers get on, and to the second while work
+// waits and nothing changes: the stall of a queue (below) is to be seen in time.
+#define SS_TICK_MAX_NS   SS_NS_PER_MS
+#define SS_TICK_STILL_NS (4 * SS_NS_PER_MS)
+
+// While notices are owed, or soon may be: the header promises them after 0.6 ms at most. Less would
+// cost as much as the notices do: a wake-up each. bench/libuv work-64.
+#define SS_TICK_NOTICES_NS (500 * SS_NS_PER_US)
+
+// Ticks without anything to watch before the balancer parks.
+#define SS_TICKS_UNTIL_PARKED 2
+
+// Workers that are known to be blocked are looked at in one tick of so many: where there are
+// thousands, the looks at them would take the time of those that matter. bench/glib
+// sleeping-unlimited.
+#define SS_TICKS_PER_BLOCKED_LOOK 8
+
+// So many workers whose clocks stand are asked about by one question (how many threads of the
+// machine are runnable?) before each is looked at in /proc. Depends on: a look at a thread's stat
+// (2.7 us) costs a third of the creation of a thread. bench/glib sleeping-unlimited.
+#define SS_CROWD 8
+
+// ---- how many workers
+
+// As many times more workers are added each time that those added last were found blocked, and for
+// how many ticks this is remembered. bench/glib sleeping-unlimited (200 threads in about 3 ms).
+#define SS_GROWTH_FACTOR 4
+#define SS_GROWTH_TICKS  4
+
+// A worker that computes on one job for this time is a hog: its CPU is shared with others, up to so
+// many hogs a CPU: with their own worker that makes four. Depends on: the scheduler's time slices,
+// some ms each. Contract 4: short jobs flow beside long ones.
+#define SS_HOG_NS       (20 * SS_NS_PER_MS)
+#define SS_HOGS_PER_CPU 3u
+
+// How long a queue that may start a job may stand before it gets one more worker, whatever the
+// others do. Quick for the first two added workers, so that a handful of jobs that wait for one
+// another meet soon; then so that one starts every 10 ms, and once there are four workers a CPU
+// every 100 ms: contract 4's times, less what the looks before and after take. bench/libuv
+// behind-computing, bench/glib mutual.
+#define SS_STALL_FIRST_NS   (4 * SS_NS_PER_MS)
+#define SS_STALL_NS         (8 * SS_NS_PER_MS)
+#define SS_STALL_CROWDED_NS (95 * SS_NS_PER_MS)
+
+// ---- the CPUs that the process may use
+
+// They are counted again so often while there is work, for the first time when the first workers
+// have come; as the union of the masks of so many workers at most. Depends on: the cost of a count,
+// a system call for each mask and some files of the cgroup.
+#define SS_CPUS_LOOK_NS       SS_NS_PER_S
+#define SS_CPUS_FIRST_LOOK_NS (5 * SS_NS_PER_MS)
+#define SS_CPUS_MASKS         16
+
+#endif // SS_COSTS_H

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: ISC
+//
+// Groups of workers (group.c): what kind of threads they are, how many there may be, and the work
+// that they serve.
+//
+// Who may touch a field:
+//
+//   C    constant while the group exists
+//   S    under ss.lock
+//   S+   written under ss.lock, read without it as a hint
+//   F    futex word: written under ss.lock, compared by the kernel
+
+#ifndef SS_GROUP_H
+#define SS_GROUP_H
+
+#include "base/atomic.h"
+#include "os/os.h"
+#include "smolscale.h"
+
+struct ss_runnable;
+struct ss_spawner;
+struct ss_worker;
+
+// A set of workers of one kind and the runnables they serve: the default group, those that a user
+// makes (smolscale_group_new), and one for each queue with dedicated workers. All but the dedicated
+// ones share the CPUs.
+struct ss_group {
+    struct ss_group *next;   // S: all groups
+    smolscale_queue *owner;  // C: of a dedicated group; NULL: any other
+    unsigned max_workers;    // S: threads at most
+    unsigned max_idle;       // S: idle workers kept at most; SMOLSCALE_UNLIMITED: see idle_time()
+    uint64_t idle_timeout;   // S: ns; 0: see idle_time(); SS_FOREVER: idle workers do not end
+    size_t stack_size;       // C: bytes; 0: the C library's default
+    struct ss_traits traits; // S: its workers' settings; constant while `settled`
+    bool settled;            // S
+    bool eager;              // S: a thread with these settings is kept while the group exists
+    bool joined;             // S: its ended threads are joined by smolscale_group_free()
+    bool ending;             // S: smolscale_group_free() has begun
+    const struct ss_group *scheduled_as; // C: whose scheduling it takes; NULL: its own
+    struct ss_spawner *spawner;          // S: the one with these settings; NULL: none (any more)
+    unsigned ordered;                    // S: workers that the spawner is to create
+    int create_error;                    // S: why the last order failed; 0: it did not
+    unsigned counted;                    // S: of ss.busy, this group's part
+    struct ss_worker *ended;             // S: whose thread is to be joined
+    unsigned leaving;                    // S: workers that will be `ended`
+    _Atomic uint32_t ended_word;         // F: of smolscale_group_free(): counts what has ended
+    unsigned refs; // S: owner, queues, workers; not of the default and dedicated ones
+    struct ss_runnable *head, *tail; // S: injection queue
+    _Atomic unsigned injected;       // S+: its length
+    struct ss_worker *idle;          // S: parked workers, the last to park first
+    unsigned idle_count;             // S
+    unsigned untimed;                // S: of these, how many sleep without a time limit
+    unsigned workers;                // S: all; those in creation included
+    unsigned wanted;                 // S: dedicated: how many there should be
+    unsigned blocked;                // S: workers known to be asleep in a job
+    unsigned hogs;                   // S: workers known to have computed on one job for long
+    unsigned waking;                 // S: woken or created, and not yet arrived
+    uint64_t waking_since;           // S: when the first of these was, ns
+    unsigned growth;          // S: workers added when the balancer last compensated, if they block
+    unsigned growth_age;      // S: ticks since a worker was last found blocked; large: never
+    _Atomic bool can_recruit; // S+: ss_recruit() would find a worker
+    _Atomic bool surplus;     // S+: a worker that finishes a job should leave
+    bool spawn_requested;     // S: the balancer was asked to create a worker
+    bool starting;            // S: the thread that found it without a worker is about to create one
+    bool dissolved;           // S: its queue is gone: workers leave
+};
+
+// ---- ss.lock held, except where noted
+
+void ss_group_init(struct ss_group *group, smolscale_queue *owner);
+void ss_group_remove(struct ss_group *group);
+
+// Takes the settings of the calling thread for the group's workers, unless it has some. No lock
+// held.
+void ss_group_settle(struct ss_group *group);
+
+static inline bool ss_same_scheduling(const struct ss_traits *a, const struct ss_traits *b)
+{
+    return a->policy == b->policy && a->priority == b->priority && a->nice == b->nice;
+}
+
+// One worker more or less of the group.
+void ss_group_count_worker(struct ss_group *group, int change);
+
+// A reference less. At the last one the structure may be used for another group; it is never given
+// back, so a pointer that has become stale is harmless. No lock held.
+void ss_group_unref(struct ss_group *group);
+
+// Refreshes the group's hints; after every change of what they depend on.
+void ss_group_refresh(struct ss_group *group);
+
+// How many workers the runnables of the injection queue could use.
+unsigned ss_group_hunger(const struct ss_group *group);
+
+// Workers that run no job and were not called for one.
+unsigned ss_group_jobless(const struct ss_group *group);
+
+// Wakes parked workers, the coldest first, until `kept` are left: to end, or to park again by new
+// rules. No lock held.
+void ss_group_dismiss(struct ss_group *group, unsigned kept, bool to_end);
+
+// Ends all workers that run no job, those included that are on their way and will find nothing. No
+// lock held.
+void ss_group_retire_idle(struct ss_group *group);
+
+// Ends all workers, each when its job has ended. No lock held.
+void ss_group_send_away(struct ss_group *group);
+
+// Brings a dedicated group to the number of workers it wants. No lock held. 0 or a negative errno
+// value.
+int ss_group_fill(struct ss_group *group);
+
+// Sends parked workers of a dedicated group away of which it has more than it wants. Returns a list
+// (by idle_next) of those that must be woken to end, by ss_unpark_list().
+struct ss_worker *ss_group_shrink(struct ss_group *group);
+
+#endif // SS_GROUP_H
