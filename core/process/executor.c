@@ -3,6 +3,7 @@
 // The executor as a whole: its one instance, its start, what fork() does to it, and its counters.
 
 #include "sched/executor.h"
+#include "queue/queue.h"
 #include "task/task.h"
 
 #include <errno.h>
@@ -115,15 +116,7 @@ static void in_forked_child(void)
     ss_reactor_after_fork();
     ss_slab_after_fork();
     ss_rebalance_after_fork();
-    // Backward links are made anew: another thread may have been half-way through a change of them.
-    smolscale_queue **link = &ss.queues;
-    ss.elastic_queues = 0;
-    for (smolscale_queue *queue = ss.queues; queue; queue = queue->next) {
-        queue->prev_link = link;
-        link = &queue->next;
-        ss.elastic_queues += (queue->flags & SMOLSCALE_QUEUE_ELASTIC) != 0;
-        ss_queue_reset_after_fork(queue);
-    }
+    ss_queues_after_fork();
     ss_workers_after_fork();
 }
 
@@ -159,7 +152,7 @@ static void start_locked(void)
     // Without the quota, for which files would have to be read: the balancer adds it at once.
     store_relaxed(&ss.cpus, workers > 0 ? (unsigned)workers : ss_os.cpu_count(NULL, 0));
     ss.max_threads = (unsigned)ss_option(SS_OPTION_MAX_THREADS);
-    ss_group_init(&ss.shared, NULL);
+    ss_group_init(&ss.shared);
     if (ss_option(SS_OPTION_VERBOSE))
         fprintf(stderr, "smolscale: started, %u CPUs, %s policy\n", ss_cpus(),
                 smolscale_elastic() ? "elastic" : "strict");

@@ -14,15 +14,6 @@
 // A listing may be stale (nothing queued): it costs a worker one look. It is left standing because
 // taking it out would cost every short burst two turns at the executor's lock.
 //
-// Batches. A worker takes up to SS_BATCH_MAX jobs, or SS_BATCH_NS worth, at once. The first is
-// started; the others are *claimed* one by one: fetch_add on batch_next by the owner. Whoever holds
-// the queue's lock may recall the rest: an exchange of batch_next for BATCH_CLOSED. Both are
-// read-modify-writes of one word, so each index is either claimed by the owner or recalled, never
-// both and never neither. batch[] and batch_end are written by the owner under the queue's lock
-// only. The list of items keeps places for what may be recalled, from the take to the recall or the
-// end of the batch, so that a recall needs no memory. An ordered queue has no batches, so a later
-// item that goes first does; and so that no worker ever calls its compare function.
-//
 // Naps. When jobs are tiny and keep coming, a worker that runs (nearly) dry sleeps for a while as
 // it keeps its place: until then pushers have nobody to wake. A nap pays when two jobs or more
 // waited at its end and they had kept coming: where all came at its beginning, their pushers wait
@@ -32,29 +23,16 @@
 // it has (bench/libuv, "work-64"). What holds for naps holds for that. A queue that gives notices
 // (below) has such pushers: there naps are shorter and for the tiniest jobs only, and workers
 // linger for longer, the more so the longer the pushers' round takes, hence their jobs ("stat-64").
-//
-// Notices. Who waits for results of tiny jobs is told once for many (smolscale_notify_soon): a
-// wake-up costs as much as hundreds of them, and the one who is woken on the worker's CPU would
-// take that CPU after each. A worker keeps whom it owes a notice in owed[], and gives them out when
-// it has nothing more at hand, or before jobs after which they would be older than SS_OWED_NS, by
-// what jobs of the queue take. Whoever takes an entry out (exchange for NULL) makes the call: the
-// owner, or, under the queue's lock, the balancer, when the worker stands still or an entry is
-// older than that: a job behind it takes longer than was to be expected. The balancer looks every
-// NOTICE_TICK for that (balancer.c), not at once, because its waking up costs as much as a notice.
-// So that a notice never waits for a job that blocks, the balancer is awake while a job runs and
-// one is owed: the worker sees to that before the job (SS_WATCH), and the balancer does not park
-// while jobs are unclaimed or notices owed. It looks at these in this order: the entry is written
-// before the next job is claimed (release), hence seen by who sees the claim (acquire). Told last,
-// before the worker gives up its place: what comes of it may arrive meanwhile (bench/libuv,
-// "work-64").
 
+#include "queue/queue.h"
 #include "os/memory.h"
-#include "sched/executor.h"
+#include "queue/server.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define BATCH_CLOSED (UINT32_MAX / 2) // above any index, with room for late claims
+// Notices should not be older.
+#define OWED_NS 50000u
 
 #define NAP_NS             50000u
 #define NAP_NS_NOTICED     10000u // where who pushes waits for notices
@@ -91,7 +69,7 @@ static bool below_limit(const smolscale_queue *queue)
     return counted(queue) < queue->max_active;
 }
 
-bool ss_queue_may_start(const smolscale_queue *queue)
+static bool may_start(const smolscale_queue *queue)
 {
     return below_limit(queue) && (!queue->parent || below_limit(queue->parent));
 }
@@ -130,54 +108,45 @@ static void learn(smolscale_queue *queue, uint64_t elapsed, unsigned jobs)
 
 // ---- batches ----
 
-unsigned ss_unclaimed(struct ss_worker *worker)
+static void add_batch(smolscale_queue *queue, struct ss_batch *batch)
 {
-    // Acquires: who sees that a job is claimed also sees the notices owed by those before it.
-    uint32_t next = load_acquire(&worker->batch_next), end = load_relaxed(&worker->batch_end);
-    return next < end ? end - next : 0;
+    batch->newer = NULL;
+    batch->older = queue->newest_batch;
+    *(queue->newest_batch ? &queue->newest_batch->newer : &queue->oldest_batch) = batch;
+    queue->newest_batch = batch;
 }
 
-static void add_batcher(smolscale_queue *queue, struct ss_worker *worker)
+static void remove_batch(smolscale_queue *queue, struct ss_batch *batch)
 {
-    worker->batcher_next = NULL;
-    worker->batcher_prev = queue->batchers_tail;
-    *(queue->batchers_tail ? &queue->batchers_tail->batcher_next : &queue->batchers) = worker;
-    queue->batchers_tail = worker;
-}
-
-static void remove_batcher(smolscale_queue *queue, struct ss_worker *worker)
-{
-    *(worker->batcher_prev ? &worker->batcher_prev->batcher_next : &queue->batchers) =
-        worker->batcher_next;
-    *(worker->batcher_next ? &worker->batcher_next->batcher_prev : &queue->batchers_tail) =
-        worker->batcher_prev;
+    *(batch->older ? &batch->older->newer : &queue->oldest_batch) = batch->newer;
+    *(batch->newer ? &batch->newer->older : &queue->newest_batch) = batch->older;
 }
 
 // The first to close a batch, or its owner at its end, gives up the places that were kept for it.
 static void give_up_places(smolscale_queue *queue, uint32_t end, uint32_t next)
 {
-    if (end > 1 && next < BATCH_CLOSED)
+    if (end > 1 && next < SS_BATCH_CLOSED)
         ss_items_give_up_places(&queue->items, end - 1);
 }
 
-bool ss_recall_batch(smolscale_queue *queue, struct ss_worker *worker)
+static bool recall_batch(smolscale_queue *queue, struct ss_batch *batch)
 {
-    uint32_t end = load_relaxed(&worker->batch_end);
-    uint32_t next = exchange_acq_rel(&worker->batch_next, BATCH_CLOSED);
+    uint32_t end = load_relaxed(&batch->end);
+    uint32_t next = exchange_acq_rel(&batch->next, SS_BATCH_CLOSED);
     give_up_places(queue, end, next);
     if (next >= end)
         return false;
-    ss_items_put_back(&queue->items, &worker->batch[next], end - next);
+    ss_items_put_back(&queue->items, &batch->item[next], end - next);
     publish_pending(queue);
     return true;
 }
 
-// The youngest batch first, so that the front of the queue ends up in the order of the push.
+// The newest batch first, so that the front of the queue ends up in the order of the push.
 static bool recall_all(smolscale_queue *queue)
 {
     bool any = false;
-    for (struct ss_worker *worker = queue->batchers_tail; worker; worker = worker->batcher_prev)
-        any |= ss_recall_batch(queue, worker);
+    for (struct ss_batch *batch = queue->newest_batch; batch; batch = batch->older)
+        any |= recall_batch(queue, batch);
     return any;
 }
 
@@ -196,77 +165,80 @@ static unsigned batch_size(const smolscale_queue *queue)
     return size < 1 ? 1 : size > SS_BATCH_MAX ? SS_BATCH_MAX : (unsigned)size;
 }
 
-static unsigned take(smolscale_queue *queue, struct ss_worker *worker)
+static unsigned take(smolscale_queue *queue, struct ss_server *server)
 {
-    unsigned n = ss_items_pop(&queue->items, worker->batch, batch_size(queue));
+    struct ss_batch *batch = &server->batch;
+    unsigned n = ss_items_pop(&queue->items, batch->item, batch_size(queue));
     publish_pending(queue);
     store_relaxed(&queue->runnable.taken, load_relaxed(&queue->runnable.taken) + n);
-    queue->taken_at = worker->batch_start;
+    queue->taken_at = server->batch_start;
     queue->pushes_since_take = 0;
-    store_relaxed(&worker->batch_end, n);
-    store_relaxed(&worker->batch_next, 1); // job 0 is the owner's
+    store_relaxed(&batch->end, n);
+    store_relaxed(&batch->next, 1); // job 0 is the owner's
     if (n > 1) {
         ss_items_keep_places(&queue->items, n - 1);
-        add_batcher(queue, worker);
+        add_batch(queue, batch);
     }
     return n;
 }
 
 // ---- notices ----
 
+static smolscale_queue *job_queue(struct ss_worker *worker)
+{
+    return ss_queue_of(load_relaxed(&worker->counted_in));
+}
+
 bool smolscale_notify_soon(void *whom)
 {
     struct ss_worker *worker = ss_self;
-    smolscale_queue *queue = worker ? load_relaxed(&worker->job_queue) : NULL;
-    if (!queue || !queue->notify || worker->owed_count == SS_OWED_MAX)
+    smolscale_queue *queue = worker ? job_queue(worker) : NULL;
+    if (!queue || !queue->notify)
         return false;
-    if (worker->owed_count == 0)
-        store_relaxed(&worker->owed_since, worker->batch_start);
-    store_release(&worker->owed[worker->owed_count++], whom);
+    struct ss_server *server = ss_server_of(worker);
+    struct ss_notices *notices = &server->notices;
+    if (notices->count == SS_NOTICES_MAX)
+        return false;
+    if (notices->count == 0)
+        store_relaxed(&notices->since, server->batch_start);
+    store_release(&notices->owed[notices->count++], whom);
     return true;
 }
 
-bool ss_owes(struct ss_worker *worker)
+// The owner, or with the lock held of the queue that it serves.
+static void take_notices(const smolscale_queue *queue, struct ss_notices *notices,
+                         struct ss_taken_notices *taken)
 {
-    for (unsigned i = 0; i < SS_OWED_MAX; i++)
-        if (load_relaxed(&worker->owed[i]))
-            return true;
-    return false;
-}
-
-unsigned ss_take_notices(struct ss_worker *worker, void *whom[SS_OWED_MAX])
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < SS_OWED_MAX; i++)
-        if (load_relaxed(&worker->owed[i]) &&
-            (whom[count] = exchange_acq_rel(&worker->owed[i], NULL)))
-            count++;
-    return count;
+    taken->notify = queue->notify;
+    taken->count = 0;
+    for (unsigned i = 0; i < SS_NOTICES_MAX; i++)
+        if (load_relaxed(&notices->owed[i]) &&
+            (taken->whom[taken->count] = exchange_acq_rel(&notices->owed[i], NULL)))
+            taken->count++;
 }
 
 // The worker itself, without a lock.
-static void give_notice(smolscale_queue *queue, struct ss_worker *worker)
+static void give_notice(smolscale_queue *queue, struct ss_notices *notices)
 {
-    void *whom[SS_OWED_MAX];
-    unsigned count = ss_take_notices(worker, whom);
-    worker->owed_count = 0;
-    for (unsigned i = 0; i < count; i++)
-        queue->notify(whom[i]);
+    struct ss_taken_notices taken;
+    take_notices(queue, notices, &taken);
+    notices->count = 0;
+    ss_give_notices(&taken);
 }
 
 // Will the notices that it owes be late after the `jobs` that it has taken? The queue's lock held.
-static bool notice_is_due(const smolscale_queue *queue, const struct ss_worker *worker,
+static bool notice_is_due(const smolscale_queue *queue, const struct ss_server *server,
                           unsigned jobs)
 {
-    uint64_t age = worker->batch_start - load_relaxed(&worker->owed_since);
-    return age + (jobs * queue->mean >> MEAN_SHIFT) >= SS_OWED_NS;
+    uint64_t age = server->batch_start - load_relaxed(&server->notices.since);
+    return age + (jobs * queue->mean >> MEAN_SHIFT) >= OWED_NS;
 }
 
 // ---- calling workers ----
 
 static bool wants_worker(const smolscale_queue *queue)
 {
-    return load_relaxed(&queue->pending) > 0 && ss_queue_may_start(queue);
+    return load_relaxed(&queue->pending) > 0 && may_start(queue);
 }
 
 // ss.lock held.
@@ -275,7 +247,7 @@ static void list(smolscale_queue *queue)
     if (queue->listed)
         return;
     queue->listed = true;
-    fetch_add_relaxed(&queue->refs, 1);
+    ss_runnable_ref(&queue->runnable);
     ss_inject(queue->group, &queue->runnable);
 }
 
@@ -315,6 +287,13 @@ static uint64_t linger_time(const smolscale_queue *queue)
                          : LINGER_NS;
 }
 
+// Written only where it changes: pushers share its cache line.
+static void set_staffed(smolscale_queue *queue, bool staffed)
+{
+    if (load_relaxed(&queue->runnable.staffed) != staffed)
+        store_relaxed(&queue->runnable.staffed, staffed);
+}
+
 static bool needs_worker(smolscale_queue *queue)
 {
     if (queue->active == 0 || queue->mean == 0)
@@ -338,7 +317,7 @@ static struct ss_worker *call_worker(smolscale_queue *queue, enum ss_cover *cove
         return NULL;
     }
     bool needed = needs_worker(queue);
-    store_relaxed(&queue->attended, !needed && queue->active > queue->blocked);
+    set_staffed(queue, !needed && queue->active > queue->blocked);
     queue->wakes_saved += !needed;
     if (queue->napper && !needed && queue->listed) {
         *cover = SS_COVERED;
@@ -361,9 +340,9 @@ static struct ss_worker *call_worker(smolscale_queue *queue, enum ss_cover *cove
     return wake;
 }
 
-void ss_queue_list(smolscale_queue *queue)
+static void inject(struct ss_runnable *runnable)
 {
-    smolscale_queue *head = family_head(queue);
+    smolscale_queue *head = family_head(ss_queue_of(runnable));
     ss_lock(&ss.lock);
     for (smolscale_queue *member = head; member;
          member = member == head ? head->children : member->sibling)
@@ -372,7 +351,7 @@ void ss_queue_list(smolscale_queue *queue)
     ss_unlock(&ss.lock);
 }
 
-struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover)
+static struct ss_worker *offer(smolscale_queue *queue, enum ss_cover *cover)
 {
     *cover = SS_COVERED;
     smolscale_queue *head = family_head(queue);
@@ -389,9 +368,9 @@ struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover)
     return wake;
 }
 
-static unsigned hunger(struct ss_runnable *runnable)
+static unsigned demand(struct ss_runnable *runnable)
 {
-    smolscale_queue *queue = runnable->queue;
+    smolscale_queue *queue = ss_queue_of(runnable);
     size_t wanted = load_relaxed(&queue->pending);
     unsigned room = load_relaxed(&queue->room);
     if (queue->parent && load_relaxed(&queue->parent->room) < room)
@@ -423,32 +402,24 @@ static void unlink_queue(smolscale_queue *queue)
 {
     smolscale_queue *parent = queue->parent;
     if (parent) {
-        ss_lock(queue->lock);
+        ss_lock(queue->runnable.lock);
         smolscale_queue **link = &parent->children;
         while (*link != queue)
             link = &(*link)->sibling;
         *link = queue->sibling;
-        ss_unlock(queue->lock);
+        ss_unlock(queue->runnable.lock);
     }
     ss_lock(&ss.lock);
     *queue->prev_link = queue->next;
     if (queue->next)
         queue->next->prev_link = queue->prev_link;
     struct ss_worker *leaving = NULL;
-    bool listed = false;
-    if (queue->group == &queue->own_group) {
-        queue->own_group.wanted = 0;
-        queue->own_group.dissolved = true;
-        listed = queue->own_group.head != NULL; // a stale listing that nobody will look at any more
-        queue->own_group.head = NULL;
-        leaving = ss_group_shrink(&queue->own_group);
-    }
+    if (queue->group == &queue->own_group)
+        leaving = ss_group_dissolve(&queue->own_group);
     if (queue->flags & SMOLSCALE_QUEUE_ELASTIC)
-        ss.elastic_queues--;
+        ss_elastic_remove(&queue->elastic);
     ss_unlock(&ss.lock);
     ss_unpark_list(leaving);
-    if (listed)
-        ss_queue_unref(queue); // the injection queue's reference; the owner's is still held
 }
 
 static void finish(smolscale_queue *queue)
@@ -456,20 +427,19 @@ static void finish(smolscale_queue *queue)
     unlink_queue(queue);
     if (queue->closed_fn)
         queue->closed_fn(queue->closed_data);
-    ss_queue_unref(queue);
+    ss_runnable_unref(&queue->runnable);
 }
 
-void ss_queue_unref(smolscale_queue *queue)
+static void release(struct ss_runnable *runnable)
 {
-    if (fetch_sub_acq_rel(&queue->refs, 1) > 1)
-        return;
+    smolscale_queue *queue = ss_queue_of(runnable);
     ss_items_finish(&queue->items);
     smolscale_queue *parent = queue->parent;
     if (!queue->group->owner)
         ss_group_unref(queue->group);
     ss_deallocate(queue);
     if (parent)
-        ss_queue_unref(parent);
+        ss_runnable_unref(&parent->runnable);
 }
 
 static void act_on(smolscale_queue *queue, enum outcome outcome)
@@ -486,10 +456,10 @@ static void act_on(smolscale_queue *queue, enum outcome outcome)
 static int unlock_and_follow_up(smolscale_queue *queue)
 {
     enum ss_cover cover;
-    struct ss_worker *wake = ss_queue_offer(queue, &cover);
+    struct ss_worker *wake = offer(queue, &cover);
     enum outcome outcome = note_idle(queue);
     struct ss_group *group = queue->group;
-    ss_unlock(queue->lock);
+    ss_unlock(queue->runnable.lock);
     int err = ss_follow_up(group, wake, cover);
     act_on(queue, outcome);
     return err;
@@ -507,31 +477,22 @@ static void set_thread_name(struct ss_worker *worker, const smolscale_queue *que
 
 static unsigned run_batch(smolscale_queue *queue, struct ss_worker *worker)
 {
+    struct ss_batch *batch = &ss_server_of(worker)->batch;
     smolscale_run_fn *run = queue->run;
     void *user_data = queue->user_data;
-    uint32_t end = load_relaxed(&worker->batch_end), i = 0;
+    uint32_t end = load_relaxed(&batch->end), i = 0;
     unsigned jobs = 0;
     do {
         count_owned(&worker->progress);
         if (i + 2 < end)
-            __builtin_prefetch(worker->batch[i + 2]); // items are often the callers' structures
-        run(worker->batch[i], user_data);
+            __builtin_prefetch(batch->item[i + 2]); // items are often the callers' structures
+        run(batch->item[i], user_data);
         jobs++;
         if (end == 1)
             break;
-        i = fetch_add_release(&worker->batch_next, 1);
+        i = ss_batch_claim(batch);
     } while (i < end);
     return jobs;
-}
-
-void ss_resume(struct ss_worker *worker)
-{
-    if (__builtin_expect(load_relaxed(&worker->standing) == SS_RUNNING, 1))
-        return;
-    worker->blocked_last = load_relaxed(&worker->standing) == SS_BLOCKED;
-    ss_lock(&ss.lock);
-    ss_set_standing(worker, SS_RUNNING);
-    ss_unlock(&ss.lock);
 }
 
 // Ends the nap of the queue's napper, if it has one: the caller does not want to wait for it.
@@ -578,55 +539,56 @@ static void nap(smolscale_queue *queue, struct ss_worker *worker)
     queue->pushes_since_take = 0;
     queue->pushed_at = 0;
     store_relaxed(&worker->park, SS_PARK_NAPPING);
-    ss_unlock(queue->lock);
-    if (worker->owed_count > 0)
-        give_notice(queue, worker);
+    ss_unlock(queue->runnable.lock);
+    struct ss_server *server = ss_server_of(worker);
+    if (server->notices.count > 0)
+        give_notice(queue, &server->notices);
     fetch_add_relaxed(&ss.stats.naps, 1);
     ss_os.nap(&worker->park, SS_PARK_NAPPING, nap_time(queue));
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     store_relaxed(&worker->park, SS_PARK_AWAKE);
     queue->napper = NULL;
-    worker->batch_start = ss_os.now();
+    server->batch_start = ss_os.now();
     bool kept_coming =
-        worker->batch_start - queue->pushed_at < nap_time(queue) * 3 / 4; // at 1, 2, 4, ... pushes
+        server->batch_start - queue->pushed_at < nap_time(queue) * 3 / 4; // at 1, 2, 4, ... pushes
     note_trial(&queue->nap, load_relaxed(&queue->pending) >= 2 && kept_coming);
 }
 
 // Gives its CPU to a pusher that may stand behind it, and looks again, for some µs. Drops the
 // lock meanwhile.
-static void linger(smolscale_queue *queue, struct ss_worker *worker)
+static void linger(smolscale_queue *queue, struct ss_server *server)
 {
-    uint64_t end = worker->batch_start + linger_time(queue);
-    ss_unlock(queue->lock);
+    uint64_t end = server->batch_start + linger_time(queue);
+    ss_unlock(queue->runnable.lock);
     do
         ss_os.yield();
     while (load_relaxed(&queue->pending) == 0 && ss_os.now() < end);
-    ss_lock(queue->lock);
-    worker->batch_start = ss_os.now();
+    ss_lock(queue->runnable.lock);
+    server->batch_start = ss_os.now();
     note_trial(&queue->linger, load_relaxed(&queue->pending) > 0);
 }
 
 // Each queue gets its turn. One worker too many leaves, but not before it has done something for
 // the queue: it may have come because nobody else did (balancer.c, "stalls").
-static bool must_leave(const smolscale_queue *queue, const struct ss_worker *worker,
-                       uint64_t arrived)
+static bool must_leave(const smolscale_queue *queue, struct ss_worker *worker, uint64_t arrived)
 {
     struct ss_group *group = queue->group;
     bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0);
     bool surplus = load_relaxed(&group->surplus) && !worker->blocked_last &&
-                   worker->batch_start - arrived >= SURPLUS_STAY_NS;
+                   ss_server_of(worker)->batch_start - arrived >= SURPLUS_STAY_NS;
     return others_wait || surplus || above_limit(queue);
 }
 
 // After a batch, with the lock held: does the worker stay with the queue?
 static bool stays(smolscale_queue *queue, struct ss_worker *worker, uint64_t arrived)
 {
+    struct ss_server *server = ss_server_of(worker);
     bool leaves = must_leave(queue, worker, arrived);
-    if (worker->owed_count > 0 && (leaves || load_relaxed(&queue->pending) == 0)) {
-        ss_unlock(queue->lock);
-        give_notice(queue, worker);
-        ss_lock(queue->lock);
-        worker->batch_start = ss_os.now();
+    if (server->notices.count > 0 && (leaves || load_relaxed(&queue->pending) == 0)) {
+        ss_unlock(queue->runnable.lock);
+        give_notice(queue, &server->notices);
+        ss_lock(queue->runnable.lock);
+        server->batch_start = ss_os.now();
         leaves = must_leave(queue, worker, arrived);
     }
     if (leaves)
@@ -635,7 +597,7 @@ static bool stays(smolscale_queue *queue, struct ss_worker *worker, uint64_t arr
         nap(queue, worker);
     else if (load_relaxed(&queue->pending) == 0 && has_tiny_jobs(queue) &&
              worth_trying(&queue->linger))
-        linger(queue, worker);
+        linger(queue, server);
     return load_relaxed(&queue->pending) > 0 && !above_limit(queue);
 }
 
@@ -643,60 +605,61 @@ static void count_active(smolscale_queue *queue, int change)
 {
     for (; queue; queue = queue->parent) {
         queue->active += (unsigned)change;
-        store_relaxed(&queue->attended, false); // until somebody counts again
+        set_staffed(queue, false); // until somebody counts again
         publish_room(queue);
     }
 }
 
-void ss_queue_count_blocked(smolscale_queue *queue, int change)
+static void count_blocked(struct ss_runnable *runnable, int change)
 {
-    for (; queue; queue = queue->parent) {
+    for (smolscale_queue *queue = ss_queue_of(runnable); queue; queue = queue->parent) {
         queue->blocked += (unsigned)change;
-        store_relaxed(&queue->attended, false);
+        set_staffed(queue, false);
         publish_room(queue);
     }
 }
 
-static void end_batch(smolscale_queue *queue, struct ss_worker *worker)
+static void end_batch(smolscale_queue *queue, struct ss_batch *batch)
 {
-    uint32_t end = load_relaxed(&worker->batch_end);
-    give_up_places(queue, end, load_relaxed(&worker->batch_next));
+    uint32_t end = load_relaxed(&batch->end);
+    give_up_places(queue, end, load_relaxed(&batch->next));
     if (end > 1)
-        remove_batcher(queue, worker);
-    store_relaxed(&worker->batch_end, 0);
+        remove_batch(queue, batch);
+    store_relaxed(&batch->end, 0);
 }
 
 static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
 {
-    smolscale_queue *queue = runnable->queue;
+    smolscale_queue *queue = ss_queue_of(runnable);
+    struct ss_server *server = ss_server_of(worker);
     unsigned generation = ss.generation, served = 0;
     set_thread_name(worker, queue);
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     queue->listed = false;
-    if (load_relaxed(&queue->pending) == 0 || !ss_queue_may_start(queue)) {
-        ss_unlock(queue->lock);
+    if (load_relaxed(&queue->pending) == 0 || !may_start(queue)) {
+        ss_unlock(queue->runnable.lock);
         return;
     }
     count_active(queue, 1);
-    store_relaxed(&worker->job_queue, queue);
-    worker->batch_start = ss_os.now();
-    uint64_t arrived = worker->batch_start;
+    store_relaxed(&worker->counted_in, runnable);
+    server->batch_start = ss_os.now();
+    uint64_t arrived = server->batch_start;
     queue->steady = arrived - queue->dry_since < NAP_GAP_NS;
     do {
-        unsigned n = take(queue, worker);
+        unsigned n = take(queue, server);
         worker->blocked_last = false;
         enum ss_cover cover;
         struct ss_worker *wake = call_worker(queue, &cover);
-        bool give = worker->owed_count > 0 && notice_is_due(queue, worker, n);
-        ss_unlock(queue->lock);
+        bool give = server->notices.count > 0 && notice_is_due(queue, server, n);
+        ss_unlock(queue->runnable.lock);
         if (give)
-            give_notice(queue, worker);
-        bool leaves_others = n > 1 || worker->owed_count > 0; // should its job block
+            give_notice(queue, &server->notices);
+        bool leaves_others = n > 1 || server->notices.count > 0; // should its job block
         ss_follow_up(queue->group, wake, leaves_others && cover == SS_COVERED ? SS_WATCH : cover);
-        worker->batch_progress = load_relaxed(&worker->progress);
+        server->batch_progress = load_relaxed(&worker->progress);
         store_relaxed(&worker->in_job, true);
         if (wake)
-            worker->batch_start = ss_os.now(); // the wake-up is not the jobs' time
+            server->batch_start = ss_os.now(); // the wake-up is not the jobs' time
         unsigned jobs = run_batch(queue, worker);
         store_relaxed(&worker->in_job, false);
         if (generation != ss.generation) {
@@ -704,40 +667,71 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
             return; // forked in the job, and this is the child, where the queue was reset
         }
         uint64_t end = ss_os.now();
-        ss_lock(queue->lock);
-        end_batch(queue, worker);
-        learn(queue, end - worker->batch_start, jobs);
+        ss_lock(queue->runnable.lock);
+        end_batch(queue, &server->batch);
+        learn(queue, end - server->batch_start, jobs);
         fetch_add_relaxed(&ss.stats.jobs, jobs);
         ss_resume(worker);
         worker->blocking_depth = 0; // whatever its job has left open
-        worker->batch_start = end;
+        server->batch_start = end;
         served += jobs;
         queue->steady |= served >= NAP_MIN_JOBS;
     } while (stays(queue, worker, arrived));
-    queue->dry_since = worker->batch_start;
+    queue->dry_since = server->batch_start;
     if (queue->wakes_saved)
         fetch_add_relaxed(&ss.stats.wakes_saved, queue->wakes_saved);
     queue->wakes_saved = 0;
-    store_relaxed(&worker->job_queue, NULL);
+    store_relaxed(&worker->counted_in, NULL);
     count_active(queue, -1);
     unlock_and_follow_up(queue);
 }
 
-void ss_queue_abandon(struct ss_worker *worker)
+static void abandon(struct ss_runnable *runnable, struct ss_worker *worker)
 {
-    smolscale_queue *queue = load_relaxed(&worker->job_queue);
-    if (!queue)
+    if (load_relaxed(&worker->counted_in) != runnable)
         return;
-    give_notice(queue, worker);
-    ss_lock(queue->lock);
-    fetch_add_relaxed(&ss.stats.jobs, load_relaxed(&worker->progress) - worker->batch_progress);
-    ss_recall_batch(queue, worker);
-    end_batch(queue, worker);
+    smolscale_queue *queue = ss_queue_of(runnable);
+    struct ss_server *server = ss_server_of(worker);
+    give_notice(queue, &server->notices);
+    ss_lock(queue->runnable.lock);
+    fetch_add_relaxed(&ss.stats.jobs, load_relaxed(&worker->progress) - server->batch_progress);
+    recall_batch(queue, &server->batch);
+    end_batch(queue, &server->batch);
     ss_resume(worker);
-    store_relaxed(&worker->job_queue, NULL);
+    store_relaxed(&worker->counted_in, NULL);
     count_active(queue, -1);
     unlock_and_follow_up(queue);
 }
+
+// ---- what the scheduler asks of a queue and of whoever serves it ----
+
+static unsigned holds(struct ss_worker *worker, uint64_t now)
+{
+    const struct ss_server *server = ss_server_of(worker);
+    unsigned held = ss_batch_unclaimed(&server->batch) > 0 ? SS_HOLDS_JOBS : 0;
+    if (ss_notices_owed(&server->notices)) { // after the claims, see notices.h
+        uint64_t since = load_relaxed(&server->notices.since);
+        bool late = since < now && now - since >= OWED_NS;
+        held |= late ? SS_HOLDS_NOTICES | SS_HOLDS_LATE_NOTICES : SS_HOLDS_NOTICES;
+    }
+    return held;
+}
+
+static bool reclaim(struct ss_runnable *runnable, struct ss_worker *worker, unsigned what,
+                    struct ss_taken_notices *notices)
+{
+    smolscale_queue *queue = ss_queue_of(runnable);
+    struct ss_server *server = ss_server_of(worker);
+    if (what & SS_HOLDS_NOTICES)
+        take_notices(queue, &server->notices, notices);
+    return (what & SS_HOLDS_JOBS) && recall_batch(queue, &server->batch);
+}
+
+#define QUEUE_OPS                                                                         \
+    .run = serve, .demand = demand, .holds = holds, .reclaim = reclaim, .inject = inject, \
+    .count_blocked = count_blocked, .abandon = abandon, .release = release
+static const struct ss_runnable_ops queue_ops = {QUEUE_OPS};
+static const struct ss_runnable_ops notifying_queue_ops = {QUEUE_OPS, .gives_notices = true};
 
 // ---- the public functions ----
 
@@ -755,28 +749,34 @@ static bool valid(const struct smolscale_queue_attr *attr)
     return !attr->parent->parent && !group->owner && attr->parent->group == group;
 }
 
+static smolscale_queue *all_queues; // ss.lock
+
+// Enters it where the scheduler knows it. ss.lock held, or in a child of fork().
+static void enter_scheduler(smolscale_queue *queue)
+{
+    if (queue->flags & SMOLSCALE_QUEUE_ELASTIC)
+        ss_elastic_add(&queue->elastic);
+    if (queue->flags & SMOLSCALE_QUEUE_DEDICATED)
+        ss_group_init_dedicated(&queue->own_group, &queue->runnable, queue->max_active);
+    else
+        ss_group_ref(queue->group);
+}
+
 static void register_queue(smolscale_queue *queue)
 {
     ss_lock(&ss.lock);
-    queue->next = ss.queues;
-    queue->prev_link = &ss.queues;
-    if (ss.queues)
-        ss.queues->prev_link = &queue->next;
-    ss.queues = queue;
-    if (queue->flags & SMOLSCALE_QUEUE_ELASTIC)
-        ss.elastic_queues++;
-    if (queue->flags & SMOLSCALE_QUEUE_DEDICATED) {
-        ss_group_init(&queue->own_group, queue);
-        queue->own_group.wanted = queue->max_active;
-    } else {
-        ss_group_ref(queue->group);
-    }
+    queue->next = all_queues;
+    queue->prev_link = &all_queues;
+    if (all_queues)
+        all_queues->prev_link = &queue->next;
+    all_queues = queue;
+    enter_scheduler(queue);
     ss_unlock(&ss.lock);
     if (queue->parent) {
-        ss_lock(queue->lock);
+        ss_lock(queue->runnable.lock);
         queue->sibling = queue->parent->children;
         queue->parent->children = queue;
-        ss_unlock(queue->lock);
+        ss_unlock(queue->runnable.lock);
     }
 }
 
@@ -800,16 +800,15 @@ int smolscale_queue_new(smolscale_queue **out, const struct smolscale_queue_attr
     if (!queue)
         return -ENOMEM;
     *queue = (smolscale_queue){
-        .runnable = {.run = serve, .hunger = hunger},
+        .runnable = {.ops = attr->notify ? &notifying_queue_ops : &queue_ops, .refs = 1},
         .parent = attr->parent,
         .max_active = attr->max_active,
         .run = attr->run,
         .user_data = attr->user_data,
         .notify = attr->notify,
         .flags = attr->flags,
-        .refs = 1,
     };
-    queue->runnable.queue = queue;
+    queue->elastic.waiting = &queue->pending;
     publish_room(queue);
     if (ss_items_init(&queue->items) != 0) {
         ss_deallocate(queue);
@@ -819,10 +818,10 @@ int smolscale_queue_new(smolscale_queue **out, const struct smolscale_queue_attr
     queue->items.compare_data = attr->compare_data;
     if (attr->thread_name)
         strncpy(queue->name, attr->thread_name, sizeof queue->name - 1);
-    queue->lock = queue->parent ? queue->parent->lock : &queue->own_lock;
+    queue->runnable.lock = queue->parent ? queue->parent->runnable.lock : &queue->own_lock;
     queue->group = group_of(queue, attr);
     if (queue->parent)
-        fetch_add_relaxed(&queue->parent->refs, 1);
+        ss_runnable_ref(&queue->parent->runnable);
     if (!(queue->flags & SMOLSCALE_QUEUE_DEDICATED))
         ss_group_settle(queue->group);
     register_queue(queue);
@@ -839,16 +838,16 @@ int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
     if (__builtin_expect(!item, 0))
         return -EINVAL;
     ss_start();
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     if (__builtin_expect(queue->closed, 0)) {
-        ss_unlock(queue->lock);
+        ss_unlock(queue->runnable.lock);
         return -ESHUTDOWN;
     }
     if (ticket)
         *ticket = queue->items.tail;
     int err = ss_items_push(&queue->items, item);
     if (__builtin_expect(err, 0)) {
-        ss_unlock(queue->lock);
+        ss_unlock(queue->runnable.lock);
         return err;
     }
     publish_pending(queue);
@@ -856,7 +855,7 @@ int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
     struct ss_worker *wake = call_worker(queue, &cover);
     // Read before the lock goes: the item may run, and its queue be freed, at any time after.
     struct ss_group *group = queue->group;
-    ss_unlock(queue->lock);
+    ss_unlock(queue->runnable.lock);
     return ss_follow_up(group, wake, cover);
 }
 
@@ -865,16 +864,16 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
     if (!item)
         return -EINVAL;
     ss_start();
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     if (queue->closed) {
-        ss_unlock(queue->lock);
+        ss_unlock(queue->runnable.lock);
         return -ESHUTDOWN;
     }
     if (ticket)
         *ticket = queue->items.tail;
     int err = ss_items_push_many(&queue->items, item, count);
     if (err || count == 0) {
-        ss_unlock(queue->lock);
+        ss_unlock(queue->runnable.lock);
         return err;
     }
     publish_pending(queue);
@@ -896,14 +895,14 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
         }
         ss_unlock(&ss.lock);
     }
-    ss_unlock(queue->lock);
+    ss_unlock(queue->runnable.lock);
     ss_unpark_list(more);
     return ss_follow_up(group, wake, cover);
 }
 
 bool smolscale_queue_cancel(smolscale_queue *queue, void *item, uint64_t ticket)
 {
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     bool found = ss_items_remove(&queue->items, item, ticket);
     if (!found && recall_all(queue))
         found = ss_items_remove(&queue->items, item, ticket);
@@ -914,7 +913,7 @@ bool smolscale_queue_cancel(smolscale_queue *queue, void *item, uint64_t ticket)
 
 bool smolscale_queue_move_to_front(smolscale_queue *queue, void *item)
 {
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     recall_all(queue);
     bool found = ss_items_move_to_front(&queue->items, item);
     publish_pending(queue);
@@ -926,7 +925,7 @@ bool smolscale_queue_move_to_front(smolscale_queue *queue, void *item)
 static size_t clear_part(smolscale_queue *queue, smolscale_run_fn *drop, void *user_data)
 {
     void *items[SS_BATCH_MAX];
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     recall_all(queue);
     unsigned n = ss_items_pop(&queue->items, items, SS_BATCH_MAX);
     publish_pending(queue);
@@ -938,7 +937,7 @@ static size_t clear_part(smolscale_queue *queue, smolscale_run_fn *drop, void *u
 
 size_t smolscale_queue_clear(smolscale_queue *queue, smolscale_run_fn *drop, void *user_data)
 {
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     recall_all(queue);
     size_t n = ss_items_count(&queue->items), done = 0;
     void **items = n <= UINT32_MAX ? ss_allocate(n * sizeof *items + 1) : NULL;
@@ -964,19 +963,19 @@ size_t smolscale_queue_clear(smolscale_queue *queue, smolscale_run_fn *drop, voi
 
 size_t smolscale_queue_pending(smolscale_queue *queue)
 {
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     size_t pending = load_relaxed(&queue->pending);
-    for (struct ss_worker *worker = queue->batchers; worker; worker = worker->batcher_next)
-        pending += ss_unclaimed(worker);
-    ss_unlock(queue->lock);
+    for (struct ss_batch *batch = queue->oldest_batch; batch; batch = batch->newer)
+        pending += ss_batch_unclaimed(batch);
+    ss_unlock(queue->runnable.lock);
     return pending;
 }
 
 unsigned smolscale_queue_active(smolscale_queue *queue)
 {
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     unsigned active = queue->active;
-    ss_unlock(queue->lock);
+    ss_unlock(queue->runnable.lock);
     return active;
 }
 
@@ -986,22 +985,20 @@ int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active)
     if (dedicated && max_active == SMOLSCALE_UNLIMITED)
         return -EINVAL;
     struct ss_worker *leaving = NULL;
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     queue->max_active = max_active;
     publish_room(queue);
     if (dedicated) {
         ss_lock(&ss.lock);
-        queue->group->wanted = max_active;
-        leaving = ss_group_shrink(queue->group);
-        ss_group_refresh(queue->group);
+        leaving = ss_group_want(queue->group, max_active);
         ss_unlock(&ss.lock);
     }
     if (above_limit(queue))
         recall_all(queue);
-    ss_unlock(queue->lock);
+    ss_unlock(queue->runnable.lock);
     ss_unpark_list(leaving);
     int err = dedicated ? ss_group_fill(queue->group) : 0;
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     int no_worker = unlock_and_follow_up(queue);
     return err ? err : no_worker;
 }
@@ -1009,7 +1006,7 @@ int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active)
 int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *compare,
                                 void *compare_data)
 {
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     recall_all(queue);
     int err = ss_items_set_compare(&queue->items, compare, compare_data);
     publish_pending(queue);
@@ -1033,10 +1030,10 @@ static bool has_nobody(const smolscale_queue *queue)
 static void call_again(smolscale_queue *queue)
 {
     enum ss_cover cover;
-    struct ss_worker *wake = ss_queue_offer(queue, &cover);
-    ss_unlock(queue->lock);
+    struct ss_worker *wake = offer(queue, &cover);
+    ss_unlock(queue->runnable.lock);
     ss_follow_up(queue->group, wake, cover);
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
 }
 
 // Waits with the lock held on entry and exit.
@@ -1047,12 +1044,12 @@ static void wait_idle(smolscale_queue *queue)
         bool alone = has_nobody(queue);
         queue->waiters++;
         end_nap(queue);
-        ss_unlock(queue->lock);
+        ss_unlock(queue->runnable.lock);
         // note_idle() counts under the lock, where it sees this waiter: a wait begun too late finds
         // another number. Any return is fine, the loop looks again.
         ss_os.futex_wait_until(&queue->idle_word, seen,
                                alone ? ss_time_in(WAIT_RETRY_NS) : SS_FOREVER);
-        ss_lock(queue->lock);
+        ss_lock(queue->runnable.lock);
         if (alone && has_nobody(queue))
             call_again(queue);
         queue->waiters--; // only now: who finds no waiter may free a closed queue
@@ -1061,18 +1058,18 @@ static void wait_idle(smolscale_queue *queue)
 
 void smolscale_queue_wait(smolscale_queue *queue)
 {
-    fetch_add_relaxed(&queue->refs, 1);
-    ss_lock(queue->lock);
+    ss_runnable_ref(&queue->runnable);
+    ss_lock(queue->runnable.lock);
     wait_idle(queue);
     enum outcome outcome = note_idle(queue); // it may have been closed meanwhile
-    ss_unlock(queue->lock);
+    ss_unlock(queue->runnable.lock);
     act_on(queue, outcome);
-    ss_queue_unref(queue);
+    ss_runnable_unref(&queue->runnable);
 }
 
 void smolscale_queue_close(smolscale_queue *queue, void (*closed)(void *user_data), void *user_data)
 {
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     queue->closed_fn = closed;
     queue->closed_data = user_data;
     queue->closed = true;
@@ -1084,38 +1081,39 @@ void smolscale_queue_free(smolscale_queue *queue)
 {
     if (!queue)
         return;
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     queue->closed = true;
     wait_idle(queue);
     enum outcome outcome = note_idle(queue);
-    ss_unlock(queue->lock);
+    ss_unlock(queue->runnable.lock);
     act_on(queue, outcome);
 }
 
 smolscale_queue *smolscale_current_queue(void)
 {
-    return ss_self ? load_relaxed(&ss_self->job_queue) : NULL;
+    return ss_self ? job_queue(ss_self) : NULL;
 }
 
 void smolscale_blocking_begin(void)
 {
     struct ss_worker *worker = ss_self;
-    if (!worker || worker->blocking_depth++ > 0 || !load_relaxed(&worker->job_queue))
+    if (!worker || worker->blocking_depth++ > 0 || !job_queue(worker))
         return;
-    smolscale_queue *queue = load_relaxed(&worker->job_queue);
-    if (worker->owed_count > 0)
-        give_notice(queue, worker);
-    ss_lock(queue->lock);
-    ss_recall_batch(queue, worker);
+    smolscale_queue *queue = job_queue(worker);
+    struct ss_server *server = ss_server_of(worker);
+    if (server->notices.count > 0)
+        give_notice(queue, &server->notices);
+    ss_lock(queue->runnable.lock);
+    recall_batch(queue, &server->batch);
     ss_lock(&ss.lock);
-    ss_set_standing(worker, SS_BLOCKED);
+    ss_set_activity(worker, SS_BLOCKED);
     enum ss_cover cover = SS_COVERED;
     struct ss_group *group = worker->group;
-    struct ss_worker *wake = ss_group_hunger(group) ? ss_recruit(group, &cover) : NULL;
+    struct ss_worker *wake = ss_group_demand(group) ? ss_recruit(group, &cover) : NULL;
     ss_unlock(&ss.lock);
     enum ss_cover own_cover;
-    struct ss_worker *own_wake = ss_queue_offer(queue, &own_cover);
-    ss_unlock(queue->lock);
+    struct ss_worker *own_wake = offer(queue, &own_cover);
+    ss_unlock(queue->runnable.lock);
     ss_follow_up(group, wake, cover);
     ss_follow_up(group, own_wake, own_cover);
 }
@@ -1123,15 +1121,15 @@ void smolscale_blocking_begin(void)
 void smolscale_blocking_end(void)
 {
     struct ss_worker *worker = ss_self;
-    smolscale_queue *queue = worker ? load_relaxed(&worker->job_queue) : NULL;
+    smolscale_queue *queue = worker ? job_queue(worker) : NULL;
     if (!worker || worker->blocking_depth == 0 || --worker->blocking_depth > 0 || !queue)
         return;
-    ss_lock(queue->lock);
+    ss_lock(queue->runnable.lock);
     ss_resume(worker);
-    ss_unlock(queue->lock);
+    ss_unlock(queue->runnable.lock);
 }
 
-void ss_queue_reset_after_fork(smolscale_queue *queue)
+static void reset_after_fork(smolscale_queue *queue)
 {
     ss_lock_reset(&queue->own_lock);
     queue->runnable.next = NULL;
@@ -1141,21 +1139,40 @@ void ss_queue_reset_after_fork(smolscale_queue *queue)
     publish_pending(queue);
     queue->active = queue->blocked = queue->waiters = 0;
     publish_room(queue);
-    store_relaxed(&queue->attended, false);
+    set_staffed(queue, false);
     queue->listed = false;
-    queue->batchers = queue->batchers_tail = queue->napper = NULL;
+    queue->oldest_batch = queue->newest_batch = NULL;
+    queue->napper = NULL;
     queue->dry_since = queue->taken_at = queue->pushed_at = queue->mean = 0;
     queue->steady = false;
     queue->nap = queue->linger = (struct ss_trial){0};
     queue->wakes_saved = queue->pushes_since_take = 0;
-    store_relaxed(&queue->refs,
+    store_relaxed(&queue->runnable.refs,
                   1 + (queue->closed ? 1u : 0u)); // what was being freed stays as it is
     for (smolscale_queue *child = queue->children; child; child = child->sibling)
-        fetch_add_relaxed(&queue->refs, 1);
-    if (queue->group == &queue->own_group) {
-        ss_group_init(&queue->own_group, queue);
-        queue->own_group.wanted = queue->max_active;
-    } else {
-        ss_group_ref(queue->group);
+        ss_runnable_ref(&queue->runnable);
+    enter_scheduler(queue);
+}
+
+// Of the parent's workers that may have stopped anywhere; what they held is the parent's. The
+// calling thread, if it is a worker, goes on in its job, and claims nothing of its batch any more.
+static void reset_server(struct ss_worker *worker)
+{
+    struct ss_server *server = ss_server_of(worker);
+    memset(server, 0, sizeof *server);
+    if (worker == ss_self)
+        store_relaxed(&server->batch.next, SS_BATCH_CLOSED);
+}
+
+void ss_queues_after_fork(void)
+{
+    // Backward links are made anew: another thread may have been half-way through a change of them.
+    smolscale_queue **link = &all_queues;
+    for (smolscale_queue *queue = all_queues; queue; queue = queue->next) {
+        queue->prev_link = link;
+        link = &queue->next;
+        reset_after_fork(queue);
     }
+    for (struct ss_worker *worker = ss.allocated; worker; worker = worker->next_allocated)
+        reset_server(worker);
 }

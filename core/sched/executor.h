@@ -2,16 +2,14 @@
 //
 // What the parts of the executor share. Who does what:
 //
-//   queue.c     work queues: push, cancel, limits, and serving one (on a worker)
-//   group.c     groups of workers: their settings, limits and injection queues; what is public of
-//   them worker.c    a worker from birth to its end; waking it spawner.c   the threads that create
-//   workers, so that these inherit the settings of their group balancer.c  what one of these also
-//   does: watch for blocked workers, stuck queues, growth executor.c  the whole: start, fork,
-//   counters
+//   runnable.h  what a worker can serve: work queues, lanes of tasks
+//   group.c     groups of workers: their settings, limits and injection queues
+//   worker.c    a worker from birth to its end; waking it
+//   spawner.c   the threads that create workers, so that these inherit their group's settings
+//   balancer.c  what one of these also does: it looks for blocked workers and stuck runnables
 //
-// Two locks. A work queue's lock (shared by a family: a queue and its children) guards the queue.
-// The executor's lock `ss.lock` guards everything else here. Order: queue before executor. Neither
-// is held while a job runs or a thread is woken.
+// Two kinds of locks. A runnable's lock guards its accounts. The executor's lock `ss.lock` guards
+// everything else here. Order: the runnable's, then the executor's.
 
 #ifndef SS_EXECUTOR_H
 #define SS_EXECUTOR_H
@@ -20,7 +18,7 @@
 #include "os/lock.h"
 #include "os/os.h"
 #include "process/options.h"
-#include "queue/items.h"
+#include "sched/runnable.h"
 #include "smolscale.h"
 
 #include <pthread.h>
@@ -28,37 +26,16 @@
 // What waking a sleeping worker costs in all, and hence what queued work must be worth to do it.
 #define SS_WAKE_COST_NS 30000u
 
-// Jobs a worker takes at once, by number and by expected duration.
-#define SS_BATCH_MAX 64u
-#define SS_BATCH_NS  10000u
-
-// Consumers that a worker may owe a notice at a time, and for how long it should.
-#define SS_OWED_MAX 4u
-#define SS_OWED_NS  50000u
-
-struct ss_worker;
 struct ss_lane;
 struct smolscale_task;
-
-// Something a worker can run: a work queue that wants to be served (or a task).
-struct ss_runnable {
-    struct ss_runnable *next;
-    void (*run)(struct ss_runnable *runnable, struct ss_worker *worker);
-    // How many workers it could use now. A hint, read without the lock that guards the answer.
-    unsigned (*hunger)(struct ss_runnable *runnable);
-    smolscale_queue
-        *queue; // if it is a work queue: the queue, of which the injection queue has a reference
-    _Atomic uint64_t taken; // counts what of it was begun; who guards it writes
-    uint64_t seen_taken;    // the balancer's notes
-    uint64_t stalled_since; // ns; 0: not seen yet
-};
 
 // A set of workers of one kind and the runnables they serve: the default group, those that a user
 // makes (smolscale_group_new), and one for each queue with dedicated workers. All but the dedicated
 // ones share the CPUs. Guarded by ss.lock.
 struct ss_group {
-    struct ss_group *next;   // all groups
-    smolscale_queue *owner;  // of a dedicated group; NULL: any other
+    struct ss_group *next; // all groups
+    struct ss_runnable
+        *owner; // of a dedicated group: what it serves, of which it is a part; NULL: any other
     unsigned max_workers;    // threads at most
     unsigned max_idle;       // idle workers kept at most; SMOLSCALE_UNLIMITED: see idle_time()
     uint64_t idle_timeout;   // ns; 0: see idle_time(); SS_FOREVER: idle workers do not end
@@ -115,41 +92,44 @@ struct ss_slab_cache {
     unsigned count, reserve_count;
 };
 
+// Bytes of a worker that belong to the queue room, for its batch and its notices. That room lies
+// above this one, so its structure cannot be named here. queue/server.h defines it, asserts that it
+// fits, and has the only function that gets at it. Storage and not a pointer, because `progress`
+// and the next job to claim are written together, once a job: they share a cache line.
+#define SS_WORKER_QUEUE_PART 600
+
 struct ss_worker {
-    // ---- the batch: jobs taken from a queue and not yet started. See "Batches" in queue.c.
-    _Alignas(SS_CACHE_LINE) _Atomic uint32_t batch_next; // next to claim
-    _Atomic uint32_t batch_end; // jobs in the batch; written under the queue's lock
-    _Atomic uint64_t progress;  // jobs and runnables started; the owner counts
-    _Atomic bool
-        in_job; // runs user code; the owner writes. Asleep elsewhere it waits for a lock of ours
-    void *batch[SS_BATCH_MAX];
-    _Atomic(void *) owed[SS_OWED_MAX]; // notices that are due soon; see "Notices" in queue.c
-    unsigned owed_count;               // the owner only
-    _Atomic uint64_t owed_since;       // ns; the owner writes
-    struct ss_worker *batcher_next, *batcher_prev; // among workers with batches; the queue's lock
+    // ---- what it does
+    _Alignas(
+        SS_CACHE_LINE) _Atomic uint64_t progress; // jobs and runnables started; the owner counts
+    // True only while user code runs; the owner writes. A worker that sleeps with this false is
+    // inside the executor and must not be counted as blocked.
+    _Atomic bool in_job;
+    _Alignas(uint64_t) unsigned char queue_part[SS_WORKER_QUEUE_PART]; // the queue room's
 
     // ---- what it serves, and its sleep
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t park; // futex word, enum ss_park
-    smolscale_queue *queue; // popped last, with a reference; written by the owner under ss.lock
-    _Atomic(smolscale_queue *) job_queue; // the same while counted in its `active`; written by the
-                                          // owner under the queue's lock
-    struct ss_group *group;               // ss.lock
-    struct ss_worker *idle_next, *idle_prev; // in group->idle, while parked
-    bool idle;                               // is in group->idle; ss.lock
-    bool untimed;                            // sleeps there without a time limit; ss.lock
-    bool summoned;                           // woken or created and not yet arrived; ss.lock
-    bool exit;                               // is to end; ss.lock
-    bool exit_if_idle;         // the same if it finds nothing when it arrives; ss.lock
-    _Atomic uint32_t standing; // enum ss_standing; changed under the queue's lock and ss.lock
-    bool inherits;             // its creator has its group's settings; constant
-    bool joinable;             // its thread was created so; constant
-    bool is_joined;            // its end is waited for; set when it leaves its group
-    pthread_t thread;          // set by the thread itself
+    struct ss_runnable *serves; // taken last, with a reference; written by the owner under ss.lock
+    _Atomic(const struct ss_runnable_ops *) serves_ops; // of the same, or of what it served before;
+                                                        // written by the owner
+    _Atomic(struct ss_runnable *) counted_in; // the same as `serves` while that counts it among its
+                                              // workers; written by the owner under its lock
+    struct ss_group *group;                   // ss.lock
+    struct ss_worker *idle_next, *idle_prev;  // in group->idle, while parked
+    bool idle;                                // is in group->idle; ss.lock
+    bool untimed;                             // sleeps there without a time limit; ss.lock
+    bool summoned;                            // woken or created and not yet arrived; ss.lock
+    bool exit;                                // is to end; ss.lock
+    bool exit_if_idle; // the same if it finds nothing when it arrives; ss.lock
+    _Atomic uint32_t
+        activity;            // enum ss_activity; changed under the locks of counted_in and ss.lock
+    bool inherits;           // its creator has its group's settings; constant
+    bool joinable;           // its thread was created so; constant
+    bool is_joined;          // its end is waited for; set when it leaves its group
+    pthread_t thread;        // set by the thread itself
     bool blocked_last;       // its last job was found blocked: the next may be too; the owner only
     unsigned blocking_depth; // smolscale_blocking_begin() calls that are open; the owner only
     unsigned generation;     // of the executor that made it; differs after fork()
-    uint64_t batch_progress; // `progress` when the running batch was begun; the owner only
-    uint64_t batch_start;    // when the running batch was begun, ns; the owner only
     _Atomic pid_t tid;       // 0 until it runs
     char name[16];           // the thread's name, if set
     bool placed;    // its CPUs were restricted for the wake; written before `park` becomes AWAKE
@@ -182,63 +162,10 @@ enum ss_park {
 };
 
 // What the balancer found a worker to do.
-enum ss_standing {
+enum ss_activity {
     SS_RUNNING,
     SS_BLOCKED, // asleep in its job: another may take its CPU
     SS_HOG,     // computing on one job for long: others may share its CPU
-};
-
-// How often something is passed over that did not pay.
-struct ss_trial {
-    unsigned penalty, skip;
-};
-
-struct smolscale_queue {
-    struct ss_runnable runnable;         // in the injection queue while `listed`
-    struct ss_lock *lock;                // own_lock, or the parent's
-    smolscale_queue *parent;             // NULL, or the head of the family
-    smolscale_queue *children, *sibling; // of a parent
-
-    // ---- guarded by the lock
-    struct ss_items items;
-    _Atomic size_t pending; // items; read without the lock as a hint
-    _Atomic unsigned room;  // how many more may start, the parent's limit apart; likewise
-    _Atomic bool attended;  // those who serve it will do, by the economics of waking; likewise
-    unsigned max_active;
-    unsigned active;  // workers serving it; a parent counts its children's too
-    unsigned blocked; // of these, known to be asleep in a job (likewise)
-    bool listed;      // in the injection queue, or just popped by a worker that is about to look
-    bool closed;      // no more pushes
-    bool done;        // closed, and its last job has run
-    unsigned waiters; // threads in smolscale_queue_wait()
-    struct ss_worker *batchers; // workers that hold a batch of more than one, the oldest first
-    struct ss_worker *batchers_tail;
-    struct ss_worker *napper;
-    uint64_t dry_since; // when a worker left it last, ns
-    bool steady;        // jobs keep coming; with the next two: see "Naps" in queue.c
-    struct ss_trial nap, linger;
-    unsigned wakes_saved; // not yet added to the counters
-    uint64_t taken_at;    // when a worker last took jobs, ns
-    unsigned pushes_since_take;
-    uint64_t pushed_at;         // a recent push, ns
-    uint64_t mean;              // of recent jobs' duration, ns * 256; 0: not known
-    _Atomic uint32_t idle_word; // futex word of the waiters: counts the times it became idle
-
-    // ---- constant, or set once
-    smolscale_run_fn *run;
-    void *user_data;
-    void (*notify)(void *whom);
-    void (*closed_fn)(void *user_data);
-    void *closed_data;
-    unsigned flags;
-    char name[16];
-    struct ss_group *group;
-    struct ss_group own_group; // with dedicated workers
-    struct ss_lock own_lock;
-
-    // ---- the executor's
-    _Atomic unsigned refs; // owner, injection queue, serving workers, dedicated workers, visits
-    smolscale_queue *next, **prev_link; // all queues; ss.lock
 };
 
 enum ss_balancer_state {
@@ -249,7 +176,7 @@ enum ss_balancer_state {
     SS_BALANCER_KICKED, // is to look now
 };
 
-// What holds for work that was just published.
+// What the publisher must do after unlocking so that the work is not forgotten; see ss_follow_up().
 enum ss_cover {
     SS_COVERED, // a worker that is on its way will see it
     SS_WATCH,   // busy workers will come to it, unless they are stuck: the balancer must be awake
@@ -264,10 +191,10 @@ struct ss_executor {
     _Atomic unsigned cpus;     // that it plans with; changed under `lock`
     _Atomic uint64_t cpus_due; // when the balancer is to count them anew, ns; 0: no balancer yet
     unsigned max_threads;
-    unsigned elastic_queues; // queues with SMOLSCALE_QUEUE_ELASTIC
-    struct ss_group shared;  // the default group
-    unsigned shared_workers; // of all groups but the dedicated ones
-    unsigned busy;           // of these, the sum of ss_group_busy()
+    struct ss_elastic *elastic; // all
+    struct ss_group shared;     // the default group
+    unsigned shared_workers;    // of all groups but the dedicated ones
+    unsigned busy;              // of these, the sum of ss_group_busy()
     unsigned eager_groups;
     unsigned frees;                 // smolscale_group_free() calls under way; ss.lock
     struct ss_spawner *spawners;    // all
@@ -275,7 +202,6 @@ struct ss_executor {
     struct ss_worker *workers;      // all that live
     struct ss_worker *free_workers; // never given back: a late wake may touch one
     struct ss_worker *allocated;    // all that there ever were; only grows
-    smolscale_queue *queues;        // all
     _Atomic(struct ss_worker *)
         keeper;                    // the parked worker that looks after timers; set under `lock`
     _Atomic uint64_t keeper_until; // when it wakes by itself, ns; set before `keeper`
@@ -339,8 +265,19 @@ void ss_count_cpus(void);
 
 // ---- group.c. ss.lock held, except where noted.
 
-void ss_group_init(struct ss_group *group, smolscale_queue *owner);
+void ss_group_init(struct ss_group *group);
 void ss_group_remove(struct ss_group *group);
+
+// A dedicated group: `workers` threads that serve nothing but `owner`, of which it is a part.
+void ss_group_init_dedicated(struct ss_group *group, struct ss_runnable *owner, unsigned workers);
+
+// Changes the number of a dedicated group's workers. Returns a list (by idle_next) of parked ones
+// that must be woken to end; if there are too few, ss_group_fill() follows.
+struct ss_worker *ss_group_want(struct ss_group *group, unsigned workers);
+
+// The owner of a dedicated group ends: so do the workers. Returns as ss_group_want(). The caller
+// has a reference to the owner.
+struct ss_worker *ss_group_dissolve(struct ss_group *group);
 
 // Takes the settings of the calling thread for the group's workers, unless it has some. No lock
 // held.
@@ -494,32 +431,44 @@ static inline unsigned ss_group_limit(const struct ss_group *group)
 // only one now. The structures of the others serve again.
 void ss_workers_after_fork(void);
 
-// A worker that is in no queue's job any more ends what it did, and its standing with it. No lock
+// A worker that is counted in no runnable and has left user code ends what it did there. No lock
 // held.
 void ss_worker_out_of_job(struct ss_worker *worker);
 
 // Sends parked workers of a dedicated group away of which it has more than it wants. Returns a list
 // (by idle_next) of those that must be woken to end.
 struct ss_worker *ss_group_shrink(struct ss_group *group);
-void ss_unpark_list(struct ss_worker *list); // no lock held
+
+// Wakes the workers of a list (by idle_next). No lock held.
+void ss_unpark_list(struct ss_worker *list);
 
 // Brings a dedicated group to the number of workers it wants. No lock held. 0 or a negative errno
 // value.
 int ss_group_fill(struct ss_group *group);
 
-// Notes what a worker does. The lock of the queue that it serves, if any, and ss.lock held.
-void ss_set_standing(struct ss_worker *worker, enum ss_standing standing);
+// Notes what a worker does. The lock of the runnable that it is counted in, if any, and ss.lock
+// held.
+void ss_set_activity(struct ss_worker *worker, enum ss_activity activity);
+
+// A worker that was found blocked or long computing has finished that job. The lock of the runnable
+// that it is counted in held, ss.lock not.
+void ss_resume_slow(struct ss_worker *worker);
+static inline void ss_resume(struct ss_worker *worker)
+{
+    if (__builtin_expect(load_relaxed(&worker->activity) != SS_RUNNING, 0))
+        ss_resume_slow(worker);
+}
 
 // Refreshes the group's hints; after every change of what they depend on.
 void ss_group_refresh(struct ss_group *group);
 
 // How many workers the runnables of the injection queue could use.
-unsigned ss_group_hunger(const struct ss_group *group);
+unsigned ss_group_demand(const struct ss_group *group);
 
 // Moves a runnable that is in the injection queue to its front.
 void ss_inject_first(struct ss_group *group, struct ss_runnable *runnable);
 
-// Follows up on what ss_recruit() and ss_queue_offer() returned. No lock held.
+// Follows up on what ss_recruit() returned. No lock held.
 // Returns 0, or a negative errno value when there is no worker and none can be created.
 int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover cover);
 
@@ -548,46 +497,5 @@ void ss_kick_balancer(void);
 bool ss_balance(void);
 
 void ss_balancer_after_fork(void);
-
-// ---- queue.c
-
-void ss_queue_unref(smolscale_queue *queue);
-
-// Puts what the worker has not started of its batch back into the queue. Queue's lock held. True if
-// there was something.
-bool ss_recall_batch(smolscale_queue *queue, struct ss_worker *worker);
-
-// Sees to it that a queue that may start more jobs is in the injection queue, and likewise its
-// family. Queue's lock held. Returns a worker to unpark, or NULL.
-struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover);
-
-// The same without waking anybody, for the balancer, who counts for himself.
-void ss_queue_list(smolscale_queue *queue);
-
-// May another of its jobs start? Queue's lock held.
-bool ss_queue_may_start(const smolscale_queue *queue);
-
-// Counts a serving worker as asleep (1) or no longer so (-1), for the queue and its parent. Queue's
-// lock held.
-void ss_queue_count_blocked(smolscale_queue *queue, int change);
-
-// Jobs of its batch that the worker has not started: a hint unless the queue's lock is held.
-unsigned ss_unclaimed(struct ss_worker *worker);
-
-// Does it owe somebody a notice? A hint.
-bool ss_owes(struct ss_worker *worker);
-
-// Takes out whom it owes a notice, for the caller to call queue->notify with each. The owner, or
-// with the lock held of the queue that it serves. Their number.
-unsigned ss_take_notices(struct ss_worker *worker, void *whom[SS_OWED_MAX]);
-
-// A worker that was found blocked or long computing has finished that job.
-void ss_resume(struct ss_worker *worker);
-
-// The worker's thread ends inside a job (pthread_exit): settles its account.
-void ss_queue_abandon(struct ss_worker *worker);
-
-// fork(), in the child.
-void ss_queue_reset_after_fork(smolscale_queue *queue);
 
 #endif // SS_EXECUTOR_H

@@ -70,7 +70,7 @@ static bool retake(struct ss_lane *lane, uint64_t progress, uint64_t now)
         lane->retaken_from = worker;
         lane->retaken_at = now;
         ss_lanes.retaken++;
-        ss_set_standing(worker, asleep ? SS_BLOCKED : SS_HOG);
+        ss_set_activity(worker, asleep ? SS_BLOCKED : SS_HOG);
     }
     ss_unlock(&ss.lock);
     if (!stuck)
