@@ -25,6 +25,9 @@
 
 #include "base/atomic.h"
 #include "sched/runnable.h"
+#include "smolscale.h"
+
+#define SS_OWED_NS 50000u
 
 // Guards: A atomic; o written by the owner, read by others as a hint; O the owner alone.
 struct ss_notices {
@@ -41,5 +44,12 @@ static inline bool ss_notices_owed(const struct ss_notices *notices)
             return true;
     return false;
 }
+
+// Takes out all notices that are owed. The owner, or with the queue's lock held.
+void ss_notices_take(const smolscale_queue *queue, struct ss_notices *notices,
+                     struct ss_taken_notices *taken);
+
+// The owner gives all notices that it owes. No lock held.
+void ss_notices_give(const smolscale_queue *queue, struct ss_notices *notices);
 
 #endif // SS_NOTICES_H

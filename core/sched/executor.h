@@ -15,6 +15,7 @@
 #define SS_EXECUTOR_H
 
 #include "base/atomic.h"
+#include "base/backoff.h"
 #include "os/lock.h"
 #include "os/os.h"
 #include "process/options.h"
@@ -223,28 +224,6 @@ extern struct ss_executor ss;
 static inline unsigned ss_cpus(void)
 {
     return load_relaxed(&ss.cpus);
-}
-
-// A time for which something that did not pay is left alone: twice as long each time that it
-// happens again soon.
-struct ss_pause {
-    _Atomic uint64_t until, length; // ns
-};
-
-static inline bool ss_paused(const struct ss_pause *pause, uint64_t now)
-{
-    return now <= load_relaxed(&pause->until);
-}
-
-static inline void ss_pause(struct ss_pause *pause, uint64_t now, uint64_t shortest,
-                            uint64_t longest)
-{
-    uint64_t length = load_relaxed(&pause->length);
-    bool again = now - load_relaxed(&pause->until) < 4 * length;
-    length = again ? length * 2 : shortest;
-    length = length < longest ? length : longest;
-    store_relaxed(&pause->length, length);
-    store_relaxed(&pause->until, now + length);
 }
 
 // The worker that the calling thread is; NULL elsewhere.

@@ -211,8 +211,7 @@ static void judge_trial(uint64_t now)
         return;
     }
     merge();
-    uint64_t pause = spread.pause ? spread.pause * 2 : TRIAL_PAUSE_MIN;
-    spread.pause = pause < TRIAL_PAUSE_MAX ? pause : TRIAL_PAUSE_MAX;
+    spread.pause = ss_backoff_longer(spread.pause, TRIAL_PAUSE_MIN, TRIAL_PAUSE_MAX);
     spread.paused_until = now + spread.pause;
 }
 
