@@ -34,14 +34,13 @@ struct smolscale_task;
 // makes (smolscale_group_new), and one for each queue with dedicated workers. All but the dedicated
 // ones share the CPUs. Guarded by ss.lock.
 struct ss_group {
-    struct ss_group *next; // all groups
-    struct ss_runnable
-        *owner; // of a dedicated group: what it serves, of which it is a part; NULL: any other
-    unsigned max_workers;    // threads at most
-    unsigned max_idle;       // idle workers kept at most; SMOLSCALE_UNLIMITED: see idle_time()
-    uint64_t idle_timeout;   // ns; 0: see idle_time(); SS_FOREVER: idle workers do not end
-    size_t stack_size;       // bytes; 0: the C library's default
-    struct ss_traits traits; // its workers' settings, once they are settled
+    struct ss_group *next;     // all groups
+    struct ss_runnable *owner; // of a dedicated group: what it serves, and is a part of; else NULL
+    unsigned max_workers;      // threads at most
+    unsigned max_idle;         // idle workers kept at most; SMOLSCALE_UNLIMITED: see idle_time()
+    uint64_t idle_timeout;     // ns; 0: see idle_time(); SS_FOREVER: idle workers do not end
+    size_t stack_size;         // bytes; 0: the C library's default
+    struct ss_traits traits;   // its workers' settings, once they are settled
     bool settled;
     bool eager;  // a thread with these settings is kept while the group exists
     bool joined; // its ended threads are joined by smolscale_group_free()
@@ -101,8 +100,8 @@ struct ss_slab_cache {
 
 struct ss_worker {
     // ---- what it does
-    _Alignas(
-        SS_CACHE_LINE) _Atomic uint64_t progress; // jobs and runnables started; the owner counts
+    // Jobs and runnables started; the owner counts.
+    _Alignas(SS_CACHE_LINE) _Atomic uint64_t progress;
     // True only while user code runs; the owner writes. A worker that sleeps with this false is
     // inside the executor and must not be counted as blocked.
     _Atomic bool in_job;
@@ -110,24 +109,27 @@ struct ss_worker {
 
     // ---- what it serves, and its sleep
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t park; // futex word, enum ss_park
-    struct ss_runnable *serves; // taken last, with a reference; written by the owner under ss.lock
-    _Atomic(const struct ss_runnable_ops *) serves_ops; // of the same, or of what it served before;
-                                                        // written by the owner
-    _Atomic(struct ss_runnable *) counted_in; // the same as `serves` while that counts it among its
-                                              // workers; written by the owner under its lock
-    struct ss_group *group;                   // ss.lock
-    struct ss_worker *idle_next, *idle_prev;  // in group->idle, while parked
-    bool idle;                                // is in group->idle; ss.lock
-    bool untimed;                             // sleeps there without a time limit; ss.lock
-    bool summoned;                            // woken or created and not yet arrived; ss.lock
-    bool exit;                                // is to end; ss.lock
-    bool exit_if_idle; // the same if it finds nothing when it arrives; ss.lock
-    _Atomic uint32_t
-        activity;            // enum ss_activity; changed under the locks of counted_in and ss.lock
-    bool inherits;           // its creator has its group's settings; constant
-    bool joinable;           // its thread was created so; constant
-    bool is_joined;          // its end is waited for; set when it leaves its group
-    pthread_t thread;        // set by the thread itself
+    // What it took last out of the injection queue, with a reference. Written by the owner under
+    // ss.lock.
+    struct ss_runnable *serves;
+    // The operations of the same, or of what it served before. Written by the owner; read by
+    // anyone.
+    _Atomic(const struct ss_runnable_ops *) serves_ops;
+    // The same as `serves` while that counts it among its workers. Written by the owner under the
+    // runnable's lock.
+    _Atomic(struct ss_runnable *) counted_in;
+    struct ss_group *group;                  // ss.lock
+    struct ss_worker *idle_next, *idle_prev; // in group->idle, while parked
+    bool idle;                               // is in group->idle; ss.lock
+    bool untimed;                            // sleeps there without a time limit; ss.lock
+    bool summoned;                           // woken or created and not yet arrived; ss.lock
+    bool exit;                               // is to end; ss.lock
+    bool exit_if_idle;         // the same if it finds nothing when it arrives; ss.lock
+    _Atomic uint32_t activity; // enum ss_activity; both locks, see ss_set_activity()
+    bool inherits;             // its creator has its group's settings; constant
+    bool joinable;             // its thread was created so; constant
+    bool is_joined;            // its end is waited for; set when it leaves its group
+    pthread_t thread;          // set by the thread itself
     bool blocked_last;       // its last job was found blocked: the next may be too; the owner only
     unsigned blocking_depth; // smolscale_blocking_begin() calls that are open; the owner only
     unsigned generation;     // of the executor that made it; differs after fork()

@@ -63,15 +63,16 @@ struct ss_runnable_ops {
     // How many more workers it could use now. A hint. ss.lock held.
     unsigned (*demand)(struct ss_runnable *runnable);
 
-    // What the worker holds: bits of enum ss_holding. A hint, from any thread, with any locks or
-    // none. The runnable that the worker serves may be gone by then: only the worker is looked at,
-    // whose structure is never freed. NULL: never anything. `now`: ns; 0: lateness is not asked
-    // for.
+    // What the worker holds: bits of enum ss_holding. A hint. Called by any thread, with any locks
+    // or none. It must look at the worker only, whose structure is never freed: the runnable that
+    // the worker served may be gone. `now`: ns; 0: the caller does not ask for late notices. NULL:
+    // a worker that serves such a runnable never holds anything.
     unsigned (*holds)(struct ss_worker *worker, uint64_t now);
 
-    // Takes from the worker, which serves the runnable, what `what` (SS_HOLDS_JOBS,
-    // SS_HOLDS_NOTICES) names. Jobs are queued again as they were; notices go to `notices`. Returns
-    // whether there were any jobs. The runnable's lock held.
+    // Takes from the worker, which serves the runnable, what it holds of the kinds that `what`
+    // names (SS_HOLDS_JOBS, SS_HOLDS_NOTICES). Jobs are queued again, as they were. Notices are put
+    // into `notices`, which is left alone if `what` names none. Returns whether there were jobs.
+    // The runnable's lock held.
     bool (*reclaim)(struct ss_runnable *runnable, struct ss_worker *worker, unsigned what,
                     struct ss_taken_notices *notices);
 
@@ -91,7 +92,7 @@ struct ss_runnable_ops {
     void (*release)(struct ss_runnable *runnable);
 
     bool gives_notices; // its jobs may leave notices
-    bool keeps_time;    // who serves it also fires timers and looks for events of descriptors
+    bool keeps_time;    // a worker that serves it also fires timers and looks for events
 };
 
 // Guards: C constant; S ss.lock; L the runnable's lock; l the same, and read without it as a hint;
@@ -101,7 +102,7 @@ struct ss_runnable {
     const struct ss_runnable_ops *ops; // C
     struct ss_lock *lock;              // C: of its accounts; NULL: ss.lock
     _Atomic unsigned refs;             // A
-    _Atomic bool staffed;              // l: whoever serves it will do; more workers would not pay
+    _Atomic bool staffed;              // l: those who serve it will do: more would not pay
     _Atomic uint64_t taken;            // l: counts what of it was begun
     uint64_t seen_taken;               // B
     uint64_t stalled_since;            // B: ns; 0: not seen yet
@@ -125,7 +126,7 @@ static inline void ss_runnable_unref(struct ss_runnable *runnable)
         runnable->ops->release(runnable);
 }
 
-// The same under any lock, where the caller or somebody it relies on has another reference.
+// The same with any locks, where the reference is known not to be the last.
 static inline void ss_runnable_unref_not_last(struct ss_runnable *runnable)
 {
     if (ss_runnable_is_counted(runnable))
