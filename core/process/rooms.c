@@ -22,7 +22,7 @@
     X(sched_spawner)      \
     X(sched_balancer)     \
     X(sched_worker)       \
-    X(queue_queue)        \
+    X(queue_life)         \
     X(io_timer)           \
     X(io_reactor)         \
     X(task_slab)          \

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// The ordered list of items in a work queue; see items.h.
+// The list of items in a work queue; see items.h.
 
 #include "queue/items.h"
 #include "base/atomic.h"
@@ -11,7 +11,7 @@
 
 #define RING_MIN 32u
 
-// Positions start in the middle, so that push_front never goes below 0 and no ticket is 0.
+// Positions begin in the middle of their range: push_front() never goes below 0, no ticket is 0.
 #define FIRST_POSITION (UINT64_C(1) << 62)
 
 int ss_items_init(struct ss_items *items)
@@ -46,8 +46,8 @@ static uint64_t ring_span(const struct ss_items *items)
 }
 
 // Every item keeps its position, hence its ticket. A fork() in another thread may copy the process
-// between any two steps: the ring must never be smaller than the mask says, nor given back while it
-// is still referred to.
+// between any two steps. So at no moment is the ring smaller than the mask says, and it is not
+// freed while `ring` still points to it.
 static int resize_ring(struct ss_items *items, uint64_t capacity)
 {
     void **ring = ss_allocate((size_t)capacity * sizeof *ring), **old = items->ring;
@@ -78,7 +78,7 @@ static void close_holes(struct ss_items *items)
     items->displaced = true;
 }
 
-// Room for `more` items, those apart that places are kept for.
+// Makes room for `more` items, beside the places that are kept.
 static int make_room(struct ss_items *items, uint64_t more)
 {
     if (ring_span(items) + items->reserved + more <= items->ring_mask + 1)
@@ -130,7 +130,7 @@ int ss_items_push_many(struct ss_items *items, void *item, unsigned count)
     return err;
 }
 
-// There is room.
+// The caller has seen to it that there is room.
 static void push_front(struct ss_items *items, void *item)
 {
     *slot(items, --items->head) = item;
@@ -176,7 +176,8 @@ static void punch(struct ss_items *items, uint64_t position)
     trim(items);
 }
 
-// In the ring, of equal pointers the one that starts last. False: there is none.
+// Looks in the ring for the item; of equal pointers, for the one that starts last. False: there is
+// none.
 static bool find(const struct ss_items *items, const void *item, uint64_t *position)
 {
     for (uint64_t p = items->tail; p != items->head; p--) {
@@ -213,7 +214,7 @@ bool ss_items_move_to_front(struct ss_items *items, void *item)
         push_front(items, item);
         return true;
     }
-    // Without room what lies before its place moves on by one: that needs no memory.
+    // There is no room: all items before it move on by one, which needs no memory.
     for (; position != items->head; position--)
         *slot(items, position) = *slot(items, position - 1);
     *slot(items, position) = item;
@@ -221,7 +222,7 @@ bool ss_items_move_to_front(struct ss_items *items, void *item)
     return true;
 }
 
-// All items, in order; NULL: no memory.
+// An array of all items in their order, with room for as many more. NULL: no memory.
 static void **copy_all(const struct ss_items *items, size_t room)
 {
     void **array = ss_allocate((ss_items_count(items) + room) * sizeof *array + 1), **to = array;
@@ -234,7 +235,7 @@ static void **copy_all(const struct ss_items *items, size_t room)
     return array;
 }
 
-// From the ring, or from one order to another.
+// Sorts the items of the ring, or those of another order.
 static int sort(struct ss_items *items, smolscale_compare_fn *compare, void *compare_data)
 {
     size_t count = ss_items_count(items);
@@ -253,7 +254,7 @@ static int sort(struct ss_items *items, smolscale_compare_fn *compare, void *com
     return err;
 }
 
-// From an order to the ring, which is empty.
+// Moves the items of an order to the ring, which is empty.
 static int unsort(struct ss_items *items)
 {
     size_t count = ss_items_count(items);

@@ -11,8 +11,8 @@
 
 #define LEAVES_KEPT 4u // when the list runs empty
 
-// A place between two items: before item[at] of the n-th leaf. Where leaves meet, the end of one
-// and the beginning of the next are the same place.
+// A place between two items: before item[at] of the n-th leaf. The end of a leaf and the beginning
+// of the next are the same place.
 struct place {
     size_t n;
     unsigned at;
@@ -25,8 +25,9 @@ static struct ss_leaf *leaf_at(const struct ss_sorted *sorted, size_t n)
 
 // ---- memory
 //
-// All leaves hang on one chain, which a fork() in another thread copies whole: there each leaf is
-// linked before the head points to it, and the head is cleared before any is given back.
+// All leaves are in one chain. A fork() in another thread may copy it at any moment and finds it
+// whole: a leaf is linked before the head points to it, and the head is cleared before any is
+// freed.
 
 static struct ss_leaf *take_spare(struct ss_sorted *sorted)
 {
@@ -56,7 +57,7 @@ static int reserve_leaves(struct ss_sorted *sorted, size_t leaves)
     return 0;
 }
 
-// Room for as many more leaves in the array of them.
+// Makes room for so many more leaves in the array of leaves.
 static int reserve_places(struct ss_sorted *sorted, size_t leaves)
 {
     size_t wanted = sorted->leaves + leaves;
@@ -74,8 +75,9 @@ static int reserve_places(struct ss_sorted *sorted, size_t leaves)
         return -ENOMEM;
     if (sorted->leaves)
         memcpy(array, old + sorted->first_leaf, sorted->leaves * sizeof *array);
-    sorted->leaf =
-        array; // of a child of fork() in between only the pointer counts: never too small
+    // A child of fork() in between uses the pointer and the capacity only: the array is large
+    // enough.
+    sorted->leaf = array;
     sorted->first_leaf = 0;
     compiler_fence();
     sorted->capacity = capacity;
@@ -130,7 +132,7 @@ void ss_sorted_reset(struct ss_sorted *sorted)
 
 // ---- leaves in the array
 
-// Room was reserved.
+// The caller has reserved room.
 static struct ss_leaf *add_leaf(struct ss_sorted *sorted, size_t n)
 {
     struct ss_leaf **at = sorted->leaf + sorted->first_leaf + n;
@@ -189,7 +191,7 @@ static bool is_full(const struct ss_leaf *leaf)
     return leaf->end - leaf->first == SS_LEAF;
 }
 
-// Moves the second half of a full leaf to a new one behind it. Room was reserved.
+// Moves the second half of a full leaf to a new leaf behind it. The caller has reserved room.
 static void split(struct ss_sorted *sorted, size_t n)
 {
     struct ss_leaf *leaf = leaf_at(sorted, n), *second = add_leaf(sorted, n + 1);
@@ -206,7 +208,7 @@ static int insert(struct ss_sorted *sorted, struct place place, void *item)
         if (err)
             return err;
         if (!leaf || (place.n == sorted->leaves - 1 && place.at == leaf->end)) {
-            leaf = add_leaf(sorted, sorted->leaves); // what comes in order fills leaf after leaf
+            leaf = add_leaf(sorted, sorted->leaves); // items that come in order fill their leaves
             place.at = leaf->end;
         } else {
             split(sorted, place.n);
@@ -223,7 +225,7 @@ static int insert(struct ss_sorted *sorted, struct place place, void *item)
 
 // ---- places
 
-// Behind the `moved` first items.
+// The place behind the `moved` first items.
 static struct place behind_moved(const struct ss_sorted *sorted)
 {
     size_t n = 0, left = sorted->moved;
@@ -236,8 +238,8 @@ static struct place behind_moved(const struct ss_sorted *sorted)
     return (struct place){n, leaf_at(sorted, n)->first + (unsigned)left};
 }
 
-// Behind the last item of the ordered ones, which begin at `from`, that does not come after `item`.
-// There are some.
+// The place behind the last item that does not come after `item`. Among the ordered ones, which
+// begin at `from`; there is one at least.
 static struct place find_place(const struct ss_sorted *sorted, struct place from, const void *item,
                                smolscale_compare_fn *compare, void *compare_data)
 {
@@ -245,7 +247,7 @@ static struct place find_place(const struct ss_sorted *sorted, struct place from
     struct ss_leaf *leaf = leaf_at(sorted, last);
     if (compare(leaf->item[leaf->end - 1], item, compare_data) <= 0)
         return (struct place){last, leaf->end};
-    // The last leaf whose first item does not come after it.
+    // Look for the last leaf whose first item does not come after `item`.
     size_t n = from.n;
     for (size_t end = last + 1; end - n > 1;) {
         size_t middle = n + (end - n) / 2;
@@ -267,7 +269,7 @@ static struct place find_place(const struct ss_sorted *sorted, struct place from
     return (struct place){n, at};
 }
 
-// Whether there is an item before the place; then the place is the one before that.
+// Moves the place back by one item. False: there is none before it.
 static bool step_back(const struct ss_sorted *sorted, struct place *place)
 {
     if (place->at == leaf_at(sorted, place->n)->first) {
@@ -280,8 +282,7 @@ static bool step_back(const struct ss_sorted *sorted, struct place *place)
     return true;
 }
 
-// Behind the last of those moved to the front, which end at `from`, that does not come after
-// `item`.
+// The same among those that were moved to the front, which end at `from`.
 static struct place find_among_moved(const struct ss_sorted *sorted, struct place from,
                                      const void *item, smolscale_compare_fn *compare,
                                      void *compare_data)
@@ -333,7 +334,7 @@ unsigned ss_sorted_pop(struct ss_sorted *sorted, void **out, unsigned max)
     return n;
 }
 
-// The one that starts last of equal pointers. False: there is none.
+// Looks for the item; of equal pointers, for the one that starts last. False: there is none.
 static bool find(const struct ss_sorted *sorted, const void *item, struct place *place)
 {
     for (size_t n = sorted->leaves; n > 0; n--) {
@@ -374,7 +375,7 @@ bool ss_sorted_remove(struct ss_sorted *sorted, const void *item)
     return true;
 }
 
-// Without memory: what lies before its place moves on by one, over the leaves' borders.
+// All items before it move on by one, from leaf to leaf, which needs no memory.
 bool ss_sorted_move_to_front(struct ss_sorted *sorted, void *item)
 {
     struct place place;

@@ -45,10 +45,8 @@ static unsigned quiet_ticks; // in which there was nothing to watch
 
 static bool elastic_backlog(void)
 {
-    if (ss.elastic_queues == 0)
-        return false;
-    for (smolscale_queue *queue = ss.queues; queue; queue = queue->next)
-        if ((queue->flags & SMOLSCALE_QUEUE_ELASTIC) && load_relaxed(&queue->pending) > 0)
+    for (struct ss_elastic *elastic = ss.elastic; elastic; elastic = elastic->next)
+        if (load_relaxed(elastic->waiting) > 0)
             return true;
     return false;
 }
@@ -56,9 +54,25 @@ static bool elastic_backlog(void)
 static bool any_backlog(void)
 {
     for (struct ss_group *group = ss.groups; group; group = group->next)
-        if (ss_group_hunger(group) > 0)
+        if (ss_group_demand(group) > 0)
             return true;
     return elastic_backlog();
+}
+
+// What the worker has taken and not dealt with, bits of enum ss_holding. Any locks, or none.
+static unsigned holdings(struct ss_worker *worker, uint64_t now)
+{
+    const struct ss_runnable_ops *ops = load_relaxed(&worker->serves_ops);
+    return ops && ops->holds ? ops->holds(worker, now) : 0;
+}
+
+// ss.lock held.
+static void survey_holdings(struct look *look, struct ss_worker *worker)
+{
+    unsigned held = holdings(worker, look->now);
+    bool gives_notices = worker->serves && worker->serves->ops->gives_notices;
+    look->unclaimed |= held != 0;
+    look->notices |= (held & SS_HOLDS_NOTICES) || (held && gives_notices);
 }
 
 static void survey_worker(struct look *look, struct ss_worker *worker)
@@ -66,9 +80,7 @@ static void survey_worker(struct look *look, struct ss_worker *worker)
     if (worker->idle || worker->summoned || load_relaxed(&worker->tid) == 0 ||
         load_relaxed(&worker->park) == SS_PARK_NAPPING)
         return;
-    bool unclaimed = ss_unclaimed(worker) > 0, owes = ss_owes(worker);
-    look->unclaimed |= unclaimed || owes;
-    look->notices |= owes || (unclaimed && worker->queue && worker->queue->notify);
+    survey_holdings(look, worker);
     uint64_t progress = load_relaxed(&worker->progress);
     if (progress != worker->seen_progress) {
         worker->seen_progress = progress;
@@ -99,83 +111,86 @@ static void survey(struct look *look)
     ss_unlock(&ss.lock);
 }
 
-// Under the locks that guard it, and only if the worker is still where it was seen. Not when the
-// queue's lock is not to be had: a compare function may run under it, and wait for what the
-// balancer has to do for others. The next tick finds the same again, since what led here (work that
-// waits, jobs that were not started, notices) keeps the balancer awake.
-static void set_standing(struct ss_worker *worker, enum ss_standing standing)
+// Is the worker still in the job in which the survey saw it? ss.lock held, and the lock of what it
+// serves, if any: a worker takes these at the end of its job, to end what it was found to do.
+static bool in_seen_job(const struct ss_worker *worker)
 {
-    ss_lock(&ss.lock);
-    smolscale_queue *queue = worker->queue;
-    if (queue)
-        fetch_add_relaxed(&queue->refs, 1);
-    else if (load_relaxed(&worker->progress) == worker->seen_progress &&
-             load_relaxed(&worker->in_job))
-        ss_set_standing(worker, standing); // it is in a task's poll
-    ss_unlock(&ss.lock);
-    if (!queue)
-        return;
-    if (!ss_lock_soon(queue->lock)) {
-        ss_queue_unref(queue);
-        return;
-    }
-    ss_lock(&ss.lock);
-    // In its job still, at whose end it takes the queue's lock to end its standing. One that naps,
-    // or gives notices, has done that.
-    bool there = worker->queue == queue && load_relaxed(&worker->job_queue) == queue &&
-                 load_relaxed(&worker->in_job) &&
-                 load_relaxed(&worker->progress) == worker->seen_progress;
-    bool resumed = standing == SS_RUNNING && load_relaxed(&worker->standing) != SS_RUNNING;
-    if (there)
-        ss_set_standing(worker, standing);
-    ss_unlock(&ss.lock);
-    void *owed[SS_OWED_MAX];
-    unsigned notices = 0;
-    if (there && !resumed) {
-        notices = ss_take_notices(worker, owed);
-        if (ss_recall_batch(queue, worker))
-            fetch_add_relaxed(&ss.stats.takebacks, 1);
-    }
-    ss_queue_list(queue);
-    ss_unlock(queue->lock);
-    while (notices > 0)
-        queue->notify(owed[--notices]);
-    ss_queue_unref(queue);
+    return load_relaxed(&worker->in_job) &&
+           load_relaxed(&worker->progress) == worker->seen_progress;
 }
 
-// Puts back what a worker holds that has not moved since the last tick, blocked or not, and gives
-// the notices that it owes.
+// What the worker serves, if that has a lock of its own, with a reference. ss.lock held.
+static struct ss_runnable *served_with_lock(struct ss_worker *worker)
+{
+    struct ss_runnable *served = worker->serves;
+    if (!served || !served->lock)
+        return NULL;
+    ss_runnable_ref(served);
+    return served;
+}
+
+// The part of set_activity() under the lock of what the worker serves.
+static void set_activity_of_server(struct ss_runnable *served, struct ss_worker *worker,
+                                   enum ss_activity activity, struct ss_taken_notices *notices)
+{
+    ss_lock(&ss.lock);
+    // A worker that naps, or gives notices, has left its job.
+    bool there = worker->serves == served && load_relaxed(&worker->counted_in) == served &&
+                 in_seen_job(worker);
+    bool resumed = activity == SS_RUNNING && load_relaxed(&worker->activity) != SS_RUNNING;
+    if (there)
+        ss_set_activity(worker, activity);
+    ss_unlock(&ss.lock);
+    if (there && !resumed && served->ops->reclaim(served, worker, SS_HOLDS_ALL, notices))
+        fetch_add_relaxed(&ss.stats.takebacks, 1);
+    served->ops->inject(served);
+}
+
+// Notes what a worker does if it is still where the survey saw it. Unless it runs again, takes back
+// what it holds. If the lock is not to be had soon, does nothing: a compare function may run under
+// it, and wait for what the balancer has to do for others. The next tick finds the same again,
+// since what led here (work that waits, jobs that were not started, notices) keeps the balancer
+// awake.
+static void set_activity(struct ss_worker *worker, enum ss_activity activity)
+{
+    ss_lock(&ss.lock);
+    struct ss_runnable *served = served_with_lock(worker);
+    if (!served && in_seen_job(worker)) // in a task's poll
+        ss_set_activity(worker, activity);
+    ss_unlock(&ss.lock);
+    if (!served)
+        return;
+    if (ss_lock_soon(served->lock)) {
+        struct ss_taken_notices notices = {.count = 0};
+        set_activity_of_server(served, worker, activity, &notices);
+        ss_unlock(served->lock);
+        ss_give_notices(&notices);
+    }
+    ss_runnable_unref(served);
+}
+
+// Takes back what a worker holds that has not moved since the last tick, blocked or not.
 static void take_back(struct ss_worker *worker)
 {
-    set_standing(worker, (enum ss_standing)load_relaxed(&worker->standing));
-}
-
-static bool owes_for_long(const struct look *look, struct ss_worker *worker)
-{
-    uint64_t since = load_relaxed(&worker->owed_since);
-    return ss_owes(worker) && since < look->now && look->now - since >= SS_OWED_NS;
+    set_activity(worker, (enum ss_activity)load_relaxed(&worker->activity));
 }
 
 // Gives the notices that a worker owes, whatever it does.
 static void give_notices(struct ss_worker *worker)
 {
     ss_lock(&ss.lock);
-    smolscale_queue *queue = worker->queue;
-    if (queue)
-        fetch_add_relaxed(&queue->refs, 1);
+    struct ss_runnable *served = served_with_lock(worker);
     ss_unlock(&ss.lock);
-    if (!queue)
+    if (!served)
         return;
-    void *owed[SS_OWED_MAX];
-    unsigned notices = 0;
-    if (ss_lock_soon(queue->lock)) { // else at the next tick; see set_standing()
-        if (load_relaxed(&worker->job_queue) == queue)
-            notices = ss_take_notices(worker, owed);
-        ss_unlock(queue->lock);
+    if (ss_lock_soon(served->lock)) { // else at the next tick; see set_activity()
+        struct ss_taken_notices notices = {.count = 0};
+        if (load_relaxed(&worker->counted_in) == served)
+            served->ops->reclaim(served, worker, SS_HOLDS_NOTICES, &notices);
+        ss_unlock(served->lock);
+        ss_give_notices(&notices);
     }
-    while (notices > 0)
-        queue->notify(owed[--notices]);
-    ss_queue_unref(queue);
+    ss_runnable_unref(served);
 }
 
 static bool is_still(const struct look *look, const struct ss_worker *worker)
@@ -208,7 +223,7 @@ static bool all_asleep(void)
     return runnable > 0 && runnable <= ss_cpus();
 }
 
-static enum ss_standing judge(const struct look *look, struct ss_worker *worker, bool sleeps)
+static enum ss_activity judge(const struct look *look, struct ss_worker *worker, bool sleeps)
 {
     if (sleeps)
         return SS_BLOCKED;
@@ -245,7 +260,7 @@ static void examine(struct look *look)
         if (!look->backlog && !look->growing)
             continue;
         // Those known to be blocked are many when there are many, and change seldom.
-        if (load_relaxed(&worker->standing) != SS_BLOCKED ||
+        if (load_relaxed(&worker->activity) != SS_BLOCKED ||
             (i + ticks) % SS_TICKS_PER_BLOCKED_LOOK == 0)
             clocks[i] = clock_stands(look, worker) ? STANDS : MOVES;
         standing += clocks[i] == STANDS;
@@ -254,15 +269,16 @@ static void examine(struct look *look)
     for (unsigned i = 0; i < suspect_count; i++) {
         struct ss_worker *worker = suspects[i];
         bool still = is_still(look, worker);
-        enum ss_standing was = (enum ss_standing)load_relaxed(&worker->standing), is = was;
+        enum ss_activity was = (enum ss_activity)load_relaxed(&worker->activity), is = was;
         if (clocks[i] != NOT_LOOKED)
             is = judge(look, worker, sleeps[i]);
         look->blocked += is == SS_BLOCKED && was != SS_BLOCKED;
+        unsigned held = is != was && still ? 0 : holdings(worker, look->now);
         if (is != was && still)
-            set_standing(worker, is);
-        else if (still && (ss_unclaimed(worker) > 0 || ss_owes(worker)))
+            set_activity(worker, is);
+        else if (held && still)
             take_back(worker);
-        else if (owes_for_long(look, worker))
+        else if (held & SS_HOLDS_LATE_NOTICES)
             give_notices(worker);
     }
 }
@@ -284,32 +300,33 @@ static unsigned summon(struct ss_group *group, unsigned count, struct ss_worker 
     return group->owner ? 0 : count;
 }
 
-// How many workers would pay. Queues to which those who serve them come soon enough are left to
-// them, until rule 3 says otherwise.
-static unsigned appetite(const struct ss_group *group)
+// How many more workers would pay. A runnable is left to those who serve it while these will do,
+// until rule 3 says otherwise.
+static unsigned unstaffed_demand(const struct ss_group *group)
 {
     uint64_t sum = 0;
     for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next)
-        if (!runnable->queue || !load_relaxed(&runnable->queue->attended))
-            sum += runnable->hunger(runnable);
+        if (!load_relaxed(&runnable->staffed))
+            sum += runnable->ops->demand(runnable);
     return sum < SMOLSCALE_UNLIMITED ? (unsigned)sum : SMOLSCALE_UNLIMITED;
 }
 
 static unsigned compensate(struct look *look, struct ss_group *group, struct ss_worker **list)
 {
-    unsigned hunger = appetite(group), busy = ss_group_busy(group), limit = ss_group_limit(group);
+    unsigned demand = unstaffed_demand(group), busy = ss_group_busy(group),
+             limit = ss_group_limit(group);
     if (look->blocked)
         group->growth_age = 0;
     else if (group->growth_age < SS_GROWTH_TICKS)
         group->growth_age++;
     if (group->growth_age >= SS_GROWTH_TICKS)
         group->growth = 0;
-    if (hunger == 0 || busy >= limit)
+    if (demand == 0 || busy >= limit)
         return 0;
     unsigned missing = limit - busy;
     uint64_t count = (uint64_t)group->growth * SS_GROWTH_FACTOR;
     count = count > missing ? count : missing;
-    count = count < hunger ? count : hunger;
+    count = count < demand ? count : demand;
     group->growth = (unsigned)count;
     fetch_add_relaxed(&ss.stats.compensations, count);
     look->acted = true;
@@ -329,7 +346,7 @@ static struct ss_runnable *stalled(struct look *look, struct ss_group *group)
 {
     struct ss_runnable *found = NULL;
     for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next) {
-        if (runnable->hunger(runnable) == 0)
+        if (runnable->ops->demand(runnable) == 0)
             continue;
         uint64_t taken = load_relaxed(&runnable->taken);
         if (taken != runnable->seen_taken || runnable->stalled_since == 0) {
@@ -494,7 +511,7 @@ static bool anything_urgent(void)
 {
     bool any = any_backlog() || !ss_reactor_covered() || any_request();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
-        any = ss_unclaimed(worker) > 0 || ss_owes(worker);
+        any = holdings(worker, 0) != 0;
     return any;
 }
 

@@ -31,10 +31,46 @@
 #define SS_BATCH_MAX 64u
 #define SS_BATCH_NS  10000u
 
-// Consumers that a worker may owe a notice at a time, and for how long. Depends on: the cost of
-// a wake-up; a notice costs one. bench/libuv work-64.
-#define SS_OWED_MAX 4u
-#define SS_OWED_NS  50000u
+// For how long a worker may owe a notice. Depends on: the cost of a wake-up; a notice costs one.
+// bench/libuv work-64.
+#define SS_OWED_NS 50000u
+
+// ---- queues that run dry (queue/dry.h)
+
+// Jobs below this are tiny: waking a worker for one costs many times what it takes. Depends on: the
+// cost of a wake-up.
+#define SS_TINY_JOB_NS 2000u
+
+// Jobs keep coming if the queue was empty for less than this before they came, or when a worker has
+// served so many without leaving. Depends on: the cost of a wake-up.
+#define SS_STEADY_GAP_NS 50000u
+#define SS_STEADY_JOBS   64u
+
+// A worker that has less than this to do counts as run dry. Otherwise it would keep pace with its
+// pushers, taking a few jobs at a time for as much CPU as they use. bench/glib producers.
+#define SS_DRY_NS 2000u
+
+// How long a nap is, and how long a worker lingers; and the same where pushers wait for notices,
+// where naps are for jobs below the third, and a worker lingers for the time that so many jobs
+// take, too. Depends on: the cost of a wake-up and of a yield; how much a nap overshoots.
+// bench/glib empty-*; bench/libuv work-64, stat-64.
+#define SS_NAP_NS               50000u
+#define SS_LINGER_NS            5000u
+#define SS_NOTICED_NAP_NS       10000u
+#define SS_NOTICED_NAP_BELOW_NS 400u
+#define SS_NOTICED_LINGER_NS    10000u
+#define SS_NOTICED_LINGER_JOBS  10u
+
+// After a failure that follows failures, at most about twice as many occasions are skipped.
+#define SS_DRY_SKIPS_MAX 1024u
+
+// A worker too many leaves after it has served a queue for this long. Not before: it may have come
+// because no other did (balancer.c, rule 3).
+#define SS_SURPLUS_STAY_NS SS_NS_PER_MS
+
+// If no thread could be had, a thread that waits for a queue asks for one again after this long:
+// there is no other that could.
+#define SS_WAIT_RETRY_NS (100 * SS_NS_PER_MS)
 
 // ---- homing: waking the worker on its waker's CPU (worker.c, "Placing")
 

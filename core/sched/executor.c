@@ -71,7 +71,7 @@ static void start_locked(void)
     // Without the quota, for which files would have to be read: the balancer adds it at once.
     store_relaxed(&ss.cpus, workers > 0 ? (unsigned)workers : ss_os.cpu_count(NULL, 0));
     ss.max_threads = (unsigned)ss_option(SS_OPTION_MAX_THREADS);
-    ss_group_init(&ss.shared, NULL);
+    ss_group_init(&ss.shared);
     if (ss_option(SS_OPTION_VERBOSE))
         say_that_it_started();
     store_release(&ss.started, true);

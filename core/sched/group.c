@@ -23,10 +23,9 @@ static struct ss_group *free_groups; // ss.lock; never given back: a stale point
 
 // ---- the list of groups, and what a group counts ----
 
-void ss_group_init(struct ss_group *group, smolscale_queue *owner)
+void ss_group_init(struct ss_group *group)
 {
     *group = (struct ss_group){
-        .owner = owner,
         .next = ss.groups,
         .growth_age = UINT32_MAX,
         .max_workers = SMOLSCALE_UNLIMITED,
@@ -44,15 +43,43 @@ static void unlink_group(struct ss_group *group)
     *link = group->next;
 }
 
-// No worker will look into its injection queue any more: a listing that was left there is taken
-// out. Its reference to the queue is never the last: the caller has one.
-void ss_group_remove(struct ss_group *group)
+void ss_group_init_dedicated(struct ss_group *group, struct ss_runnable *owner, unsigned workers)
+{
+    ss_group_init(group);
+    group->owner = owner;
+    group->wanted = workers;
+}
+
+// Empties the injection queue of a dedicated group. The caller has a reference to the owner, which
+// is all that can be in it.
+static void drop_owner(struct ss_group *group)
 {
     for (struct ss_runnable *stale = group->head; stale; stale = stale->next)
-        fetch_sub_acq_rel(&stale->queue->refs, 1);
+        ss_runnable_unref_not_last(stale);
     group->head = NULL;
     store_relaxed(&group->injected, 0);
+}
+
+void ss_group_remove(struct ss_group *group)
+{
+    drop_owner(group);
     unlink_group(group);
+}
+
+struct ss_worker *ss_group_want(struct ss_group *group, unsigned workers)
+{
+    group->wanted = workers;
+    struct ss_worker *leaving = ss_group_shrink(group);
+    ss_group_refresh(group);
+    return leaving;
+}
+
+struct ss_worker *ss_group_dissolve(struct ss_group *group)
+{
+    group->wanted = 0;
+    group->dissolved = true;
+    drop_owner(group); // no worker looks at it any more
+    return ss_group_shrink(group);
 }
 
 void ss_group_refresh(struct ss_group *group)
@@ -163,7 +190,7 @@ int smolscale_group_new(smolscale_group **out, const struct smolscale_group_attr
     ss_lock(&ss.lock);
     struct ss_group *group = allocate();
     if (group) {
-        ss_group_init(group, NULL);
+        ss_group_init(group);
         group->max_workers = attr->max_workers;
         group->max_idle = attr->max_idle;
         group->idle_timeout = attr->idle_timeout;
@@ -200,8 +227,9 @@ static void wait_for_end(struct ss_group *group, bool from_within)
     }
 }
 
-// Listings of queues that are gone, whose items were taken back before a worker came.
-static void drop_listings(struct ss_group *group)
+// Empties the injection queue: of queues that are gone, whose items were taken back before a worker
+// came.
+static void drop_injected(struct ss_group *group)
 {
     ss_lock(&ss.lock);
     struct ss_runnable *stale = group->head;
@@ -210,7 +238,7 @@ static void drop_listings(struct ss_group *group)
     ss_unlock(&ss.lock);
     while (stale) {
         struct ss_runnable *next = stale->next;
-        ss_queue_unref(stale->queue);
+        ss_runnable_unref(stale);
         stale = next;
     }
 }
@@ -231,7 +259,7 @@ void smolscale_group_free(smolscale_group *group)
     ss_unlock(&ss.lock);
     ss_group_send_away(group);
     wait_for_end(group, from_within);
-    drop_listings(group); // no worker looks at them any more
+    drop_injected(group); // no worker comes by any more
     ss_lock(&ss.lock);
     struct ss_worker *ended = group->ended;
     group->ended = NULL;
@@ -264,6 +292,7 @@ static void after_fork(void)
 {
     struct ss_group *group = ss.groups;
     ss.groups = NULL;
+    ss.elastic = NULL; // those who are in it add themselves again
     ss.eager_groups = 0;
     if (!load_relaxed(&ss.started))
         return; // a start that another thread had begun is begun anew
@@ -276,6 +305,24 @@ static void after_fork(void)
         }
         group = next;
     }
+}
+
+// ---- what waits, though it may not start ----
+
+void ss_elastic_add(struct ss_elastic *elastic)
+{
+    elastic->next = ss.elastic;
+    elastic->prev_link = &ss.elastic;
+    if (ss.elastic)
+        ss.elastic->prev_link = &elastic->next;
+    ss.elastic = elastic;
+}
+
+void ss_elastic_remove(struct ss_elastic *elastic)
+{
+    *elastic->prev_link = elastic->next;
+    if (elastic->next)
+        elastic->next->prev_link = elastic->prev_link;
 }
 
 // ---- idle workers ----

@@ -25,17 +25,18 @@ struct ss_worker;
 // makes (smolscale_group_new), and one for each queue with dedicated workers. All but the dedicated
 // ones share the CPUs.
 struct ss_group {
-    struct ss_group *next;   // S: all groups
-    smolscale_queue *owner;  // C: of a dedicated group; NULL: any other
-    unsigned max_workers;    // S: threads at most
-    unsigned max_idle;       // S: idle workers kept at most; SMOLSCALE_UNLIMITED: see idle_time()
-    uint64_t idle_timeout;   // S: ns; 0: see idle_time(); SS_FOREVER: idle workers do not end
-    size_t stack_size;       // C: bytes; 0: the C library's default
-    struct ss_traits traits; // S: its workers' settings; constant while `settled`
-    bool settled;            // S
-    bool eager;              // S: a thread with these settings is kept while the group exists
-    bool joined;             // S: its ended threads are joined by smolscale_group_free()
-    bool ending;             // S: smolscale_group_free() has begun
+    struct ss_group *next;     // S: all groups
+    struct ss_runnable *owner; // C: of a dedicated group: what it serves, of which it is a part;
+                               // NULL: any other
+    unsigned max_workers;      // S: threads at most
+    unsigned max_idle;         // S: idle workers kept at most; SMOLSCALE_UNLIMITED: see idle_time()
+    uint64_t idle_timeout;     // S: ns; 0: see idle_time(); SS_FOREVER: idle workers do not end
+    size_t stack_size;         // C: bytes; 0: the C library's default
+    struct ss_traits traits;   // S: its workers' settings; constant while `settled`
+    bool settled;              // S
+    bool eager;                // S: a thread with these settings is kept while the group exists
+    bool joined;               // S: its ended threads are joined by smolscale_group_free()
+    bool ending;               // S: smolscale_group_free() has begun
     const struct ss_group *scheduled_as; // C: whose scheduling it takes; NULL: its own
     struct ss_spawner *spawner;          // S: the one with these settings; NULL: none (any more)
     unsigned ordered;                    // S: workers that the spawner is to create
@@ -67,8 +68,19 @@ struct ss_group {
 
 // ---- ss.lock held, except where noted
 
-void ss_group_init(struct ss_group *group, smolscale_queue *owner);
+void ss_group_init(struct ss_group *group);
 void ss_group_remove(struct ss_group *group);
+
+// A dedicated group: `workers` threads that serve nothing but `owner`, of which it is a part.
+void ss_group_init_dedicated(struct ss_group *group, struct ss_runnable *owner, unsigned workers);
+
+// Changes the number of a dedicated group's workers. Returns a list (by idle_next) of parked ones
+// that must be woken to end; if there are too few, ss_group_fill() follows.
+struct ss_worker *ss_group_want(struct ss_group *group, unsigned workers);
+
+// The owner of a dedicated group ends: so do the workers. Returns as ss_group_want(). The caller
+// has a reference to the owner.
+struct ss_worker *ss_group_dissolve(struct ss_group *group);
 
 // Takes the settings of the calling thread for the group's workers, unless it has some. No lock
 // held.
@@ -90,7 +102,7 @@ void ss_group_unref(struct ss_group *group);
 void ss_group_refresh(struct ss_group *group);
 
 // How many workers the runnables of the injection queue could use.
-unsigned ss_group_hunger(const struct ss_group *group);
+unsigned ss_group_demand(const struct ss_group *group);
 
 // Workers that run no job and were not called for one.
 unsigned ss_group_jobless(const struct ss_group *group);

@@ -152,7 +152,7 @@ void ss_spawner_group_left(struct ss_group *group)
 // A group without workers whose work waits is about to order one. ss.lock held.
 static bool needs_spawner(const struct ss_group *group)
 {
-    return group->workers > 0 || group->eager || group->ordered > 0 || ss_group_hunger(group) > 0;
+    return group->workers > 0 || group->eager || group->ordered > 0 || ss_group_demand(group) > 0;
 }
 
 // A spawner without the balancer's role. ss.lock held.
@@ -382,7 +382,7 @@ static bool take_order(struct ss_spawner *self, struct ss_worker **worker)
         if (group->ordered == 0 || !serves(self, group))
             continue;
         // Creating takes a while, in which those created first may have done all there was.
-        if (!ss_group_can_grow(group) || ss_group_hunger(group) == 0) {
+        if (!ss_group_can_grow(group) || ss_group_demand(group) == 0) {
             group->ordered = 0;
             continue;
         }
@@ -490,7 +490,7 @@ int ss_group_first_worker(struct ss_group *group)
             break;
         }
         err = order_and_wait(group);
-        if (err || ss_group_hunger(group) == 0)
+        if (err || ss_group_demand(group) == 0)
             break;
     }
     group->starting = false;

@@ -59,12 +59,12 @@ void ss_inject_first(struct ss_group *group, struct ss_runnable *runnable)
     group->head = runnable;
 }
 
-unsigned ss_group_hunger(const struct ss_group *group)
+unsigned ss_group_demand(const struct ss_group *group)
 {
-    uint64_t hunger = 0;
+    uint64_t demand = 0;
     for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next)
-        hunger += runnable->hunger(runnable);
-    return hunger < SMOLSCALE_UNLIMITED ? (unsigned)hunger : SMOLSCALE_UNLIMITED;
+        demand += runnable->ops->demand(runnable);
+    return demand < SMOLSCALE_UNLIMITED ? (unsigned)demand : SMOLSCALE_UNLIMITED;
 }
 
 // ---- the idle list: the last to park is woken first, so the coldest retires ----
@@ -237,37 +237,47 @@ int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover c
     return 0;
 }
 
-// ---- standing ----
+// ---- activity ----
 
-static void count_standing(struct ss_worker *worker, enum ss_standing standing, int change)
+static void count_activity(struct ss_worker *worker, enum ss_activity activity, int change)
 {
     struct ss_group *group = worker->group;
-    if (standing == SS_HOG)
+    if (activity == SS_HOG)
         group->hogs += (unsigned)change;
-    if (standing == SS_BLOCKED) {
+    if (activity == SS_BLOCKED) {
+        struct ss_runnable *runnable = load_relaxed(&worker->counted_in);
         group->blocked += (unsigned)change;
-        ss_queue_count_blocked(load_relaxed(&worker->job_queue), change);
+        if (runnable)
+            runnable->ops->count_blocked(runnable, change);
     }
 }
 
-void ss_set_standing(struct ss_worker *worker, enum ss_standing standing)
+void ss_set_activity(struct ss_worker *worker, enum ss_activity activity)
 {
-    count_standing(worker, load_relaxed(&worker->standing), -1);
-    count_standing(worker, standing, 1);
-    store_relaxed(&worker->standing, standing);
+    count_activity(worker, load_relaxed(&worker->activity), -1);
+    count_activity(worker, activity, 1);
+    store_relaxed(&worker->activity, activity);
     ss_group_refresh(worker->group);
 }
 
-// Under the lock, because the balancer decides under it that the worker is stuck in a task's poll,
-// and says so: either it still finds it there, and what it says is seen here, or not.
+void ss_resume_slow(struct ss_worker *worker)
+{
+    worker->blocked_last = load_relaxed(&worker->activity) == SS_BLOCKED;
+    ss_lock(&ss.lock);
+    ss_set_activity(worker, SS_RUNNING);
+    ss_unlock(&ss.lock);
+}
+
+// Under ss.lock, so the balancer's verdict on a worker in a task's poll either precedes this and is
+// undone here, or finds in_job false.
 void ss_worker_out_of_job(struct ss_worker *worker)
 {
     ss_lock(&ss.lock);
     store_relaxed(&worker->in_job, false);
-    unsigned standing = load_relaxed(&worker->standing);
-    if (standing != SS_RUNNING) {
-        worker->blocked_last = standing == SS_BLOCKED;
-        ss_set_standing(worker, SS_RUNNING);
+    unsigned activity = load_relaxed(&worker->activity);
+    if (activity != SS_RUNNING) {
+        worker->blocked_last = activity == SS_BLOCKED;
+        ss_set_activity(worker, SS_RUNNING);
     }
     ss_unlock(&ss.lock);
     worker->blocking_depth = 0; // whatever its job or its tasks have left open
@@ -458,7 +468,7 @@ static struct ss_worker *leave(struct ss_worker *worker, enum ss_cover *cover)
     group->leaving += worker->is_joined;
     if (group->ending && !group->joined && group->workers == 0)
         ss_spawner_group_left(group); // smolscale_group_free() has returned and looks no more
-    struct ss_worker *wake = ss_group_hunger(group) > 0 ? ss_recruit(group, cover) : NULL;
+    struct ss_worker *wake = ss_group_demand(group) > 0 ? ss_recruit(group, cover) : NULL;
     if (*cover == SS_NOBODY) { // a new one shall inherit nothing of what jobs have left here
         group->starting = false;
         group->spawn_requested = true;
@@ -470,13 +480,15 @@ static struct ss_worker *leave(struct ss_worker *worker, enum ss_cover *cover)
 // What the worker runs next; NULL: it ends. Sleeps while there is nothing.
 static struct ss_runnable *next(struct ss_worker *worker)
 {
-    smolscale_queue *served = worker->queue; // its reference goes when no lock is held
+    struct ss_runnable *served = worker->serves; // its reference goes when no lock is held
+    if (served && !ss_runnable_is_counted(served))
+        served = NULL;
     struct ss_runnable *runnable = NULL;
     struct ss_worker *wake = NULL;
     enum ss_cover cover = SS_COVERED;
 
     ss_lock(&ss.lock);
-    worker->queue = NULL;
+    worker->serves = NULL;
     for (;;) {
         bool arrived = worker->summoned;
         if (arrived)
@@ -490,18 +502,19 @@ static struct ss_runnable *next(struct ss_worker *worker)
             runnable = pop(group);
         if (runnable) {
             worker->exit_if_idle = false;
-            worker->queue = runnable->queue;
-            if (arrived && ss_group_hunger(group))
+            worker->serves = runnable;
+            store_relaxed(&worker->serves_ops, runnable->ops);
+            if (arrived && ss_group_demand(group))
                 wake = ss_recruit(group, &cover);
             break;
         }
         if (worker->exit_if_idle)
             break;
-        bool leaves_work = surplus && ss_group_hunger(group);
+        bool leaves_work = surplus && ss_group_demand(group);
         if (served || leaves_work) {
             ss_unlock(&ss.lock);
             if (served)
-                ss_queue_unref(served);
+                ss_runnable_unref(served);
             if (leaves_work)
                 ss_watch();
             ss_lock(&ss.lock);
@@ -519,12 +532,12 @@ static struct ss_runnable *next(struct ss_worker *worker)
     bool last = ss.workers == NULL;
     ss_unlock(&ss.lock);
     if (served)
-        ss_queue_unref(served);
+        ss_runnable_unref(served);
     if (last)
         ss_watch(); // the balancer may have nothing left to do
-    // Who serves a lane fires timers; who runs jobs, or ends, leaves it to the balancer if no other
-    // keeps the time.
-    bool keeps_time = runnable && !runnable->queue;
+    // A worker that serves a lane fires timers. One that runs jobs, or ends, leaves them to the
+    // balancer if no other keeps the time.
+    bool keeps_time = runnable && runnable->ops->keeps_time;
     if (!keeps_time && !ss_time_is_kept())
         ss_watch();
     if (!keeps_time)
@@ -559,13 +572,13 @@ static void end(struct ss_worker *worker)
     fetch_add_relaxed(&ss.stats.workers_retired, 1);
     fetch_sub_relaxed(&ss.stats.workers, 1);
     struct ss_group *group = worker->group;
-    smolscale_queue *owner = group->owner;
+    struct ss_runnable *owner = group->owner;
     if (!worker->is_joined) {
         if (worker->joinable)
             ss_os.thread_detach(worker->thread);
         recycle(worker);
         if (owner)
-            ss_queue_unref(owner);
+            ss_runnable_unref(owner);
         else
             ss_group_unref(group);
         return;
@@ -589,19 +602,19 @@ static void on_thread_death(void *arg)
     struct ss_worker *worker = arg;
     if (worker->generation != ss.generation)
         return;
-    ss_queue_abandon(worker);
-    ss_lane_abandon(worker);
+    struct ss_runnable *served = worker->serves;
+    if (served)
+        served->ops->abandon(served, worker);
     ss_slab_flush(worker);
     enum ss_cover cover = SS_COVERED;
     struct ss_group *group = worker->group;
     ss_lock(&ss.lock);
-    smolscale_queue *queue = worker->queue;
-    worker->queue = NULL;
+    worker->serves = NULL;
     struct ss_worker *wake = leave(worker, &cover);
     bool last = ss.workers == NULL;
     ss_unlock(&ss.lock);
-    if (queue)
-        ss_queue_unref(queue);
+    if (served)
+        ss_runnable_unref(served);
     if (group->owner)
         ss_group_fill(group); // a dedicated thread is replaced, as far as that is possible here
     ss_follow_up(group, wake, cover);
@@ -644,7 +657,7 @@ static void *worker_main(void *arg)
     store_release(&worker->tid, ss_os.thread_id());
     for (struct ss_runnable *runnable; (runnable = next(worker));) {
         count_owned(&worker->progress);
-        runnable->run(runnable, worker);
+        runnable->ops->run(runnable, worker);
     }
     ss_slab_flush(worker);
     ss_thread_key_set(&death_key, NULL);
@@ -657,32 +670,27 @@ static void *worker_main(void *arg)
 // Everything that a worker's life leaves behind, as it is when none has begun: of the one before
 // it, or of the parent's in a child of fork(), where that life may have ended anywhere. Only the
 // balancer's notes, and the count they are held against, go on: it may still look at what it knew,
-// and hence what it reads without a lock is set atomically.
+// and hence what it reads without a lock is set atomically. The parts of higher rooms are as new
+// whenever the worker serves nothing, and these rooms see to them after a fork().
 static void renew(struct ss_worker *worker, struct ss_group *group)
 {
-    store_relaxed(&worker->batch_next, 0);
-    store_relaxed(&worker->batch_end, 0);
     store_relaxed(&worker->progress, load_relaxed(&worker->progress) + 1);
     store_relaxed(&worker->in_job, false);
-    for (unsigned i = 0; i < SS_OWED_MAX; i++)
-        store_relaxed(&worker->owed[i], NULL);
-    worker->owed_count = 0;
-    store_relaxed(&worker->owed_since, 0);
-    worker->batcher_next = worker->batcher_prev = NULL;
     store_relaxed(&worker->park, SS_PARK_AWAKE);
-    worker->queue = NULL;
-    store_relaxed(&worker->job_queue, NULL);
+    worker->serves = NULL;
+    store_relaxed(&worker->serves_ops, NULL);
+    store_relaxed(&worker->counted_in, NULL);
     worker->group = group;
     worker->idle_next = worker->idle_prev = NULL;
     worker->idle = worker->untimed = worker->summoned = false;
     worker->exit = worker->exit_if_idle = false;
-    store_relaxed(&worker->standing, SS_RUNNING);
+    store_relaxed(&worker->activity, SS_RUNNING);
     worker->joinable = group->joined;
     worker->inherits = worker->is_joined = false;
     worker->blocked_last = worker->placed = worker->keep_away = false;
     worker->blocking_depth = 0;
     worker->generation = ss.generation;
-    worker->batch_progress = worker->batch_start = worker->homed_at = 0;
+    worker->homed_at = 0;
     store_relaxed(&worker->tid, 0);
     memset(worker->name, 0, sizeof worker->name);
     store_relaxed(&worker->in_section, false);
@@ -750,21 +758,21 @@ int ss_start_worker(struct ss_worker *worker)
     fetch_add_relaxed(&ss.stats.create_failures, 1);
     fetch_sub_relaxed(&ss.stats.workers_created, 1);
     fetch_sub_relaxed(&ss.stats.workers, 1);
-    smolscale_queue *owner = group->owner;
+    struct ss_runnable *owner = group->owner;
     ss_lock(&ss.lock);
     arrive(worker); // it never will
     leave_group(worker);
     unlink_worker(worker);
     worker->next = ss.free_workers;
     ss.free_workers = worker;
-    bool hungry = ss_group_hunger(group) > 0 || !ss_reactor_covered();
+    bool missed = ss_group_demand(group) > 0 || !ss_reactor_covered();
     store_relaxed(&group->ended_word, load_relaxed(&group->ended_word) + 1);
     ss_unlock(&ss.lock);
     ss_os.futex_wake(&group->ended_word, INT32_MAX);
-    if (hungry)
-        ss_watch(); // who counted on it
+    if (missed)
+        ss_watch(); // for those who counted on it
     if (owner)
-        ss_queue_unref(owner); // never the last: the caller has one
+        ss_runnable_unref(owner); // never the last: the caller has one
     else
         ss_group_unref(group);
     return err;
@@ -777,7 +785,7 @@ int ss_group_fill(struct ss_group *group)
         bool full = group->workers >= group->wanted;
         struct ss_worker *worker = full ? NULL : ss_new_worker(group, true);
         if (worker)
-            fetch_add_relaxed(&group->owner->refs, 1);
+            ss_runnable_ref(group->owner);
         ss_unlock(&ss.lock);
         if (full)
             return 0;
@@ -809,11 +817,11 @@ void ss_group_dismiss(struct ss_group *group, unsigned kept, bool to_end)
     ss_unpark_list(list);
 }
 
-// Runs no job. The owner clears job_queue before it stops to count as active in the queue, so that
+// Runs no job. The owner clears counted_in before it stops to count as active in the queue, so that
 // a worker is always one of the two. One that was woken for work is neither.
 static bool is_jobless(const struct ss_worker *worker, const struct ss_group *group)
 {
-    return worker->group == group && !worker->summoned && !load_relaxed(&worker->job_queue);
+    return worker->group == group && !worker->summoned && !load_relaxed(&worker->counted_in);
 }
 
 unsigned ss_group_jobless(const struct ss_group *group)
@@ -863,8 +871,6 @@ static void adopt_after_fork(struct ss_worker *worker)
     renew(worker, worker->group->owner ? &ss.shared : worker->group); // a dedicated one is new
     memcpy(worker->name, name, sizeof name);
     store_relaxed(&worker->in_job, in_job);
-    store_relaxed(&worker->batch_next,
-                  UINT32_MAX / 2); // what it has not started belongs to the parent
     store_relaxed(&worker->tid, ss_os.thread_id());
     worker->next = NULL;
     worker->prev_link = &ss.workers;

@@ -6,7 +6,7 @@
 //
 //   C    constant while the worker lives
 //   S    under ss.lock
-//   Q    under the lock of the queue that the worker serves
+//   Q    under the lock of the runnable that the worker serves
 //   SQ   written under both locks, read under either
 //   O    the worker's own thread
 //   O+   written by the worker's own thread, read by all; O+S, O+Q: written by it under that lock
@@ -28,6 +28,7 @@
 struct ss_group;
 struct ss_lane;
 struct ss_runnable;
+struct ss_runnable_ops;
 struct smolscale_task;
 
 // Memory for tasks that a worker has put aside, by size in cache lines; see slab.c.
@@ -37,42 +38,42 @@ struct ss_slab_cache {
     unsigned count, reserve_count;
 };
 
+// Bytes of a worker that belong to the queue room, for its batch and its notices. That room lies
+// above this one, so its structure cannot be named here. queue/server.h defines it, asserts that it
+// fits, and has the only function that gets at it. Storage and not a pointer, because `progress`
+// and the next job to claim are written together, once a job: they share a cache line.
+#define SS_WORKER_QUEUE_PART 600
+
 struct ss_worker {
-    // ---- the batch: jobs taken from a queue and not yet started. See "Batches" in queue.c.
-    _Alignas(SS_CACHE_LINE) _Atomic uint32_t batch_next; // next to claim; any thread, by one
-                                                         // read-modify-write
-    _Atomic uint32_t batch_end;                          // O+Q: jobs in the batch
-    _Atomic uint64_t progress;                           // O+: jobs and runnables started
+    // ---- what it does
+    _Alignas(SS_CACHE_LINE) _Atomic uint64_t progress; // O+: jobs and runnables started
     _Atomic bool in_job; // O+: runs user code. A worker that sleeps with this false is inside of
                          // the executor, and must not be counted as blocked
-    void *batch[SS_BATCH_MAX];         // O+Q
-    _Atomic(void *) owed[SS_OWED_MAX]; // notices that are due soon; see "Notices" in queue.c
-    unsigned owed_count;               // O
-    _Atomic uint64_t owed_since;       // O+: ns
-    struct ss_worker *batcher_next, *batcher_prev; // Q: among workers with batches
+    _Alignas(uint64_t) unsigned char queue_part[SS_WORKER_QUEUE_PART]; // the queue room's
 
     // ---- what it serves, and its sleep
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t park; // enum ss_park; futex word. The owner writes it
                                                    // before it sleeps, its waker after that
-    smolscale_queue *queue;                        // O+S: popped last, with a reference
-    _Atomic(smolscale_queue *) job_queue;          // O+Q: the same while counted in its `active`
-    struct ss_group *group;                        // S
-    struct ss_worker *idle_next, *idle_prev;       // S, then W: in group->idle, while parked
-    bool idle;                                     // S: is in group->idle
-    bool untimed;                                  // S: sleeps there without a time limit
-    bool summoned;                                 // S: woken or created and not yet arrived
-    bool exit;                                     // S: is to end
-    bool exit_if_idle;             // S: the same if it finds nothing when it arrives
-    _Atomic uint32_t standing;     // SQ: enum ss_standing
-    bool inherits;                 // C: its creator has its group's settings
-    bool joinable;                 // C: its thread was created so
+    struct ss_runnable *serves;                    // O+S: taken last, with a reference
+    _Atomic(const struct ss_runnable_ops *) serves_ops; // O+: of the same, or of what it served
+                                                        // before
+    _Atomic(struct ss_runnable *) counted_in; // O+Q: the same as `serves` while that counts it
+                                              // among its workers
+    struct ss_group *group;                   // S
+    struct ss_worker *idle_next, *idle_prev;  // S, then W: in group->idle, while parked
+    bool idle;                                // S: is in group->idle
+    bool untimed;                             // S: sleeps there without a time limit
+    bool summoned;                            // S: woken or created and not yet arrived
+    bool exit;                                // S: is to end
+    bool exit_if_idle;                        // S: the same if it finds nothing when it arrives
+    _Atomic uint32_t activity;                // SQ: enum ss_activity
+    bool inherits;                            // C: its creator has its group's settings
+    bool joinable;                            // C: its thread was created so
     bool is_joined;                // O: its end is waited for; set when it leaves its group
     ss_thread thread;              // O: then of the thread that joins it
     bool blocked_last;             // O: its last job was found blocked: the next may be too
     unsigned blocking_depth;       // O: smolscale_blocking_begin() calls that are open
     unsigned generation;           // C: of the executor that made it; differs after fork()
-    uint64_t batch_progress;       // O: `progress` when the running batch was begun
-    uint64_t batch_start;          // O: when the running batch was begun, ns
     _Atomic pid_t tid;             // O+: 0 until it runs
     char name[16];                 // O: the thread's name, if set
     bool placed;                   // W: its CPUs were restricted for the wake; then O
@@ -105,7 +106,7 @@ enum ss_park {
 };
 
 // What the balancer found a worker to do.
-enum ss_standing {
+enum ss_activity {
     SS_RUNNING,
     SS_BLOCKED, // asleep in its job: another may take its CPU
     SS_HOG,     // computing on one job for long: others may share its CPU
@@ -142,7 +143,7 @@ struct ss_worker *ss_summon(struct ss_group *group);
 void ss_unpark(struct ss_worker *worker);
 void ss_unpark_list(struct ss_worker *list);
 
-// Follows up on what ss_recruit() and ss_queue_offer() returned. No lock held.
+// Follows up on what ss_recruit() returned. No lock held.
 // Returns 0, or a negative errno value when there is no worker and none can be created.
 int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover cover);
 
@@ -157,11 +158,21 @@ int ss_start_worker(struct ss_worker *worker);
 // Waits for the end of a worker's thread that was found in group->ended. No lock held.
 void ss_join_worker(struct ss_worker *worker);
 
-// A worker that is in no queue's job any more ends what it did, and its standing with it. No lock
+// A worker that is counted in no runnable and has left user code ends what it did there. No lock
 // held.
 void ss_worker_out_of_job(struct ss_worker *worker);
 
-// Notes what a worker does. The lock of the queue that it serves, if any, and ss.lock held.
-void ss_set_standing(struct ss_worker *worker, enum ss_standing standing);
+// Notes what a worker does. The lock of the runnable that it is counted in, if any, and ss.lock
+// held.
+void ss_set_activity(struct ss_worker *worker, enum ss_activity activity);
+
+// A worker that was found blocked or long computing has finished that job. The lock of the runnable
+// that it is counted in held, ss.lock not.
+void ss_resume_slow(struct ss_worker *worker);
+static inline void ss_resume(struct ss_worker *worker)
+{
+    if (__builtin_expect(load_relaxed(&worker->activity) != SS_RUNNING, 0))
+        ss_resume_slow(worker);
+}
 
 #endif // SS_WORKER_H

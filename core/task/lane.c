@@ -53,13 +53,19 @@
 
 static void serve(struct ss_runnable *runnable, struct ss_worker *worker);
 
-static unsigned hunger(struct ss_runnable *runnable)
+static void abandon(struct ss_runnable *runnable, struct ss_worker *worker);
+
+// A lane has one server, and is in the injection queue only while it has none.
+static unsigned demand(struct ss_runnable *runnable)
 {
     (void)runnable;
     return 1;
 }
 
-static struct ss_lane first_lane = {.runnable = {.run = serve, .hunger = hunger}};
+static const struct ss_runnable_ops lane_ops = {
+    .run = serve, .demand = demand, .abandon = abandon, .keeps_time = true};
+
+static struct ss_lane first_lane = {.runnable = {.ops = &lane_ops}};
 
 struct ss_lanes ss_lanes = {.lane = {&first_lane}, .count = 1, .entrance = &first_lane};
 
@@ -71,7 +77,7 @@ struct ss_lane *ss_lane_add(void)
     if (!lane)
         return NULL;
     memset(lane, 0, sizeof *lane);
-    lane->runnable = (struct ss_runnable){.run = serve, .hunger = hunger};
+    lane->runnable = (struct ss_runnable){.ops = &lane_ops};
     ss_lanes.lane[count] = lane;
     store_release(&ss_lanes.count, count + 1);
     return lane;
@@ -361,8 +367,9 @@ static void end_serving(struct ss_worker *worker)
     ss_worker_out_of_job(worker);
 }
 
-void ss_lane_abandon(struct ss_worker *worker)
+static void abandon(struct ss_runnable *runnable, struct ss_worker *worker)
 {
+    (void)runnable; // the worker may not have the lane any more
     if (worker->task == NULL)
         return;
     struct ss_lane *lane = detach(worker);
@@ -513,7 +520,7 @@ static void after_fork(void)
     ss_lanes.retaken = 0;
     for (unsigned i = 0; i < load_relaxed(&ss_lanes.count); i++) {
         memset(ss_lanes.lane[i], 0, sizeof *ss_lanes.lane[i]);
-        ss_lanes.lane[i]->runnable = (struct ss_runnable){.run = serve, .hunger = hunger};
+        ss_lanes.lane[i]->runnable = (struct ss_runnable){.ops = &lane_ops};
     }
 }
 

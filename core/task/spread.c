@@ -71,7 +71,7 @@ static bool retake(struct ss_lane *lane, uint64_t progress, uint64_t now)
         lane->retaken_from = worker;
         lane->retaken_at = now;
         ss_lanes.retaken++;
-        ss_set_standing(worker, asleep ? SS_BLOCKED : SS_HOG);
+        ss_set_activity(worker, asleep ? SS_BLOCKED : SS_HOG);
     }
     ss_unlock(&ss.lock);
     if (!stuck)
@@ -212,8 +212,7 @@ static void judge_trial(uint64_t now)
         return;
     }
     merge();
-    uint64_t pause = spread.pause ? spread.pause * 2 : TRIAL_PAUSE_MIN;
-    spread.pause = pause < TRIAL_PAUSE_MAX ? pause : TRIAL_PAUSE_MAX;
+    spread.pause = ss_backoff_longer(spread.pause, TRIAL_PAUSE_MIN, TRIAL_PAUSE_MAX);
     spread.paused_until = now + spread.pause;
 }
 

@@ -242,9 +242,6 @@ bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx);
 // kernel.
 void ss_lane_hand_over(void);
 
-// The worker's thread ends inside a poll.
-void ss_lane_abandon(struct ss_worker *worker);
-
 #define SS_LANES_MAX 256
 
 struct ss_lanes {

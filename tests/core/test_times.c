@@ -9,6 +9,7 @@
 
 #include "support.h"
 
+#include "queue/batch.h"
 #include "sched/executor.h"
 
 enum { CPUS = 2 };

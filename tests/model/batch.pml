@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * Batches (core/queue/queue.c, "Batches"): a worker takes several items at once and claims them one by one, while others
+ * Batches (core/queue/batch.h): a worker takes several items at once and claims them one by one, while others
  * take back what is not claimed: the balancer, and a thread that cancels one item. Twice: the worker takes what was
  * put back again. Holds: each item is run once, or cancelled and not run.
  *
@@ -63,7 +63,7 @@ inline pop_front(item)
     }
 }
 
-/* ss_recall_batch(), with the lock held */
+/* ss_batch_recall(), with the lock held */
 inline recall()
 {
     load(batch_end, end);

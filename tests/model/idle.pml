@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * Waiting until a queue is idle (core/queue/queue.c, wait_idle() and note_idle()): two threads wait, a worker ends the last
+ * Waiting until a queue is idle (core/queue/life.c: wait_idle(), note_idle()): two threads wait, a worker ends the last
  * job, another thread pushes one more job in between. Holds: no waiter sleeps for ever, and none returns while
  * something is queued or runs.
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * A notice that is owed while its worker blocks (core/queue/queue.c, "Notices"; core/sched/balancer.c, look(), park()). A worker
+ * A notice that is owed while its worker blocks (core/queue/notices.h; core/sched/balancer.c: holdings(), park()). A worker
  * runs two jobs, of one batch or of two: the first leaves a notice (smolscale_notify_soon()), the second never ends,
  * or it does. The balancer parks when it has found nothing twice.
  * Holds: when all is quiet, the notice has been given, once.
@@ -16,8 +16,8 @@
 #include "memory.h"
 
 #define balancer_word 0
-#define next 1 /* batch_next */
-#define end 2  /* batch_end */
+#define next 1 /* batch.next */
+#define end 2  /* batch.end */
 #define owed 3
 
 #define PARKED 1

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC
  *
  * Workers that park, submitters that wake them, the hand-over from a worker on its way to the next, and retirement
- * (core/sched/worker.c: next(), park(), ss_recruit(), ss_summon(), ss_unpark_list(); core/queue/queue.c: call_worker(), serve()).
+ * (core/sched/worker.c: next(), park(), ss_recruit(), ss_summon(), ss_unpark_list(); core/queue/wake_policy.h: ss_queue_call_worker();
+ * core/queue/serve.c: serve()).
  * One work queue of three items, two workers. One submitter pushes a single item, another a burst, waking
  * several by a list whose links are the workers' own. The last two jobs wait for one another: both must run at once.
  * The balancer, who would make up for much, is left out. Holds: when all is

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: ISC
+//
+// Napping and lingering; see dry.h.
+
+#include "queue/dry.h"
+
+const struct ss_dry_policy ss_dry_policy = {
+    .nap_ns = SS_NAP_NS,
+    .nap_below_ns = SS_TINY_JOB_NS,
+    .linger_ns = SS_LINGER_NS,
+    .linger_jobs = 0,
+};
+
+const struct ss_dry_policy ss_dry_policy_with_notices = {
+    .nap_ns = SS_NOTICED_NAP_NS,
+    .nap_below_ns = SS_NOTICED_NAP_BELOW_NS,
+    .linger_ns = SS_NOTICED_LINGER_NS,
+    .linger_jobs = SS_NOTICED_LINGER_JOBS,
+};
+
+static bool nap_may_pay(smolscale_queue *queue)
+{
+    if (queue->napper || queue->closed || queue->waiters || ss_queue_above_limit(queue))
+        return false;
+    return ss_queue_has_tiny_jobs(queue) && ss_queue_jobs_below(queue, queue->dry->nap_below_ns) &&
+           !ss_skip(&queue->nap);
+}
+
+static void nap(smolscale_queue *queue, struct ss_worker *worker)
+{
+    struct ss_server *server = ss_server_of(worker);
+    queue->napper = worker;
+    queue->pushes_since_take = 0;
+    queue->pushed_at = 0;
+    store_relaxed(&worker->park, SS_PARK_NAPPING);
+    ss_unlock(queue->runnable.lock);
+    if (server->notices.count > 0)
+        ss_notices_give(queue, &server->notices);
+    fetch_add_relaxed(&ss.stats.naps, 1);
+    ss_os.nap(&worker->park, SS_PARK_NAPPING, queue->dry->nap_ns);
+    ss_lock(queue->runnable.lock);
+    store_relaxed(&worker->park, SS_PARK_AWAKE);
+    queue->napper = NULL;
+    server->batch_start = ss_os.now();
+    // The clock is looked at when the pushes come to 1, 2, 4, ... (wake_policy.h).
+    bool kept_coming = server->batch_start - queue->pushed_at < queue->dry->nap_ns * 3 / 4;
+    ss_skips_note(&queue->nap, load_relaxed(&queue->pending) >= 2 && kept_coming, SS_DRY_SKIPS_MAX);
+}
+
+void ss_queue_end_nap(smolscale_queue *queue)
+{
+    struct ss_worker *napper = queue->napper;
+    if (!napper)
+        return;
+    store_release(&napper->park, SS_PARK_AWAKE);
+    ss_os.futex_wake(&napper->park, 1);
+}
+
+static uint64_t linger_time(const smolscale_queue *queue)
+{
+    return queue->dry->linger_ns + (queue->dry->linger_jobs * queue->mean >> SS_MEAN_SHIFT);
+}
+
+static void linger(smolscale_queue *queue, struct ss_server *server)
+{
+    uint64_t end = server->batch_start + linger_time(queue);
+    ss_unlock(queue->runnable.lock);
+    do
+        ss_os.yield();
+    while (load_relaxed(&queue->pending) == 0 && ss_os.now() < end);
+    ss_lock(queue->runnable.lock);
+    server->batch_start = ss_os.now();
+    ss_skips_note(&queue->linger, load_relaxed(&queue->pending) > 0, SS_DRY_SKIPS_MAX);
+}
+
+void ss_queue_await_jobs(smolscale_queue *queue, struct ss_worker *worker)
+{
+    if (ss_queue_expected_ns(queue) < SS_DRY_NS && nap_may_pay(queue))
+        nap(queue, worker);
+    else if (load_relaxed(&queue->pending) == 0 && ss_queue_has_tiny_jobs(queue) &&
+             !ss_skip(&queue->linger))
+        linger(queue, ss_server_of(worker));
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: ISC
+//
+// What a worker does when a queue of tiny jobs runs dry: it stays for a moment, for more jobs will
+// come and waking it again costs as much as hundreds of them.
+//
+// It *naps*: it sleeps for some µs with its place kept, so that pushers have nobody to wake. A nap
+// pays if two jobs or more wait at its end and if they had kept coming. If all jobs came at the
+// start of the nap, the pushers were waiting for results and the nap only delayed them: it counts
+// as failed. After a failure some occasions are skipped, more after each (base/backoff.h).
+//
+// It *lingers*: it yields its CPU for some µs before it leaves, so that a pusher that shares the
+// CPU can push all that it has. This serves pushers that push many jobs and wait for them all
+// (bench/libuv, "work-64"). It pays if jobs have come, and backs off in the same way.
+//
+// A queue that gives notices (notices.h) has such pushers, so it has another policy: naps are
+// shorter and only for the tiniest jobs, and workers linger for longer; the more so, the longer the
+// pushers' round takes, hence their jobs (bench/libuv, "stat-64").
+
+#ifndef SS_DRY_H
+#define SS_DRY_H
+
+#include "queue/limits.h"
+#include "queue/server.h"
+
+// Chosen when the queue is created.
+struct ss_dry_policy {
+    unsigned nap_ns;       // how long a nap is
+    unsigned nap_below_ns; // naps are for jobs that take less
+    unsigned linger_ns;    // how long a worker lingers,
+    unsigned linger_jobs;  // and for the time that so many jobs take
+};
+
+extern const struct ss_dry_policy ss_dry_policy;
+extern const struct ss_dry_policy ss_dry_policy_with_notices;
+
+// All functions: the queue's lock held.
+
+// Tiny jobs that keep coming?
+static inline bool ss_queue_has_tiny_jobs(const smolscale_queue *queue)
+{
+    return queue->steady && ss_queue_jobs_below(queue, SS_TINY_JOB_NS);
+}
+
+// The queue has little or nothing left: naps or lingers if that may pay. Drops the lock meanwhile,
+// and may give the worker's notices. `server->batch_start` is the present time before and after.
+void ss_queue_await_jobs(smolscale_queue *queue, struct ss_worker *worker);
+
+// Ends the nap in the queue, if there is one: the caller does not want to wait for its end. This
+// wakes a thread under the lock, but one that sleeps for some µs only, where the caller is about to
+// drop the lock.
+void ss_queue_end_nap(smolscale_queue *queue);
+
+#endif // SS_DRY_H

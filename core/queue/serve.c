@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: ISC
+//
+// How a worker serves a queue. It arrives; then again and again it takes a batch of jobs, runs it
+// and settles its accounts; then it leaves, so that other queues get their turn. Also here: what
+// the balancer asks about the worker meanwhile, and what a job may say about itself.
+
+#include "queue/limits.h"
+#include "queue/queue.h"
+#include "queue/server.h"
+#include "queue/wake_policy.h"
+
+#include <string.h>
+
+// One worker at one queue.
+struct visit {
+    smolscale_queue *queue;
+    struct ss_worker *worker;
+    struct ss_server *server;
+    uint64_t arrived;    // ns
+    unsigned served;     // jobs
+    unsigned generation; // of the executor when it began
+};
+
+// ---- a batch
+
+// Will the notices that the worker owes be late after the `jobs` that it has taken? Lock held.
+static bool notices_are_due(const struct visit *visit, unsigned jobs)
+{
+    const struct ss_server *server = visit->server;
+    uint64_t age = server->batch_start - load_relaxed(&server->notices.since);
+    return age + (jobs * visit->queue->mean >> SS_MEAN_SHIFT) >= SS_OWED_NS;
+}
+
+// Lock held on entry, not on exit. What is left to others is brought to them before the jobs run.
+static void take_batch(const struct visit *visit)
+{
+    smolscale_queue *queue = visit->queue;
+    struct ss_server *server = visit->server;
+    unsigned jobs = ss_batch_take(queue, &server->batch, server->batch_start);
+    visit->worker->blocked_last = false;
+    enum ss_cover cover;
+    struct ss_worker *wake = ss_queue_call_worker(queue, &cover);
+    bool due = server->notices.count > 0 && notices_are_due(visit, jobs);
+    ss_unlock(queue->runnable.lock);
+    if (due)
+        ss_notices_give(queue, &server->notices);
+    // Should the first job block, the balancer must see to the others and to the notices.
+    bool holds_more = jobs > 1 || server->notices.count > 0;
+    ss_follow_up(queue->group, wake, holds_more && cover == SS_COVERED ? SS_WATCH : cover);
+    if (wake)
+        server->batch_start = ss_os.now(); // the wake-up is not the jobs' time
+}
+
+// No lock held. Returns how many jobs the worker has run; others may have recalled the rest.
+static unsigned run_batch(const struct visit *visit)
+{
+    smolscale_run_fn *run = visit->queue->run;
+    void *user_data = visit->queue->user_data;
+    struct ss_batch *batch = &visit->server->batch;
+    uint32_t end = load_relaxed(&batch->end), i = 0;
+    unsigned jobs = 0;
+    visit->server->batch_progress = load_relaxed(&visit->worker->progress);
+    store_relaxed(&visit->worker->in_job, true);
+    do {
+        count_owned(&visit->worker->progress);
+        if (i + 2 < end)
+            __builtin_prefetch(batch->item[i + 2]); // items are often the callers' structures
+        run(batch->item[i], user_data);
+        jobs++;
+        if (end == 1)
+            break;
+        i = ss_batch_claim(batch);
+    } while (i < end);
+    store_relaxed(&visit->worker->in_job, false);
+    return jobs;
+}
+
+// Lock held on exit, not on entry.
+static void settle_batch(struct visit *visit, unsigned jobs)
+{
+    smolscale_queue *queue = visit->queue;
+    struct ss_server *server = visit->server;
+    uint64_t end = ss_os.now();
+    ss_lock(queue->runnable.lock);
+    ss_batch_end(queue, &server->batch);
+    ss_queue_learn(queue, end - server->batch_start, jobs);
+    fetch_add_relaxed(&ss.stats.jobs, jobs);
+    ss_resume(visit->worker);
+    visit->worker->blocking_depth = 0; // whatever its job has left open
+    server->batch_start = end;
+    visit->served += jobs;
+    queue->steady |= visit->served >= SS_STEADY_JOBS;
+}
+
+// ---- staying or leaving. Lock held.
+
+static bool must_leave(const struct visit *visit)
+{
+    const smolscale_queue *queue = visit->queue;
+    const struct ss_group *group = queue->group;
+    bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0);
+    bool surplus = load_relaxed(&group->surplus) && !visit->worker->blocked_last &&
+                   visit->server->batch_start - visit->arrived >= SS_SURPLUS_STAY_NS;
+    return others_wait || surplus || ss_queue_above_limit(queue);
+}
+
+// May drop the lock meanwhile.
+static bool stays(const struct visit *visit)
+{
+    smolscale_queue *queue = visit->queue;
+    struct ss_server *server = visit->server;
+    bool leaves = must_leave(visit);
+    if (server->notices.count > 0 && (leaves || load_relaxed(&queue->pending) == 0)) {
+        ss_unlock(queue->runnable.lock);
+        ss_notices_give(queue, &server->notices);
+        ss_lock(queue->runnable.lock);
+        server->batch_start = ss_os.now();
+        leaves = must_leave(visit);
+    }
+    if (leaves)
+        return false;
+    ss_queue_await_jobs(queue, visit->worker);
+    return load_relaxed(&queue->pending) > 0 && !ss_queue_above_limit(queue);
+}
+
+// ---- a visit
+
+// Lock held. False: there is nothing to do.
+static bool arrive(struct visit *visit)
+{
+    smolscale_queue *queue = visit->queue;
+    queue->listed = false;
+    if (!ss_queue_wants_worker(queue))
+        return false;
+    ss_queue_count_active(queue, 1);
+    store_relaxed(&visit->worker->counted_in, &queue->runnable);
+    visit->arrived = visit->server->batch_start = ss_os.now();
+    queue->steady = visit->arrived - queue->dry_since < SS_STEADY_GAP_NS;
+    return true;
+}
+
+// Lock held on entry, not on exit.
+static void leave(const struct visit *visit)
+{
+    smolscale_queue *queue = visit->queue;
+    queue->dry_since = visit->server->batch_start;
+    if (queue->wakes_saved)
+        fetch_add_relaxed(&ss.stats.wakes_saved, queue->wakes_saved);
+    queue->wakes_saved = 0;
+    store_relaxed(&visit->worker->counted_in, NULL);
+    ss_queue_count_active(queue, -1);
+    ss_queue_unlock_and_follow_up(queue);
+}
+
+static void set_thread_name(struct ss_worker *worker, const smolscale_queue *queue)
+{
+    if (queue->name[0] == '\0' || memcmp(worker->name, queue->name, sizeof worker->name) == 0)
+        return;
+    memcpy(worker->name, queue->name, sizeof worker->name);
+    ss_os.name_thread(worker->name);
+}
+
+static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
+{
+    struct visit visit = {.queue = ss_queue_of(runnable),
+                          .worker = worker,
+                          .server = ss_server_of(worker),
+                          .generation = ss.generation};
+    set_thread_name(worker, visit.queue);
+    ss_lock(runnable->lock);
+    if (!arrive(&visit)) {
+        ss_unlock(runnable->lock);
+        return;
+    }
+    do {
+        take_batch(&visit);
+        unsigned jobs = run_batch(&visit);
+        if (visit.generation != ss.generation) {
+            ss_worker_out_of_job(worker);
+            return; // a job forked, and this is the child, where the queue was reset
+        }
+        settle_batch(&visit, jobs);
+    } while (stays(&visit));
+    leave(&visit);
+}
+
+// ---- what the scheduler asks meanwhile; see runnable.h
+
+static unsigned holds(struct ss_worker *worker, uint64_t now)
+{
+    const struct ss_server *server = ss_server_of(worker);
+    unsigned held = ss_batch_unclaimed(&server->batch) > 0 ? SS_HOLDS_JOBS : 0;
+    if (ss_notices_owed(&server->notices)) { // looked at after the claims: see notices.h
+        uint64_t since = load_relaxed(&server->notices.since);
+        bool late = since < now && now - since >= SS_OWED_NS;
+        held |= late ? SS_HOLDS_NOTICES | SS_HOLDS_LATE_NOTICES : SS_HOLDS_NOTICES;
+    }
+    return held;
+}
+
+static bool reclaim(struct ss_runnable *runnable, struct ss_worker *worker, unsigned what,
+                    struct ss_taken_notices *notices)
+{
+    smolscale_queue *queue = ss_queue_of(runnable);
+    struct ss_server *server = ss_server_of(worker);
+    if (what & SS_HOLDS_NOTICES)
+        ss_notices_take(queue, &server->notices, notices);
+    return (what & SS_HOLDS_JOBS) && ss_batch_recall(queue, &server->batch);
+}
+
+static void abandon(struct ss_runnable *runnable, struct ss_worker *worker)
+{
+    if (load_relaxed(&worker->counted_in) != runnable)
+        return; // not in a job of it
+    smolscale_queue *queue = ss_queue_of(runnable);
+    struct ss_server *server = ss_server_of(worker);
+    ss_notices_give(queue, &server->notices);
+    ss_lock(runnable->lock);
+    fetch_add_relaxed(&ss.stats.jobs, load_relaxed(&worker->progress) - server->batch_progress);
+    ss_batch_recall(queue, &server->batch);
+    ss_batch_end(queue, &server->batch);
+    ss_resume(worker);
+    store_relaxed(&worker->counted_in, NULL);
+    ss_queue_count_active(queue, -1);
+    ss_queue_unlock_and_follow_up(queue);
+}
+
+#define OPS                                                                                        \
+    .run = serve, .demand = ss_queue_demand, .holds = holds, .reclaim = reclaim,                   \
+    .inject = ss_queue_inject_family, .count_blocked = ss_queue_count_blocked, .abandon = abandon, \
+    .release = ss_queue_release
+
+const struct ss_runnable_ops ss_queue_ops = {OPS};
+const struct ss_runnable_ops ss_queue_ops_with_notices = {OPS, .gives_notices = true};
+
+// ---- what a job may say about itself
+
+smolscale_queue *smolscale_current_queue(void)
+{
+    return ss_queue_of_job();
+}
+
+// Marks the worker as blocked. Returns a worker to wake for other queues of the group. Lock held.
+static struct ss_worker *give_up_cpu(struct ss_worker *worker, enum ss_cover *cover)
+{
+    *cover = SS_COVERED;
+    ss_lock(&ss.lock);
+    ss_set_activity(worker, SS_BLOCKED);
+    struct ss_group *group = worker->group;
+    struct ss_worker *wake = ss_group_demand(group) ? ss_recruit(group, cover) : NULL;
+    ss_unlock(&ss.lock);
+    return wake;
+}
+
+void smolscale_blocking_begin(void)
+{
+    struct ss_worker *worker = ss_self;
+    if (!worker || worker->blocking_depth++ > 0)
+        return;
+    smolscale_queue *queue = ss_queue_of_job();
+    if (!queue)
+        return;
+    struct ss_server *server = ss_server_of(worker);
+    if (server->notices.count > 0)
+        ss_notices_give(queue, &server->notices);
+    enum ss_cover cover, own_cover;
+    ss_lock(queue->runnable.lock);
+    ss_batch_recall(queue, &server->batch);
+    struct ss_worker *wake = give_up_cpu(worker, &cover);
+    struct ss_worker *own_wake = ss_queue_offer(queue, &own_cover);
+    ss_unlock(queue->runnable.lock);
+    ss_follow_up(queue->group, wake, cover);
+    ss_follow_up(queue->group, own_wake, own_cover);
+}
+
+void smolscale_blocking_end(void)
+{
+    struct ss_worker *worker = ss_self;
+    if (!worker || worker->blocking_depth == 0 || --worker->blocking_depth > 0)
+        return;
+    smolscale_queue *queue = ss_queue_of_job();
+    if (!queue)
+        return;
+    ss_lock(queue->runnable.lock);
+    ss_resume(worker);
+    ss_unlock(queue->runnable.lock);
+}

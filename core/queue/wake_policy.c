@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: ISC
+//
+// Putting queues into the injection queue, and recruiting workers for them; see wake_policy.h.
+
+#include "queue/wake_policy.h"
+
+// ss.lock held, too.
+static void inject(smolscale_queue *queue)
+{
+    if (queue->listed)
+        return;
+    queue->listed = true;
+    ss_runnable_ref(&queue->runnable); // the injection queue's
+    ss_inject(queue->group, &queue->runnable);
+}
+
+struct ss_worker *ss_queue_inject_and_recruit(smolscale_queue *queue, bool needed,
+                                              enum ss_cover *cover)
+{
+    struct ss_worker *wake = NULL;
+    ss_lock(&ss.lock);
+    inject(queue);
+    if (needed)
+        wake = ss_recruit(queue->group, cover);
+    else
+        *cover = queue->napper ? SS_COVERED : SS_WATCH;
+    ss_unlock(&ss.lock);
+    return wake;
+}
+
+struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover)
+{
+    *cover = SS_COVERED;
+    struct ss_worker *wake = NULL;
+    for (smolscale_queue *member = ss_queue_head(queue); member;
+         member = ss_queue_next_member(member)) {
+        if (load_relaxed(&member->pending) == 0)
+            continue;
+        enum ss_cover member_cover;
+        struct ss_worker *other = ss_queue_call_worker(member, &member_cover);
+        wake = other ? other : wake; // at most one: the next ss_recruit() finds it on its way
+        *cover = member_cover > *cover ? member_cover : *cover;
+    }
+    return wake;
+}
+
+void ss_queue_inject_family(struct ss_runnable *runnable)
+{
+    smolscale_queue *member = ss_queue_head(ss_queue_of(runnable));
+    ss_lock(&ss.lock);
+    for (; member; member = ss_queue_next_member(member))
+        if (ss_queue_wants_worker(member))
+            inject(member);
+    ss_unlock(&ss.lock);
+}
