@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""The drawing of the house, docs/house.svg, the table of its rooms in docs/README.md, and the check of both:
-house.py [--check].
+"""The drawing of the house, docs/house.svg, the table of its rooms in docs/README.md, the list of their files,
+docs/files.md, and the check of all three: house.py [--check].
 
 The rooms and their order come from tests/layers/layers.py. The files and the arrows are read from the sources:
 a room uses another if one of its files includes a file of that room, or names a function that is defined there.
 Each room lists all that it uses; an arrow is drawn where no other arrows lead there. An arrow against the
 order is always drawn, in red.
 
-Without an option both are made anew. --check compares them with the sources and says what differs.
+In the list stands the first sentence of each file's opening comment.
+
+Without an option all are made anew. --check compares them with the sources and says what differs.
 """
 
 import os
@@ -20,6 +22,7 @@ from xml.sax.saxutils import escape
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SVG = os.path.join(TOP, "docs", "house.svg")
 README = os.path.join(TOP, "docs", "README.md")
+FILES = os.path.join(TOP, "docs", "files.md")
 sys.path.insert(0, os.path.join(TOP, "tests", "layers"))
 sys.dont_write_bytecode = True
 
@@ -56,12 +59,13 @@ class House:
         texts = {f"core/{path}": text for path, text in layers.sources(core)}
         for folder in OUTSIDE:
             texts.update((f"{folder}/{path}", text) for path, text in layers.sources(os.path.join(top, folder)))
-        self.rooms, self.uses, home = {}, {}, {}
+        self.rooms, self.uses, self.sentences, home = {}, {}, {}, {}
         for path in texts:
             room = self.room_of(path)
             if room != PUBLIC:
                 self.rooms.setdefault(room, []).append(path[len(self.folder(room)) + 1:])
                 self.uses.setdefault(room, set())
+            self.sentences[path] = first_sentence(path, texts[path])
             for name in defined(texts[path]):
                 home[name] = room
         unknown = sorted(set(self.rooms) - set(PURPOSE))
@@ -128,6 +132,23 @@ def defined(text):
         end = re.search(r";|\n\{", rest)
         if end and end.group() != ";":
             yield match.group(1)
+
+
+def first_sentence(path, text):
+    """Of the comment at the head of the file, behind the licence."""
+    lines = []
+    for line in text.split("\n")[1:]:
+        if not line.startswith("//"):
+            break
+        line = line[2:].strip()
+        if lines and not line:
+            break
+        if line:
+            lines.append(line)
+    sentence = re.match(r".*?[.:](?= |$)(?<!:)|.*", " ".join(lines)).group()
+    if not sentence and path.startswith("core/"):
+        raise SystemExit(f"house: {path} does not say in its head what it is")
+    return sentence.rstrip(".:") + "."
 
 
 # ---- the drawing ----
@@ -291,7 +312,23 @@ def with_table(text, house):
     return before + begin + "\n".join(rows) + "\n" + end + rest.split(end, 1)[1]
 
 
-def check(svg, text):
+def file_list(house):
+    out = ["# What is in each file", "",
+           "The rooms of `core/` from the highest to the lowest, and the first sentence of each file. "
+           "Made by `./dev house`."]
+    for rooms in reversed(layers.ORDER):
+        for room in rooms:
+            if room not in house.rooms:
+                continue
+            out += ["", f"## {room}/", "", PURPOSE[room], "", "| file | what it is |", "|---|---|"]
+            for name in sorted(house.rooms[room]):
+                path = f"core/{room}/{name}"
+                sentence = house.sentences[path].replace("|", "\\|")
+                out.append(f"| [{name}](../{path}) | {sentence} |")
+    return "\n".join(out) + "\n"
+
+
+def check(svg, texts):
     old, status = read(SVG), 0
     if old != svg:
         is_now, was = set(structure(svg)), set(structure(old))
@@ -301,21 +338,24 @@ def check(svg, text):
             print(f"docs/house.svg still has: {line}")
         print("docs/house.svg is not what the sources say: make it anew by ./dev house")
         status = 1
-    if read(README) != text:
-        print("docs/README.md: the table of the rooms is not what the sources say: make it anew by ./dev house")
-        status = 1
+    for path, text in texts.items():
+        for line in sorted(set(text.split("\n")) ^ set(read(path).split("\n"))):
+            print(f"{os.path.relpath(path, TOP)}: {'lacks' if line in text else 'still has'}: {line}")
+            status = 1
+        if status:
+            print(f"{os.path.relpath(path, TOP)} is not what the sources say: make it anew by ./dev house")
     return status
 
 
 def main():
     house = House(TOP)
-    svg, text = draw(house), with_table(read(README), house)
+    svg, texts = draw(house), {README: with_table(read(README), house), FILES: file_list(house)}
     if sys.argv[1:] == ["--check"]:
-        return check(svg, text)
+        return check(svg, texts)
     if sys.argv[1:]:
         print(__doc__, file=sys.stderr)
         return 2
-    for path, content in ((SVG, svg), (README, text)):
+    for path, content in {SVG: svg, **texts}.items():
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
     return 0
