@@ -8,8 +8,8 @@ A document names a function with the file that defines it, as a link in Markdown
 
 In a table the link may stand in a column of its own: it then belongs to all functions of the line. Without an
 option the links are changed to the files that define the functions now. --check fails if a link is wrong. In
-both cases a function that is defined nowhere is an error, and so is any other link to a file that does not
-exist.
+both cases a function that is defined nowhere is an error, and so is any other link to a file or a heading that does
+not exist.
 """
 
 import os
@@ -59,15 +59,25 @@ def shown(path):
     return path[len("core/"):] if path.startswith("core/") else path
 
 
+def anchors(path):
+    """The names by which links reach the headings of a document."""
+    with open(path, encoding="utf-8") as file:
+        headings = re.findall(r"^#+ (.*)$", file.read(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 class Document:
     def __init__(self, path, where):
         self.path, self.where, self.errors = path, where, []
         with open(os.path.join(TOP, path), encoding="utf-8") as file:
             self.old = file.read()
         self.new = "\n".join(self.line(number, line) for number, line in enumerate(self.old.split("\n"), 1))
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", self.new):
-            if not os.path.exists(os.path.join(TOP, os.path.dirname(path), target)):
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", self.new):
+            file = os.path.join(TOP, os.path.dirname(path), target) if target else os.path.join(TOP, path)
+            if not os.path.exists(file):
                 self.errors.append(f"{path}: there is no {target}")
+            elif anchor and anchor not in anchors(file):
+                self.errors.append(f"{path}: there is no heading {target}#{anchor}")
 
     def line(self, number, line):
         if not PLACE.search(line):
