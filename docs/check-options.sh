@@ -6,8 +6,8 @@
 # headers', SMOLSCALE_BUILD is ./dev's.)
 set -eu
 cd "$1"
-table=$(sed -n 's/.*{"\(SMOLSCALE_[A-Z_]*\)",.*/\1/p' core/*/options.c | sort)
-[ -n "$table" ] || { echo "no option found in core/*/options.c"; exit 1; }
+table=$(sed -n 's/.*{"\(SMOLSCALE_[A-Z_]*\)",.*/\1/p' core/process/options.c | sort)
+[ -n "$table" ] || { echo "no option found in core/process/options.c"; exit 1; }
 status=0
 for document in docs/smolscale.7 README.md; do
     named=$(sed 's/SMOLSCALE_[A-Z_]*[(;]//g' "$document" | grep -o 'SMOLSCALE_[A-Z_]*' | grep -v -e QUEUE_ -e BUILD | sort -u)
