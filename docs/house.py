@@ -145,7 +145,12 @@ def first_sentence(path, text):
             break
         if line:
             lines.append(line)
-    sentence = re.match(r".*?[.:](?= |$)(?<!:)|.*", " ".join(lines)).group()
+    sentences = re.split(r"(?<=[.:]) ", " ".join(lines))
+    sentence = sentences[0]
+    if len(sentence.split()) < 4 and len(sentences) > 1 and not sentence.endswith(":"):  # it is a title
+        sentence = f"{sentence[:-1]}: {sentences[1]}"
+    elif sentence.endswith(":") and len(sentences) > 1:
+        sentence += f" {sentences[1]}"
     if not sentence and path.startswith("core/"):
         raise SystemExit(f"house: {path} does not say in its head what it is")
     return sentence.rstrip(".:") + "."

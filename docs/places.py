@@ -8,8 +8,9 @@ A document names a function with the file that defines it, as a link in Markdown
 
 In a table the link may stand in a column of its own: it then belongs to all functions of the line. Without an
 option the links are changed to the files that define the functions now. --check fails if a link is wrong. In
-both cases a function that is defined nowhere is an error, and so is any other link to a file or a heading that does
-not exist.
+both cases a function that is defined nowhere is an error; so is `ss_...()` or `smolscale_...()` elsewhere in a
+document if there is no such function, a `file.c` or `file.h` that no folder has, and a link to a file or a heading
+that does not exist.
 """
 
 import os
@@ -24,6 +25,7 @@ sys.dont_write_bytecode = True
 import layers  # noqa: E402
 
 SOURCES = ["core", "compat", "cli"]
+FOREIGN = {"uv.h"}
 PLACE = re.compile(r"\[([\w/.-]+\.[ch])\]\(([\w/.-]+\.[ch])\)")
 
 
@@ -41,6 +43,13 @@ def definitions():
             for name in names:
                 found.setdefault(name, set()).add(f"{folder}/{path}")
     return found
+
+
+def source_files():
+    """/path of each source and header, with a slash before it"""
+    for folder in SOURCES + ["tests", "bench", "docs"]:
+        for path, _ in layers.sources(os.path.join(TOP, folder)):
+            yield f"/{folder}/{path}"
 
 
 def nearest(files, old, names):
@@ -67,11 +76,16 @@ def anchors(path):
 
 
 class Document:
-    def __init__(self, path, where):
+    def __init__(self, path, where, files):
         self.path, self.where, self.errors = path, where, []
         with open(os.path.join(TOP, path), encoding="utf-8") as file:
             self.old = file.read()
         self.new = "\n".join(self.line(number, line) for number, line in enumerate(self.old.split("\n"), 1))
+        for name in sorted(set(re.findall(r"`((?:ss|smolscale)_\w+)\(\)`", self.new)) - set(where)):
+            self.errors.append(f"{path}: {name}() is defined nowhere")
+        for name in sorted(set(re.findall(r"`([\w/]+\.[ch])`", self.new)) - FOREIGN):
+            if not any(file.endswith(f"/{name}") for file in files):
+                self.errors.append(f"{path}: there is no file {name}")
         for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", self.new):
             file = os.path.join(TOP, os.path.dirname(path), target) if target else os.path.join(TOP, path)
             if not os.path.exists(file):
@@ -112,14 +126,14 @@ def main():
     if sys.argv[1:] and not checks:
         print(__doc__, file=sys.stderr)
         return 2
-    where, status = definitions(), 0
+    where, files, status = definitions(), list(source_files()), 0
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=TOP, capture_output=True, text=True)
     paths = listed.stdout.split() if listed.returncode == 0 else []
     if not paths:  # not from a repository
         paths = [os.path.join(os.path.relpath(folder, TOP), name) for folder, _, names in os.walk(TOP)
                  for name in names if name.endswith(".md") and not os.path.relpath(folder, TOP).startswith("build")]
     for path in sorted({os.path.normpath(path) for path in paths} - {"docs/files.md"}):  # that is house.py's
-        document = Document(path, where)
+        document = Document(path, where, files)
         for error in document.errors:
             print(error)
         status |= bool(document.errors)
