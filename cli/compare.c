@@ -36,8 +36,8 @@ struct arguments {
 };
 
 static const struct argp_option options[] = {
-    {"rounds", 'n', "N", 0, "rounds that count, after one that does not (7)", 0},
-    {"timeout", 't', "SECONDS", 0, "end a run that takes longer (no limit)", 0},
+    {"rounds", 'n', "N", 0, "compare N rounds, after one to warm up (default: 7)", 0},
+    {"timeout", 't', "SECONDS", 0, "end a run that takes longer (default: no limit)", 0},
     {"json", KEY_JSON, NULL, 0, "print all measurements as JSON", 0},
     {0},
 };

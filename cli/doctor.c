@@ -474,7 +474,7 @@ static const struct argp argp = {
     parse,
     "COMMAND|PID",
     "Says which thread pools a command or a running process uses, whether smolscale captures each of them, and what to do "
-    "where it does not. Nothing of the program is executed.\v"
+    "if it does not. Nothing of the program is executed.\v"
     "The exit status is 0 if all that was found is captured, 1 if something is not, 2 if no thread pool was found; 125 if "
     "smolscale itself fails, 126 if the command cannot be executed, 127 if it is not found.",
     NULL,

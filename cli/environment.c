@@ -13,10 +13,11 @@
 // ---- the options ----
 
 static const struct argp_option options[] = {
-    {"only", 'o', "LAYERS", 0, "only these layers, separated by commas: glib, uv, pthreadpool", 1},
+    {"only", 'o', "LAYERS", 0,
+     "preload only these layers, separated by commas: glib, uv, pthreadpool", 1},
     {"policy", 'p', "POLICY", 0,
      "strict (limits mean what they mean natively) or elastic (blocked jobs may exceed them)", 1},
-    {"workers", 'w', "N", 0, "plan with N CPUs instead of those that the command may use", 1},
+    {"workers", 'w', "N", 0, "plan with N CPUs, and not with those that the command may use", 1},
     {0},
 };
 

@@ -32,7 +32,7 @@ static void print_help(FILE *file)
     fputs("usage: smolscale SUBCOMMAND ...\n\n", file);
     for (size_t i = 0; i < SUBCOMMANDS; i++)
         fprintf(file, "  %-9s %s\n", subcommands[i].name, subcommands[i].purpose);
-    fputs("\nsmolscale SUBCOMMAND --help says more; smolscale(1) and smolscale(7) say all.\n",
+    fputs("\nSee smolscale SUBCOMMAND --help, and the man pages smolscale(1) and smolscale(7).\n",
           file);
 }
 

@@ -23,7 +23,7 @@ static const struct argp argp = {
     NULL,
     parse,
     NULL,
-    "Lists the environment variables that smolscale knows: values, default, meaning, and the value that is set now.",
+    "Lists the environment variables that smolscale knows, with their values, default and meaning, and the value that is set now.",
     NULL,
     NULL,
     NULL,

@@ -26,12 +26,12 @@ struct arguments {
 
 static const struct argp_option options[] = {
     {"stats", 's', "FILE", OPTION_ARG_OPTIONAL,
-     "write the counters at the end, to standard error or to a file per process: %p in FILE stands for the process id, "
-     "and comes behind a name without it",
+     "when a process ends, write its counters to FILE, or to standard error; %p in FILE stands for the process id, and .%p is "
+     "added to a name that has none",
      0},
-    {"dry-run", 'n', NULL, 0, "print the command as a line for the shell, and run nothing", 0},
+    {"dry-run", 'n', NULL, 0, "print the command as a line for the shell and run nothing", 0},
     {"verbose", 'v', NULL, 0,
-     "say on standard error what is preloaded, and the counters at the end", 0},
+     "write to standard error what is preloaded, and at the end the counters", 0},
     {0},
 };
 
@@ -71,9 +71,9 @@ static const struct argp argp = {
     options,
     parse,
     "[--] COMMAND [ARGUMENT...]",
-    "Runs COMMAND with its thread pools on smolscale: by LD_PRELOAD, and in this very process.\v"
-    "The exit status is the command's; 125 if smolscale itself fails, 126 if the command cannot be executed, 127 if it "
-    "is not found.",
+    "Runs COMMAND with its thread pools on smolscale: sets LD_PRELOAD, and becomes COMMAND.\v"
+    "The exit status is that of the command. It is 125 if smolscale itself fails, 126 if the command cannot be executed, and 127 "
+    "if it is not found.",
     children,
     NULL,
     NULL,

@@ -260,7 +260,7 @@ SMOLSCALE_ASYNC(parent, f)
     SMOLSCALE_END;
 }
 
-START_TEST(a_task_that_never_yields_holds_up_nobody_else)
+START_TEST(a_task_that_never_yields_holds_up_no_other)
 {
     smolscale_task *task;
     ck_assert_int_eq(SMOLSCALE_SPAWN(&task, parent, .i = 0), 0);
@@ -268,7 +268,7 @@ START_TEST(a_task_that_never_yields_holds_up_nobody_else)
 }
 END_TEST
 
-START_TEST(a_task_that_never_yields_holds_up_nobody_else_without_proc)
+START_TEST(a_task_that_never_yields_holds_up_no_other_without_proc)
 {
     no_proc_start();
     smolscale_task *task;
@@ -277,7 +277,7 @@ START_TEST(a_task_that_never_yields_holds_up_nobody_else_without_proc)
 }
 END_TEST
 
-START_TEST(a_task_that_never_yields_holds_up_nobody_else_even_single_threaded)
+START_TEST(a_task_that_never_yields_holds_up_no_other_even_single_threaded)
 {
     smolscale_permanently_single_threaded();
     smolscale_task *task;
@@ -352,7 +352,7 @@ SMOLSCALE_ASYNC(writer, f)
     SMOLSCALE_END;
 }
 
-START_TEST(a_task_that_blocks_in_the_kernel_holds_up_nobody_else)
+START_TEST(a_task_that_blocks_in_the_kernel_holds_up_no_other)
 {
     ck_assert_int_eq(pipe(pipes), 0);
     for (unsigned i = 0; i < 20; i++) {
@@ -581,11 +581,11 @@ int main(void)
                           a_task_from_outside_has_its_turn_while_the_queue_is_full,
                           every_task_that_yields_has_as_many_turns,
                           timers_fire_while_a_thousand_tasks_yield,
-                          a_task_that_never_yields_holds_up_nobody_else,
-                          a_task_that_never_yields_holds_up_nobody_else_without_proc,
-                          a_task_that_never_yields_holds_up_nobody_else_even_single_threaded,
+                          a_task_that_never_yields_holds_up_no_other,
+                          a_task_that_never_yields_holds_up_no_other_without_proc,
+                          a_task_that_never_yields_holds_up_no_other_even_single_threaded,
                           tasks_that_block_until_all_have_come_all_come,
-                          a_task_that_blocks_in_the_kernel_holds_up_nobody_else,
+                          a_task_that_blocks_in_the_kernel_holds_up_no_other,
                           a_task_whose_awaits_are_always_ready_lets_others_run,
                           permanently_single_threaded_tasks_run_one_at_a_time,
                           with_the_option_single_tasks_run_one_at_a_time,

@@ -368,7 +368,7 @@ static void *make_eager_group_confined(void *unused)
 }
 
 // It cannot be told by looking at the thread that needs the worker.
-START_TEST(workers_of_an_eager_group_are_confined_as_its_maker_whoever_needs_the_first)
+START_TEST(workers_of_an_eager_group_are_confined_as_its_maker_whichever_thread_needs_the_first)
 {
     pthread_join(thread_start(make_eager_group_confined, NULL), NULL);
     smolscale_queue *queue = queue_of(of_lowered, look_at_settings, NULL);
@@ -822,7 +822,7 @@ int main(void)
         {groups_come_and_go_in_many_threads, 1},
         {jobs_that_end_their_threads_are_replaced_and_the_threads_joined, 1},
         {workers_have_the_settings_of_the_thread_that_made_their_group, 4},
-        {workers_of_an_eager_group_are_confined_as_its_maker_whoever_needs_the_first, 1},
+        {workers_of_an_eager_group_are_confined_as_its_maker_whichever_thread_needs_the_first, 1},
         {workers_created_later_follow_what_was_changed_from_outside, 1},
         {a_worker_that_frees_its_own_group_leaves_no_thread_behind, 1},
         {a_group_is_gone_though_items_were_taken_back_before_a_worker_came, 1},

@@ -124,7 +124,7 @@ static void *push_crowd_as_another(void *arg)
     return NULL;
 }
 
-START_TEST(who_pushes_first_does_not_matter)
+START_TEST(which_thread_pushes_first_does_not_matter)
 {
     struct looks looks = {.crowd = 30, .came = COUNTER_INIT};
     note_own(&looks);
@@ -160,7 +160,7 @@ START_TEST(jobs_see_their_whole_affinity_mask_after_many_round_trips)
 }
 END_TEST
 
-START_TEST(dedicated_workers_take_after_who_creates_them)
+START_TEST(dedicated_workers_have_their_creators_settings)
 {
     struct looks first = {.crowd = 1}, looks = {.crowd = 3};
     note_own(&first);
@@ -831,10 +831,10 @@ int main(void)
     return test_suite("life", (const TTest *[]){
                                   jobs_see_the_signal_mask_of_the_first_user,
                                   jobs_see_no_signal_blocked_when_the_first_user_blocked_none,
-                                  who_pushes_first_does_not_matter,
+                                  which_thread_pushes_first_does_not_matter,
                                   jobs_see_policy_and_niceness_of_the_first_user,
                                   jobs_see_their_whole_affinity_mask_after_many_round_trips,
-                                  dedicated_workers_take_after_who_creates_them,
+                                  dedicated_workers_have_their_creators_settings,
                                   a_worker_carries_the_name_of_the_queue_it_serves,
                                   pushing_waiting_and_looking_keep_errno,
                                   signals_that_hit_workers_disturb_nothing,

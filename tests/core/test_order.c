@@ -475,7 +475,7 @@ static void count_start(void *item, void *user_data)
     (void)item, (void)user_data;
 }
 
-START_TEST(only_who_pushes_or_sets_the_compare_function_calls_it)
+START_TEST(only_a_thread_that_pushes_or_sets_the_compare_function_calls_it)
 {
     pusher = pthread_self();
     struct order *order = order_new(false);
@@ -613,7 +613,7 @@ int main(void)
                           equal_items_of_a_sorted_queue_are_first_in_first_out,
                           an_item_pushed_twice_is_moved_and_cancelled_from_the_end,
                           ordering_n_items_takes_n_log_n_comparisons,
-                          only_who_pushes_or_sets_the_compare_function_calls_it,
+                          only_a_thread_that_pushes_or_sets_the_compare_function_calls_it,
                           a_compare_function_may_wait_for_a_job_of_another_queue,
                           an_inconsistent_compare_function_loses_no_item,
                           NULL,

@@ -222,7 +222,7 @@ static void use_up_all_descriptors(void)
     ck_assert_int_eq(errno, EMFILE);
 }
 
-START_TEST(who_is_blocked_is_seen_though_the_program_has_no_descriptor_left)
+START_TEST(a_blocked_worker_is_seen_though_the_program_has_no_descriptor_left)
 {
     use_up_all_descriptors();
     struct counter go = COUNTER_INIT;
@@ -312,7 +312,7 @@ int main(void)
                                 a_placed_thread_gets_its_cpus_back,
                                 an_affinity_set_from_outside_while_a_thread_is_placed_stays,
                                 a_thread_that_was_placed_follows_a_cpuset_that_grows_later,
-                                who_is_blocked_is_seen_though_the_program_has_no_descriptor_left,
+                                a_blocked_worker_is_seen_though_the_program_has_no_descriptor_left,
                                 the_lowest_free_descriptor_is_the_programs,
                                 what_looks_need_is_gone_when_they_have_ended,
                                 a_child_looks_anew,

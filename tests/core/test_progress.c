@@ -262,7 +262,7 @@ START_TEST(jobs_of_another_queue_start_while_all_cpus_spin)
 }
 END_TEST
 
-START_TEST(who_comes_to_a_queue_behind_spinning_jobs_runs_all_that_waits)
+START_TEST(a_worker_behind_spinning_jobs_runs_all_that_waits)
 {
     struct counter spinning = COUNTER_INIT, done = COUNTER_INIT;
     unsigned cpus = smolscale_cpus();
@@ -560,7 +560,7 @@ int main(void)
                                       a_blocking_job_among_tiny_ones_does_not_hold_them,
                                       a_spinning_job_among_tiny_ones_does_not_hold_them,
                                       jobs_of_another_queue_start_while_all_cpus_spin,
-                                      who_comes_to_a_queue_behind_spinning_jobs_runs_all_that_waits,
+                                      a_worker_behind_spinning_jobs_runs_all_that_waits,
                                       a_crowd_meets_without_proc_and_cpu_clocks,
                                       with_one_cpu_a_crowd_meets,
                                       an_announced_block_gives_its_place_away_without_the_clock,

@@ -286,13 +286,13 @@ static void ck_refused(int error)
     }
 }
 
-START_TEST(a_listed_call_that_is_not_permitted_is_done_without)
+START_TEST(jobs_run_although_a_listed_call_is_not_permitted)
 {
     ck_refused(EPERM);
 }
 END_TEST
 
-START_TEST(a_listed_call_that_does_not_exist_is_done_without)
+START_TEST(jobs_run_although_a_listed_call_does_not_exist)
 {
     ck_refused(ENOSYS);
 }
@@ -310,8 +310,8 @@ int main(void)
     return test_suite("quiet", (const TTest *[]){
                                    quiet_it_makes_no_call_that_a_plain_pool_does_not_make,
                                    quiet_it_survives_a_filter_that_kills_for_a_listed_call,
-                                   a_listed_call_that_is_not_permitted_is_done_without,
-                                   a_listed_call_that_does_not_exist_is_done_without,
+                                   jobs_run_although_a_listed_call_is_not_permitted,
+                                   jobs_run_although_a_listed_call_does_not_exist,
                                    NULL,
                                });
 #endif

@@ -297,7 +297,7 @@ START_TEST(write_writes_all_of_it_however_long_that_takes)
 }
 END_TEST
 
-START_TEST(writing_to_a_socket_that_nobody_reads_is_an_error_and_no_signal)
+START_TEST(writing_to_a_socket_without_a_reader_is_an_error_and_no_signal)
 {
     int fds[2];
     pair_new(fds);
@@ -507,7 +507,7 @@ START_TEST(a_read_whose_time_is_up_leaves_the_next_one_whole)
 }
 END_TEST
 
-START_TEST(timers_fire_while_somebody_waits_for_descriptors)
+START_TEST(timers_fire_while_a_task_waits_for_descriptors)
 {
     int fds[2];
     pair_new(fds);
@@ -1067,14 +1067,14 @@ int main(void)
                           wrong_arguments_give_their_errors,
                           read_gives_what_is_there_then_what_comes_then_the_end,
                           write_writes_all_of_it_however_long_that_takes,
-                          writing_to_a_socket_that_nobody_reads_is_an_error_and_no_signal,
+                          writing_to_a_socket_without_a_reader_is_an_error_and_no_signal,
                           each_direction_has_one_that_waits,
                           accept_and_connect_meet,
                           a_refused_connection_says_so,
                           several_acceptors_miss_no_connection,
                           a_cancelled_read_takes_nothing,
                           a_read_whose_time_is_up_leaves_the_next_one_whole,
-                          timers_fire_while_somebody_waits_for_descriptors,
+                          timers_fire_while_a_task_waits_for_descriptors,
                           forgetting_gives_ebadf_to_those_that_wait_and_a_number_can_be_used_again,
                           any_number_will_do,
                           an_event_between_the_read_and_the_suspension_is_not_lost,

@@ -99,7 +99,7 @@ START_TEST(a_null_value_is_a_value)
 }
 END_TEST
 
-START_TEST(a_closed_oneshot_gives_epipe_to_who_waits_and_who_comes)
+START_TEST(a_closed_oneshot_gives_epipe_to_present_and_later_receivers)
 {
     smolscale_oneshot oneshot = SMOLSCALE_ONESHOT_INIT;
     void *value = &values[3];
@@ -630,7 +630,7 @@ END_TEST
 // Mutex
 // ---------------------------------------------------------------------------------------------
 
-START_TEST(a_mutex_is_locked_once_and_unlocked_by_anybody)
+START_TEST(a_mutex_is_locked_once_and_unlocked_by_any_thread_or_task)
 {
     smolscale_mutex mutex;
     smolscale_mutex_init(&mutex);
@@ -659,7 +659,7 @@ SMOLSCALE_ASYNC(lock_once, f)
     SMOLSCALE_END;
 }
 
-START_TEST(a_mutex_is_handed_to_who_has_waited_longest)
+START_TEST(a_mutex_is_handed_to_the_task_that_has_waited_longest)
 {
     enum { N = 4 };
     smolscale_mutex mutex;
@@ -875,7 +875,7 @@ START_TEST(the_last_to_come_gets_one_and_the_others_zero)
 }
 END_TEST
 
-START_TEST(a_barrier_for_one_or_none_holds_nobody_up)
+START_TEST(a_barrier_for_one_or_none_holds_no_task_up)
 {
     for (unsigned parties = 0; parties <= 1; parties++) {
         smolscale_barrier barrier;
@@ -886,7 +886,7 @@ START_TEST(a_barrier_for_one_or_none_holds_nobody_up)
 }
 END_TEST
 
-START_TEST(who_is_cancelled_at_a_barrier_has_not_come)
+START_TEST(a_task_that_is_cancelled_at_a_barrier_has_not_come)
 {
     smolscale_barrier barrier;
     smolscale_task *task[4];
@@ -953,7 +953,7 @@ static void *march_thread(void *arg)
     return NULL;
 }
 
-START_TEST(nobody_passes_a_barrier_before_all_have_come)
+START_TEST(no_task_passes_a_barrier_before_all_have_come)
 {
     unsigned rounds = SCALED(3000);
     smolscale_barrier barrier;
@@ -1194,7 +1194,7 @@ int main(void)
                                   a_value_sent_before_is_received_at_once,
                                   a_task_that_waits_gets_the_value,
                                   a_null_value_is_a_value,
-                                  a_closed_oneshot_gives_epipe_to_who_waits_and_who_comes,
+                                  a_closed_oneshot_gives_epipe_to_present_and_later_receivers,
                                   a_oneshot_takes_one_value_and_gives_it_once,
                                   a_second_receiver_gets_ebusy,
                                   after_a_cancelled_receiver_another_gets_the_value,
@@ -1210,8 +1210,8 @@ int main(void)
                                   a_cancelled_task_gets_no_permit,
                                   no_more_than_the_permits_are_inside_under_stress,
                                   no_permit_is_lost_when_interrupting_races_with_releasing,
-                                  a_mutex_is_locked_once_and_unlocked_by_anybody,
-                                  a_mutex_is_handed_to_who_has_waited_longest,
+                                  a_mutex_is_locked_once_and_unlocked_by_any_thread_or_task,
+                                  a_mutex_is_handed_to_the_task_that_has_waited_longest,
                                   a_mutex_excludes_tasks_and_threads_from_one_another,
                                   waiters_of_a_group_go_on_when_all_is_done,
                                   an_empty_group_is_not_waited_for_and_not_done_again,
@@ -1219,9 +1219,9 @@ int main(void)
                                   a_cancelled_waiter_leaves_the_group_to_the_others,
                                   what_was_done_is_seen_after_the_wait_and_the_group_may_be_freed,
                                   the_last_to_come_gets_one_and_the_others_zero,
-                                  a_barrier_for_one_or_none_holds_nobody_up,
-                                  who_is_cancelled_at_a_barrier_has_not_come,
-                                  nobody_passes_a_barrier_before_all_have_come,
+                                  a_barrier_for_one_or_none_holds_no_task_up,
+                                  a_task_that_is_cancelled_at_a_barrier_has_not_come,
+                                  no_task_passes_a_barrier_before_all_have_come,
                                   rounds_of_a_barrier_end_once_while_waiters_are_cancelled,
                                   a_blocking_function_gives_its_result,
                                   blocking_functions_hold_up_neither_tasks_nor_one_another,

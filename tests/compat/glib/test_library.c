@@ -203,7 +203,7 @@ START_TEST(a_setuid_program_is_left_to_glib)
 }
 END_TEST
 
-START_TEST(a_program_without_glib_runs_as_ever_and_gets_no_thread)
+START_TEST(a_program_without_glib_runs_as_before_and_gets_no_thread)
 {
     char *status = run_preloaded(NULL, "LD_BIND_NOW=1", "cat", "/proc/self/status");
     ck_assert_msg(strstr(status, "\nThreads:\t1\n") != NULL, "%s", status);
@@ -237,7 +237,7 @@ int main(void)
         {calls_before_any_constructor_work, 1},
         {SMOLSCALE_DISABLE_leaves_everything_to_glib, 1},
         {a_setuid_program_is_left_to_glib, 1},
-        {a_program_without_glib_runs_as_ever_and_gets_no_thread, 1},
+        {a_program_without_glib_runs_as_before_and_gets_no_thread, 1},
         {a_glib_that_was_loaded_locally_is_found, 1},
         {NULL, 0},
     };

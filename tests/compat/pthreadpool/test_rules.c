@@ -126,7 +126,7 @@ static void sit(void *context, size_t thread, size_t i)
     s->taken[thread]--;
 }
 
-START_TEST(a_thread_number_is_below_the_count_and_nobody_elses_meanwhile)
+START_TEST(a_thread_number_is_below_the_count_and_no_two_threads_have_the_same)
 {
     for (size_t threads = 1; threads <= 16; threads *= 2) {
         struct seats s = {.count = threads};
@@ -851,7 +851,7 @@ int main(void)
     tcase_add_test(rules, items_may_wait_for_each_other_where_there_are_threads_for_all);
     tcase_add_test(rules, items_of_a_call_that_was_always_cheap_may_suddenly_wait_for_each_other);
     tcase_add_test(rules, an_item_may_wait_until_all_others_are_done);
-    tcase_add_test(rules, a_thread_number_is_below_the_count_and_nobody_elses_meanwhile);
+    tcase_add_test(rules, a_thread_number_is_below_the_count_and_no_two_threads_have_the_same);
     tcase_add_test(rules, without_a_pool_or_with_one_thread_all_runs_in_the_caller);
     tcase_add_test(rules, without_a_pool_items_run_in_order);
     tcase_add_test(rules, calls_of_several_threads_on_one_pool_do_not_mix);
