@@ -90,6 +90,7 @@ __attribute__((constructor)) static void register_handlers(void)
 // ---- the calls ----
 
 void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *memory, size_t size);
 char *__real_strdup(const char *text);
 void *__real_aligned_alloc(size_t alignment, size_t size);
@@ -97,6 +98,7 @@ void __real_free(void *memory);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *),
                           void *arg);
 void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
 char *__wrap_strdup(const char *text);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
@@ -108,6 +110,14 @@ void *__wrap_malloc(size_t size)
 {
     enter(1);
     void *memory = __real_malloc(size);
+    leave();
+    return memory;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    enter(1);
+    void *memory = __real_calloc(count, size);
     leave();
     return memory;
 }

@@ -4,6 +4,7 @@
 
 #include "base/room.h"
 #include "os/linux/linux.h"
+#include "os/memory.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -40,11 +41,12 @@ static unsigned affinity_cpus(const pid_t *tids, unsigned count, pid_t main_thre
     // Machines with more than 1024 CPUs need a larger set; grow until the kernel is content.
     for (size_t cpus = 1024; cpus <= 1u << 20 && found == 0 && ss_may(SS_CALL_GETAFFINITY);
          cpus *= 4) {
-        cpu_set_t *all = CPU_ALLOC(cpus), *one = CPU_ALLOC(cpus);
+        size_t size = CPU_ALLOC_SIZE(cpus);
+        cpu_set_t *all = ss_allocate(size), *one = ss_allocate(size);
         if (all && one)
-            found = count_affinity(tids, count, main_thread, CPU_ALLOC_SIZE(cpus), all, one);
-        CPU_FREE(all);
-        CPU_FREE(one);
+            found = count_affinity(tids, count, main_thread, size, all, one);
+        ss_deallocate(all);
+        ss_deallocate(one);
     }
     return found;
 }
