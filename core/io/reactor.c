@@ -32,14 +32,7 @@
 // A source is a descriptor's *number*. Forgetting begins a new `generation` of it: reports of old
 // ones carry their own and are dropped, awaits of old ones give -EBADF.
 //
-// Who looks for events, while anybody waits (`ss_reactor_waits`; otherwise nobody does). A worker
-// that serves a lane does, now and then and before it leaves the lane (lane.c). Where no lane is
-// served, one thread sleeps in *the seat*: in the kernel until an event, its own wake-up or its
-// time comes. It is the worker that parked last (worker.c, park()); or a thread that waits like a
-// task, or for the tasks of its local executor; or else the balancer. The rule by which nobody is
-// missing: who begins to wait for a descriptor, who leaves the seat and who leaves a lane looks,
-// under ss.lock, whether somebody covers (ss_reactor_covered), and if not takes the seat or has the
-// balancer do it. A worker that is on its way counts, for it will look.
+// Who looks for events: sched/duty.h.
 //
 // Waking who sits. There is one seat, hence one eventfd for all who sit there. The waker changes
 // the sleeper's own word (worker->park and its like) first and then writes the eventfd; the sleeper
@@ -86,13 +79,10 @@ struct wait {
     unsigned generation; // of the source, when the await began
 };
 
-_Atomic unsigned ss_reactor_waits;
-
 static struct {
     struct ss_lock lock; // of registering and forgetting
     _Atomic int epoll;
-    int wake;   // the eventfd of the seat
-    bool taken; // the seat is; ss.lock
+    int wake; // the eventfd of the seat
 } reactor = {.epoll = -1, .wake = -1};
 
 // ---- sources, by number: segment k has FIRST << k of them, is made when one is needed, and never
@@ -138,6 +128,13 @@ static struct source *get_source(int fd)
 
 // ---- registering
 
+static bool sleep_seated(uint64_t until, bool *time_up)
+{
+    return ss_reactor_sleep(-1, until, time_up);
+}
+
+static const struct ss_event_duty duty = {ss_reactor_poll, sleep_seated, ss_reactor_wake};
+
 static int start(void)
 {
     if (load_relaxed(&reactor.epoll) >= 0)
@@ -152,6 +149,7 @@ static int start(void)
     }
     reactor.wake = wake;
     store_release(&reactor.epoll, epoll);
+    store_release(&ss_duties.events, &duty);
     return 0;
 }
 
@@ -258,30 +256,6 @@ bool ss_reactor_poll(void)
 
 // ---- the seat
 
-bool ss_reactor_covered(void)
-{
-    return load_relaxed(&ss_reactor_waits) == 0 || reactor.taken || ss.shared.waking > 0 ||
-           ss_lanes_attended();
-}
-
-bool ss_reactor_sit_locked(void)
-{
-    if (ss_reactor_covered() || load_acquire(&reactor.epoll) < 0)
-        return false;
-    reactor.taken = true;
-    return true;
-}
-
-bool ss_reactor_sit(void)
-{
-    if (load_relaxed(&ss_reactor_waits) == 0)
-        return false;
-    ss_lock(&ss.lock);
-    bool sits = ss_reactor_sit_locked();
-    ss_unlock(&ss.lock);
-    return sits;
-}
-
 bool ss_reactor_sleep(int fd, uint64_t until, bool *time_up)
 {
     struct pollfd fds[3] = {{load_relaxed(&reactor.epoll), POLLIN, 0},
@@ -296,18 +270,6 @@ bool ss_reactor_sleep(int fd, uint64_t until, bool *time_up)
     return count > 0 && fds[0].revents;
 }
 
-void ss_reactor_leave_locked(void)
-{
-    reactor.taken = false;
-}
-
-void ss_reactor_leave(void)
-{
-    ss_lock(&ss.lock);
-    ss_reactor_leave_locked();
-    ss_unlock(&ss.lock);
-}
-
 void ss_reactor_wake(void)
 {
     int saved_errno = errno;
@@ -315,17 +277,6 @@ void ss_reactor_wake(void)
     while (write(reactor.wake, &one, sizeof one) < 0 && errno == EINTR)
         ;
     errno = saved_errno;
-}
-
-void ss_reactor_cover(void)
-{
-    if (load_relaxed(&ss_reactor_waits) == 0)
-        return;
-    ss_lock(&ss.lock);
-    bool covered = ss_reactor_covered();
-    ss_unlock(&ss.lock);
-    if (!covered)
-        ss_watch();
 }
 
 // ---- the system calls. -EAGAIN: it must wait.
@@ -439,18 +390,18 @@ static _Atomic(struct wait *) *spare_of(struct source *source, const struct wait
     return &source->spare[wait->events & SMOLSCALE_READABLE ? 0 : 1];
 }
 
-static void count_wait(const struct smolscale_task *task, unsigned change)
+static void count_wait(const struct smolscale_task *task, int change)
 {
-    fetch_add_relaxed(&ss_reactor_waits, change);
+    ss_events_count(change);
     if (task->home && task->home->waits)
-        *task->home->waits += change; // its own thread
+        *task->home->waits += (unsigned)change; // its own thread
 }
 
 // The await has its result, and the task its poll function back.
 static void finish(struct smolscale_task *task, struct wait *wait)
 {
     task->poll = wait->poll;
-    count_wait(task, (unsigned)-1);
+    count_wait(task, -1);
     ss_deallocate(exchange_acq_rel(spare_of(find_source(wait->fd), wait), wait));
 }
 
@@ -650,8 +601,6 @@ void ss_reactor_after_fork(void)
     }
     store_relaxed(&reactor.epoll, -1);
     reactor.wake = -1;
-    reactor.taken = false;
-    store_relaxed(&ss_reactor_waits, 0);
     for (unsigned i = 0; i < SEGMENTS; i++)
         store_relaxed(&segments[i], NULL); // other threads may have been anywhere in them
 }

@@ -38,7 +38,6 @@ struct entry {
 };
 
 smolscale_waitlist ss_timers_list;
-_Atomic uint64_t ss_timers_next = SS_FOREVER;
 
 static struct {
     struct entry *segment[SEGMENTS];
@@ -85,7 +84,7 @@ static void sift_down(uint32_t i, struct entry entry)
 
 static void publish_next(void)
 {
-    store_relaxed(&ss_timers_next, heap.count ? at(0)->when : SS_FOREVER);
+    ss_set_due(heap.count ? at(0)->when : SS_FOREVER);
 }
 
 static void remove_at(uint32_t i)
@@ -134,6 +133,8 @@ static void unlock(void)
     ss_list_unlock(&ss_timers_list);
 }
 
+static const struct ss_time_duty duty = {ss_timers_fire};
+
 // Takes the lock with room for the task's entry. False: no memory, and no lock.
 static bool lock_with_room_for(const struct smolscale_task *task)
 {
@@ -143,7 +144,8 @@ static bool lock_with_room_for(const struct smolscale_task *task)
             unlock();
             return false;
         }
-        unlock(); // not across the allocator
+        unlock();                              // not across the allocator
+        store_release(&ss_duties.time, &duty); // for the first entry
         struct entry *segment = ss_allocate(SEGMENT * sizeof *segment);
         if (!segment)
             return false;
@@ -318,13 +320,13 @@ static struct smolscale_task *take_due(uint64_t now, struct smolscale_task **tim
 
 uint64_t ss_timers_fire(uint64_t now)
 {
-    while (load_relaxed(&ss_timers_next) <= now) {
+    while (ss_next_due() <= now) {
         struct smolscale_task *timed_out = NULL, *list = take_due(now, &timed_out);
         ss_schedule_list(list);
         if (timed_out)
             ss_interrupt(timed_out, -ETIMEDOUT);
     }
-    return load_relaxed(&ss_timers_next);
+    return ss_next_due();
 }
 
 // ---- fork
@@ -335,5 +337,4 @@ void ss_timers_after_fork(void)
     heap.count = heap.capacity = 0; // which another thread may have been about to change
     while (heap.capacity < SEGMENTS * SEGMENT && heap.segment[heap.capacity >> SEGMENT_BITS])
         heap.capacity += SEGMENT;
-    store_relaxed(&ss_timers_next, SS_FOREVER);
 }

@@ -108,6 +108,7 @@ static void in_forked_child(void)
     store_relaxed(&ss.keeper, NULL);
     memset(&ss.stats, 0, sizeof ss.stats);
     ss_balancer_after_fork();
+    ss_duties_after_fork();
     ss_asymmetric_after_fork();
     ss_task_after_fork();
     ss_lanes_after_fork();

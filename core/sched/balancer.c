@@ -18,8 +18,9 @@
 // Fields named seen_* and *_since of workers and queues are the balancer's own, under ss.lock or
 // not.
 
+#include "os/fence.h"
+#include "sched/duty.h"
 #include "sched/executor.h"
-#include "task/task.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -106,8 +107,8 @@ static void survey_worker(struct look *look, struct ss_worker *worker)
         worker->seen_since = look->now;
         look->moved = true;
     }
-    // Who serves a lane is looked at with the lane, until that is taken away.
-    if (load_relaxed(&worker->in_job) && !load_relaxed(&worker->lane) &&
+    // Who attends is looked at by what it serves, as long as it does.
+    if (load_relaxed(&worker->in_job) && !worker->attends &&
         suspect_count < sizeof suspects / sizeof *suspects)
         suspects[suspect_count++] = worker;
 }
@@ -429,43 +430,43 @@ static void add_workers(struct look *look)
 
 // ---- the thread ----
 
-// Timers are fired by workers that serve lanes, or by the keeper; where there is neither, here.
+// What is due is fired by workers that attend, or by the keeper; where there is neither, here.
 static void fire_timers(void)
 {
     uint64_t now = ss_os.now();
-    if (load_relaxed(&ss_timers_next) <= now && !ss_time_is_kept())
-        ss_timers_fire(now); // nobody does it, or whoever should is stuck
+    if (ss_next_due() <= now && !ss_time_is_kept())
+        ss_fire(now); // nobody does it, or whoever should is stuck
 }
 
 // SS_FOREVER: others do, or there is none.
 static uint64_t until_timer(void)
 {
-    if (ss_time_is_kept() || ss_lanes_served())
+    if (ss_time_is_kept() || ss_attended())
         return SS_FOREVER;
-    uint64_t due = load_relaxed(&ss_timers_next), now = ss_os.now();
+    uint64_t due = ss_next_due(), now = ss_os.now();
     return due > now + TICK_MIN ? due - now : TICK_MIN;
 }
 
 // A descriptor's event that nobody would see before the next tick.
 static void poll_if_uncovered(void)
 {
-    if (load_relaxed(&ss_reactor_waits) == 0)
+    if (!ss_events_awaited())
         return;
     ss_lock(&ss.lock);
-    bool covered = ss_reactor_covered();
+    bool covered = ss_events_covered();
     ss_unlock(&ss.lock);
     if (!covered)
-        ss_reactor_poll();
+        ss_events_poll();
 }
 
-// What work queues want, beside what lanes want.
-static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint64_t lanes)
+// What work queues want, beside what else is watched.
+static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint64_t others)
 {
     if (!look->backlog && !look->unclaimed && !look->growing) {
-        if (lanes == SS_FOREVER && ++quiet_ticks < QUIET_TICKS)
+        if (others == SS_FOREVER && ++quiet_ticks < QUIET_TICKS)
             return interval;
         quiet_ticks = 0;
-        return lanes;
+        return others;
     }
     quiet_ticks = 0;
     if (look->acted || (look->suspicious && look->moved))
@@ -476,7 +477,7 @@ static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint
         next = NOTICE_TICK;
     if (look->deadline != SS_FOREVER && look->now + next > look->deadline)
         next = look->deadline > look->now + TICK_MIN ? look->deadline - look->now : TICK_MIN;
-    return next < lanes ? next : lanes;
+    return next < others ? next : others;
 }
 
 // Affinity, cpuset and quota may change at any time, and nobody tells: so they are looked at again
@@ -499,12 +500,12 @@ static uint64_t tick(uint64_t interval)
     count_owned(&ss.stats.ticks);
     survey(&look);
     examine(&look);
-    uint64_t lanes = ss_lanes_look(look.now); // what it lists may ask for a worker
+    uint64_t others = ss_watched_look(look.now); // what it lists may ask for a worker
     add_workers(&look);
     fire_timers();
     poll_if_uncovered();
     look_at_cpus(look.now);
-    return until_next_tick(&look, interval, lanes);
+    return until_next_tick(&look, interval, others);
 }
 
 // What was asked of the balancer: orders for others are theirs, and who starts a group's first
@@ -520,7 +521,7 @@ static bool any_request(void)
 // ss.lock held.
 static bool anything_to_watch(void)
 {
-    bool any = any_backlog() || !ss_reactor_covered() || any_request() || ss_lanes_watched();
+    bool any = any_backlog() || !ss_events_covered() || any_request() || ss_watched_wanted();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
         any = ss_unclaimed(worker) > 0 || ss_owes(worker);
     return any;
@@ -528,7 +529,7 @@ static bool anything_to_watch(void)
 
 static bool any_timer(void)
 {
-    return load_relaxed(&ss_timers_next) != SS_FOREVER;
+    return ss_next_due() != SS_FOREVER;
 }
 
 // Must it stay awake: to watch, to answer who asks it to end, or because it may end?
@@ -541,7 +542,7 @@ static bool is_wanted(uint32_t how)
     return wanted;
 }
 
-// Going to sleep, on the futex or in the reactor's seat. Announce (an exchange, a full fence), then
+// Going to sleep, on the futex or in the seat. Announce (an exchange, a full fence), then
 // look; pairs with ss_watch(): publish, fence, then look for the announcement. One of the two sees
 // the other.
 static void sleep_until_needed(uint32_t how)
@@ -553,8 +554,8 @@ static void sleep_until_needed(uint32_t how)
     while (!up && load_acquire(&ss.balancer) == how) {
         if (how == SS_BALANCER_PARKED) {
             up = !ss_os.futex_wait_until(&ss.balancer, how, ss_time_in(until_timer()));
-        } else if (ss_reactor_sleep(-1, ss_time_in(until_timer()), &up)) {
-            ss_reactor_poll();
+        } else if (ss_seat_sleep(ss_time_in(until_timer()), &up)) {
+            ss_events_poll();
             up = true;
         }
     }
@@ -565,10 +566,10 @@ static void sleep_until_needed(uint32_t how)
 
 static void park(void)
 {
-    bool seated = ss_reactor_sit();
+    bool seated = ss_seat_take();
     sleep_until_needed(seated ? SS_BALANCER_SEATED : SS_BALANCER_PARKED);
     if (seated)
-        ss_reactor_leave();
+        ss_seat_leave();
 }
 
 // Gives the role up if there is nothing to watch. As with going to sleep: announce, fence, look.
@@ -595,8 +596,8 @@ bool ss_balance(void)
     for (;;) {
         if (ss_hand_over())
             return false;
-        if (ss_lanes_served())
-            ss_asymmetric_register(); // once
+        if (ss_attended())
+            ss_asymmetric_register(); // once: who attends relies on its fences
         interval = tick(interval);
         if (interval == SS_FOREVER || ss_balancer_is_asked()) {
             if (ss_balancer_end(resign))
@@ -620,7 +621,7 @@ bool ss_balance(void)
 static void wake(uint32_t how)
 {
     if (how == SS_BALANCER_SEATED)
-        ss_reactor_wake();
+        ss_seat_wake();
     else
         ss_os.futex_wake(&ss.balancer, 1);
 }

@@ -140,6 +140,7 @@ struct ss_worker {
     bool summoned;                           // woken or created and not yet arrived; ss.lock
     bool exit;                               // is to end; ss.lock
     bool exit_if_idle;         // the same if it finds nothing when it arrives; ss.lock
+    bool attends;              // see duty.h; ss.lock
     _Atomic uint32_t standing; // enum ss_standing; changed under the queue's lock and ss.lock
     bool inherits;             // its creator has its group's settings; constant
     bool joinable;             // its thread was created so; constant
@@ -177,7 +178,7 @@ struct ss_worker {
 enum ss_park {
     SS_PARK_AWAKE,
     SS_PARK_PARKED,
-    SS_PARK_SEATED, // parked in the reactor's seat (reactor.c): woken by ss_reactor_wake()
+    SS_PARK_SEATED, // parked in the seat (duty.h): woken by ss_seat_wake()
     SS_PARK_NAPPING,
 };
 
@@ -244,7 +245,7 @@ struct smolscale_queue {
 enum ss_balancer_state {
     SS_BALANCER_NONE,   // no such thread (yet, or it could not be created)
     SS_BALANCER_PARKED, // asleep until somebody needs it
-    SS_BALANCER_SEATED, // the same, or until a descriptor has an event (reactor.c)
+    SS_BALANCER_SEATED, // the same, or until a descriptor has an event (duty.h)
     SS_BALANCER_AWAKE,  // looks, or sleeps until its next look
     SS_BALANCER_KICKED, // is to look now
 };

@@ -13,8 +13,8 @@
 // under the same lock, what has come since, and wakes the next one if that is worth it.
 
 #include "os/memory.h"
+#include "sched/duty.h"
 #include "sched/executor.h"
-#include "task/task.h"
 
 #include <errno.h>
 #include <string.h>
@@ -221,7 +221,7 @@ void ss_unpark(struct ss_worker *worker)
     // From here on it may have ended: its structure stays, and whoever uses it next survives a wake
     // for nothing.
     if (slept == SS_PARK_SEATED)
-        ss_reactor_wake();
+        ss_seat_wake();
     else
         ss_os.futex_wake(&worker->park, 1);
 }
@@ -350,7 +350,7 @@ static uint64_t idle_time(const struct ss_group *group)
 // keeps the time itself. ss.lock held.
 static void keep_time(struct ss_worker *worker)
 {
-    uint64_t next = load_relaxed(&ss_timers_next);
+    uint64_t next = ss_next_due();
     if (worker->group != &ss.shared || next == SS_FOREVER ||
         (load_relaxed(&ss.keeper) && load_relaxed(&ss.keeper_until) <= next))
         return;
@@ -377,9 +377,9 @@ static void fire(struct ss_worker *worker, bool events)
         group->waking_since = ss_os.now();
     ss_group_refresh(group);
     ss_unlock(&ss.lock);
-    ss_timers_fire(ss_os.now());
+    ss_fire(ss_os.now());
     if (events)
-        ss_reactor_poll();
+        ss_events_poll();
     ss_lock(&ss.lock);
 }
 
@@ -389,7 +389,7 @@ static bool sleep_parked(struct ss_worker *worker, bool seated, uint64_t until, 
     if (!seated)
         return !ss_os.futex_wait_until(&worker->park, SS_PARK_PARKED, until);
     bool time_up;
-    *events = ss_reactor_sleep(-1, until, &time_up);
+    *events = ss_seat_sleep(until, &time_up);
     return *events || time_up;
 }
 
@@ -425,7 +425,7 @@ static void sleep_until_woken(struct ss_worker *worker, bool seated)
         sleep = worker->idle ? sleep_time(worker, until) : SS_FOREVER;
         ss_unlock(&ss.lock);
         if (events) // and its waker is about to say so
-            ss_reactor_poll();
+            ss_events_poll();
     }
     if (worker->placed) {
         worker->placed = false;
@@ -439,10 +439,10 @@ static void sleep_until_woken(struct ss_worker *worker, bool seated)
 // ss.lock held on entry and exit.
 static void park(struct ss_worker *worker)
 {
-    bool seated = worker->group == &ss.shared && ss_reactor_sit_locked();
+    bool seated = worker->group == &ss.shared && ss_seat_take_locked();
     sleep_until_woken(worker, seated);
     if (seated)
-        ss_reactor_leave_locked();
+        ss_seat_leave_locked();
 }
 
 // A dedicated worker that its group no longer wants ends. ss.lock held.
@@ -543,7 +543,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
     if (!keeps_time && !ss_time_is_kept())
         ss_watch();
     if (!keeps_time)
-        ss_reactor_cover();
+        ss_events_cover();
     ss_follow_up(group, wake, cover);
     return runnable;
 }
@@ -606,8 +606,11 @@ static void on_thread_death(void *arg)
     if (worker->generation != ss.generation)
         return;
     ss_queue_abandon(worker);
-    ss_lane_abandon(worker);
-    ss_slab_flush(worker);
+    const struct ss_worker_duty *duty = load_acquire(&ss_duties.worker);
+    if (duty) {
+        duty->abandon(worker);
+        duty->end(worker);
+    }
     enum ss_cover cover = SS_COVERED;
     struct ss_group *group = worker->group;
     ss_lock(&ss.lock);
@@ -655,7 +658,9 @@ static void *worker_main(void *arg)
         count_owned(&worker->progress);
         runnable->run(runnable, worker);
     }
-    ss_slab_flush(worker);
+    const struct ss_worker_duty *duty = load_acquire(&ss_duties.worker);
+    if (duty)
+        duty->end(worker);
     pthread_setspecific(death_key, NULL);
     end(worker);
     return NULL;
@@ -684,7 +689,7 @@ static void renew(struct ss_worker *worker, struct ss_group *group)
     worker->group = group;
     worker->idle_next = worker->idle_prev = NULL;
     worker->idle = worker->untimed = worker->summoned = false;
-    worker->exit = worker->exit_if_idle = false;
+    worker->exit = worker->exit_if_idle = worker->attends = false;
     store_relaxed(&worker->standing, SS_RUNNING);
     worker->joinable = group->joined;
     worker->inherits = worker->is_joined = false;
@@ -694,10 +699,9 @@ static void renew(struct ss_worker *worker, struct ss_group *group)
     worker->batch_progress = worker->batch_start = worker->homed_at = 0;
     store_relaxed(&worker->tid, 0);
     memset(worker->name, 0, sizeof worker->name);
-    store_relaxed(&worker->in_section, false);
-    store_relaxed(&worker->lane, NULL);
-    worker->task = NULL;
-    ss_slab_forget(worker);
+    const struct ss_worker_duty *duty = load_acquire(&ss_duties.worker);
+    if (duty)
+        duty->renew(worker);
 }
 
 // ss.lock held. Worker structures are never given back to the allocator: a waker may still touch
@@ -767,7 +771,7 @@ int ss_start_worker(struct ss_worker *worker)
     unlink_worker(worker);
     worker->next = ss.free_workers;
     ss.free_workers = worker;
-    bool hungry = ss_group_hunger(group) > 0 || !ss_reactor_covered();
+    bool hungry = ss_group_hunger(group) > 0 || !ss_events_covered();
     store_relaxed(&group->ended_word, load_relaxed(&group->ended_word) + 1);
     ss_unlock(&ss.lock);
     ss_os.futex_wake(&group->ended_word, INT32_MAX);

@@ -22,14 +22,14 @@
 //
 //   Not both can read the old value: either the server sees NULL and keeps off, or the balancer
 //   sees it inside and waits until it is out (acquire). While it waits the lane is nobody's: the
-//   balancer stays awake (ss_lanes_watched) until it has brought it to a worker.
+//   balancer stays awake (is_wanted() in spread.c) until it has brought it to a worker.
 //   tests/model/lane.pml checks this.
 //
 // Going idle. The server announces (state = IDLE, an exchange), then looks into the inbox; who
 // submits pushes (a CAS), then looks at the state. So one of them sees the other, and whoever turns
 // IDLE into LISTED must bring the lane to a worker.
 //
-// While a lane is served the balancer looks at it every few ms (ss_lanes_look), for the server
+// While a lane is served the balancer looks at it every few ms (spread.c), for the server
 // cannot say that it is stuck. That is all the supervision there is: a hop between two tasks
 // announces nothing.
 
@@ -310,15 +310,15 @@ static void attach(struct ss_worker *worker, struct ss_lane *lane)
     ss_lock(&ss.lock);
     lane->worker = worker;
     store_release(&worker->lane, lane);
-    fetch_add_relaxed(&ss_lanes.serving, 1);
+    ss_attend_begin(worker);
     ss_unlock(&ss.lock);
 }
 
 void ss_lane_detach(struct ss_lane *lane)
 {
     store_relaxed(&lane->worker->lane, NULL);
+    ss_attend_end(lane->worker);
     lane->worker = NULL;
-    fetch_sub_acq_rel(&ss_lanes.serving, 1);
 }
 
 // Takes the lane from the calling worker. NULL: it was taken already.
@@ -361,7 +361,8 @@ static void end_serving(struct ss_worker *worker)
     ss_worker_out_of_job(worker);
 }
 
-void ss_lane_abandon(struct ss_worker *worker)
+// The worker's thread ends inside a poll.
+static void abandon(struct ss_worker *worker)
 {
     if (worker->task == NULL)
         return;
@@ -425,9 +426,9 @@ static unsigned attend(struct ss_worker *worker, struct attention *a)
 {
     uint64_t now = ss_os.now();
     adapt(a, now);
-    if (now >= load_relaxed(&ss_timers_next))
+    if (now >= ss_next_due())
         ss_timers_fire(now);
-    if (load_relaxed(&ss_reactor_waits) && now - a->polled_at >= POLL_EVERY_NS) {
+    if (ss_events_awaited() && now - a->polled_at >= POLL_EVERY_NS) {
         a->polled_at = now;
         ss_reactor_poll();
     }
@@ -451,11 +452,13 @@ static unsigned attend(struct ss_worker *worker, struct attention *a)
 static void begin_serving(struct ss_worker *worker, struct ss_lane *lane, uint64_t now)
 {
     judge_arrival(lane, now);
+    ss_lanes_be_watched();
+    ss_worker_duty_is(&ss_task_worker_duty);
     store_relaxed(&lane->order, NULL); // it was given to another
     store_relaxed(&lane->runnable.taken, load_relaxed(&lane->runnable.taken) + 1);
     attach(worker, lane);
     fetch_add_relaxed(&ss_lanes.served, 1);
-    ss_watch(); // it looks while lanes are served: ss_lanes_look()
+    ss_watch(); // it looks while lanes are served: spread.c
     worker->blocked_last = false;
     store_relaxed(&worker->in_job, true);
 }
@@ -476,7 +479,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
             if (again && !load_relaxed(&worker->lane))
                 ss_submit(again);
             again = NULL;
-            if (load_relaxed(&ss_reactor_waits) && ss_reactor_poll())
+            if (ss_events_awaited() && ss_reactor_poll())
                 continue;
             if (rest(worker))
                 break;
@@ -498,18 +501,19 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
     end_serving(worker);
 }
 
-bool ss_lanes_attended(void)
+static void renew(struct ss_worker *worker)
 {
-    for (unsigned i = 0; i < load_acquire(&ss_lanes.count); i++)
-        if (ss_lanes.lane[i]->worker)
-            return true;
-    return false;
+    store_relaxed(&worker->in_section, false);
+    store_relaxed(&worker->lane, NULL);
+    worker->task = NULL;
+    ss_slab_forget(worker);
 }
+
+const struct ss_worker_duty ss_task_worker_duty = {renew, abandon, ss_slab_flush};
 
 void ss_lanes_after_fork(void)
 {
     away = (struct ss_pause){0};
-    store_relaxed(&ss_lanes.serving, 0);
     ss_lanes.retaken = 0;
     for (unsigned i = 0; i < load_relaxed(&ss_lanes.count); i++) {
         memset(ss_lanes.lane[i], 0, sizeof *ss_lanes.lane[i]);
@@ -519,7 +523,7 @@ void ss_lanes_after_fork(void)
 
 unsigned smolscale_running_threads(void)
 {
-    return load_relaxed(&ss_lanes.serving);
+    return load_relaxed(&ss_duties.attendants);
 }
 
 void smolscale_permanently_single_threaded(void)

@@ -186,8 +186,8 @@ int smolscale_local_spawn(smolscale_local *local, smolscale_task **out, smolscal
 // Timers and descriptors, while there are any and tasks keep the thread busy.
 static void attend(smolscale_local *local)
 {
-    uint64_t next = load_relaxed(&ss_timers_next);
-    bool descriptors = load_relaxed(&ss_reactor_waits) > 0;
+    uint64_t next = ss_next_due();
+    bool descriptors = ss_events_awaited();
     if (next == SS_FOREVER && !descriptors)
         return;
     uint64_t now = ss_os.now();
@@ -217,7 +217,7 @@ static bool run_one(smolscale_local *local)
 // The thread will sleep elsewhere.
 static void cover(void)
 {
-    ss_reactor_cover();
+    ss_events_cover();
     if (!ss_time_is_kept())
         ss_watch();
 }
@@ -226,7 +226,7 @@ bool smolscale_local_try_tick(smolscale_local *local)
 {
     if (run_one(local))
         return true;
-    if (load_relaxed(&ss_reactor_waits) && ss_reactor_poll() && run_one(local))
+    if (ss_events_awaited() && ss_reactor_poll() && run_one(local))
         return true;
     cover();
     return false;
@@ -236,16 +236,16 @@ static void sleep_seated(smolscale_local *local, uint64_t until)
 {
     if (ss_reactor_sleep(local->fd, until, NULL))
         ss_reactor_poll();
-    ss_reactor_leave();
+    ss_seat_leave();
     // Its own tasks' descriptors need nobody while it is awake.
-    if (load_relaxed(&ss_reactor_waits) > local->waits)
-        ss_reactor_cover();
+    if (load_relaxed(&ss_duties.waits) > local->waits)
+        ss_events_cover();
 }
 
 // Any return is fine.
 static void sleep_until_ready(smolscale_local *local)
 {
-    uint64_t next = load_relaxed(&ss_timers_next), now = next == SS_FOREVER ? 0 : ss_os.now();
+    uint64_t next = ss_next_due(), now = next == SS_FOREVER ? 0 : ss_os.now();
     if (next <= now) {
         ss_timers_fire(now);
         return;
@@ -253,7 +253,7 @@ static void sleep_until_ready(smolscale_local *local)
     ss_lane_hand_over();
     smolscale_blocking_begin();
     struct pollfd fd = {local->fd, POLLIN, 0};
-    if (ss_reactor_sit())
+    if (ss_seat_take())
         sleep_seated(local, next);
     else
         ss_os.poll_until(&fd, 1, next);
@@ -263,7 +263,7 @@ static void sleep_until_ready(smolscale_local *local)
 void smolscale_local_tick(smolscale_local *local)
 {
     while (!run_one(local))
-        if (!load_relaxed(&ss_reactor_waits) || !ss_reactor_poll())
+        if (!ss_events_awaited() || !ss_reactor_poll())
             sleep_until_ready(local);
 }
 

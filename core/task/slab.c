@@ -150,6 +150,7 @@ static void give_back(struct ss_block *list)
 
 struct smolscale_task *ss_slab_get_slow(unsigned class)
 {
+    ss_worker_duty_is(&ss_task_worker_duty); // before any cache has a block
     if (!ss_self)
         return (struct smolscale_task *)take_one(class);
     struct ss_slab_cache *cache = &ss_self->cache[class];

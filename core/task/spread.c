@@ -125,7 +125,7 @@ static uint64_t look_at(struct ss_lane *lane, uint64_t now)
     ss_unlock(&ss.lock);
     uint64_t taken = load_relaxed(&lane->runnable.taken);
     bool waiting = load_relaxed(&lane->length) > 0 || load_relaxed(&lane->inbox) ||
-                   load_relaxed(&ss_reactor_waits) > 0; // it would see their events
+                   ss_events_awaited(); // it would see their events
     lane->busy = worker && worker == lane->seen_worker && taken == lane->seen_taken;
     bool moved = !lane->busy || progress != lane->seen_progress;
     if (lane->busy)
@@ -311,10 +311,17 @@ static uint64_t rebalance(uint64_t now)
                : LOOK_NS;
 }
 
-uint64_t ss_lanes_look(uint64_t now)
+// One that was taken from its server and not yet brought to another is in nobody's hand but the
+// balancer's.
+static bool is_wanted(void)
+{
+    return ss_attended() || ss_lanes.retaken > 0;
+}
+
+static uint64_t look(uint64_t now)
 {
     uint64_t served = load_relaxed(&ss_lanes.served);
-    quiet.looks = ss_lanes_watched() || served != quiet.seen_served ? 0 : quiet.looks + 1;
+    quiet.looks = is_wanted() || served != quiet.seen_served ? 0 : quiet.looks + 1;
     quiet.seen_served = served;
     if (quiet.looks > QUIET_LOOKS)
         return SS_FOREVER;
@@ -325,6 +332,12 @@ uint64_t ss_lanes_look(uint64_t now)
     }
     uint64_t wanted = rebalance(now);
     return wanted < next ? wanted : next;
+}
+
+void ss_lanes_be_watched(void)
+{
+    static struct ss_watched lanes = {look, is_wanted, NULL};
+    ss_watched_add(&lanes);
 }
 
 void ss_rebalance_after_fork(void)

@@ -327,7 +327,7 @@ struct thread {
     struct smolscale_task task; // of SMOLSCALE_BLOCK
     smolscale_cx cx;
     struct ss_home home;
-    _Atomic uint32_t woken; // futex word: 0, WOKEN, or SEATED while it sleeps in the reactor's seat
+    _Atomic uint32_t woken; // futex word: 0, WOKEN, or SEATED while it sleeps in the seat
 };
 _Static_assert(sizeof(struct thread) <= sizeof(smolscale_thread), "room for a thread's task");
 
@@ -354,7 +354,7 @@ static struct thread *init_thread(smolscale_thread *storage)
     return thread;
 }
 
-// In the reactor's seat, in which the thread is already.
+// In the seat, in which the thread is already.
 static void sleep_seated(struct thread *thread, uint64_t until)
 {
     uint32_t none = 0, seated = SEATED;
@@ -363,7 +363,7 @@ static void sleep_seated(struct thread *thread, uint64_t until)
             ss_reactor_poll();
         cas_strong_acq_rel(&thread->woken, &seated, 0);
     }
-    ss_reactor_leave();
+    ss_seat_leave();
 }
 
 // Any return of the wait is fine: only who wakes sets the word. It also looks after timers and
@@ -376,13 +376,13 @@ static bool sleep_until_woken(struct thread *thread, uint64_t until)
         ss_lane_hand_over();
         smolscale_blocking_begin();
         while (!(woken = load_acquire(&thread->woken))) {
-            uint64_t timer = load_relaxed(&ss_timers_next), next = timer < until ? timer : until,
+            uint64_t timer = ss_next_due(), next = timer < until ? timer : until,
                      now = next == SS_FOREVER ? 0 : ss_os.now();
             if (timer <= now)
                 ss_timers_fire(now);
             else if (until <= now)
                 break;
-            else if (ss_reactor_sit())
+            else if (ss_seat_take())
                 sleep_seated(thread, next);
             else
                 ss_os.futex_wait_until(&thread->woken, 0, next);
@@ -422,7 +422,7 @@ int smolscale_thread_end(smolscale_thread *storage, int result)
     }
     if (task->deadline != 0)
         ss_timer_disarm(task); // which would outlive it
-    ss_reactor_cover();        // it may have left the seat
+    ss_events_cover();         // it may have left the seat
     return result;
 }
 
@@ -521,7 +521,7 @@ static bool run_on_workers(struct thread *thread, struct smolscale_task *task)
 // While the thread does not sleep, and there may be no worker.
 static void fire_due_timers(void)
 {
-    uint64_t next = load_relaxed(&ss_timers_next), now = next == SS_FOREVER ? 0 : ss_os.now();
+    uint64_t next = ss_next_due(), now = next == SS_FOREVER ? 0 : ss_os.now();
     if (next <= now)
         ss_timers_fire(now);
 }
@@ -544,6 +544,6 @@ int smolscale_block_on(smolscale_poll_fn *poll, void *frame)
     }
     int result = task->result;
     unref(task);
-    ss_reactor_cover(); // it may have left the seat
+    ss_events_cover(); // it may have left the seat
     return result;
 }

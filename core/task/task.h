@@ -18,6 +18,7 @@
 #define SS_TASK_H
 
 #include "os/fence.h"
+#include "sched/duty.h"
 #include "sched/executor.h"
 
 #include <errno.h>
@@ -32,9 +33,9 @@ enum ss_suspend {
     SS_SUSPEND_YIELD_AWAITED // as a yield, and it wants a result (a number in smolscale.h, too)
 };
 
-// smolscale_task.ctl: flags, the number of interrupters at work (see waitlist.h), and the executor's
-// generation: a task does not exist in children of fork(). So one comparison with ss_ctl_base()
-// says that it may be polled.
+// smolscale_task.ctl: flags, the number of interrupters at work (see waitlist.h), and the
+// executor's generation: a task does not exist in children of fork(). So one comparison with
+// ss_ctl_base() says that it may be polled.
 #define SS_CTL_CANCELLED        1u
 #define SS_CTL_TIMED_OUT        2u
 #define SS_CTL_DEADLINE         4u // it has one
@@ -242,8 +243,8 @@ bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx);
 // kernel.
 void ss_lane_hand_over(void);
 
-// The worker's thread ends inside a poll.
-void ss_lane_abandon(struct ss_worker *worker);
+// What a worker keeps of tasks. Handed down before it keeps anything.
+extern const struct ss_worker_duty ss_task_worker_duty;
 
 #define SS_LANES_MAX 256
 
@@ -253,7 +254,6 @@ struct ss_lanes {
     _Atomic unsigned count;
     _Atomic(struct ss_lane *) entrance; // where tasks go that come from elsewhere; a hint
     _Atomic bool single;                // no second one is ever used
-    _Atomic unsigned serving;           // lanes that are served
     unsigned retaken;                   // lanes taken from a server that is still in a section on
                                         // them; the balancer's
     _Atomic uint64_t served;            // how often one began to
@@ -270,28 +270,13 @@ int ss_lane_list(struct ss_lane *lane);
 // Takes the lane from its server, who is told when it next enters a section. ss.lock held.
 void ss_lane_detach(struct ss_lane *lane);
 
-// Whether any has a worker that looks after it, and is not known to be stuck. ss.lock held.
-bool ss_lanes_attended(void);
-
 void ss_lanes_after_fork(void);
 
 // ---- spread.c, on the balancer
 
-// Looks at the lanes. ns until the next look is wanted, SS_FOREVER: ss_lanes_watched() is false.
-uint64_t ss_lanes_look(uint64_t now);
+// Has the balancer look at the lanes from now on.
+void ss_lanes_be_watched(void);
 void ss_rebalance_after_fork(void);
-
-static inline bool ss_lanes_served(void)
-{
-    return load_relaxed(&ss_lanes.serving) > 0;
-}
-
-// Whether any lane depends on the balancer's looks: then it does not park. One that was taken from
-// its server and not yet brought to another is in nobody's hand but the balancer's.
-static inline bool ss_lanes_watched(void)
-{
-    return ss_lanes_served() || ss_lanes.retaken > 0;
-}
 
 // ---- task.c
 
@@ -338,19 +323,8 @@ void ss_timer_unsleep(struct smolscale_task *task);
 // The interrupter's: if the task sleeps on the timers' list, it does not any more, and is woken.
 bool ss_timer_wake_sleeper(struct smolscale_task *task, int result);
 
-// Wakes what is due. ns of the next one, SS_FOREVER: none.
+// Wakes what is due. When the next is; SS_FOREVER: there is none.
 uint64_t ss_timers_fire(uint64_t now);
-
-// When the next one is due: a hint.
-extern _Atomic uint64_t ss_timers_next;
-
-// A parked worker wakes by itself in time for it, or there is none. Exact for who holds ss.lock.
-static inline bool ss_time_is_kept(void)
-{
-    uint64_t next = load_relaxed(&ss_timers_next);
-    return next == SS_FOREVER ||
-           (load_acquire(&ss.keeper) && load_relaxed(&ss.keeper_until) <= next);
-}
 
 extern smolscale_waitlist ss_timers_list;
 
@@ -358,32 +332,13 @@ void ss_timers_after_fork(void);
 
 // ---- reactor.c
 
-// Awaits of descriptors that wait: while there are any, somebody looks for events.
-extern _Atomic unsigned ss_reactor_waits;
-
 // Schedules the tasks whose descriptors have events. Whether there were any.
 bool ss_reactor_poll(void);
 
-// Whether somebody would notice an event, or nobody waits for one. ss.lock held.
-bool ss_reactor_covered(void);
-
-// Takes the seat, where one thread at a time sleeps until an event comes, if nobody covers. Who
-// takes it leaves it, and then sees to it that somebody covers.
-bool ss_reactor_sit_locked(void); // ss.lock held
-bool ss_reactor_sit(void);
-
-// In the seat: sleeps until there are events (true), until ss_reactor_wake(), until `fd` can be
-// read (-1: none), until now() is `until`, or for less. The caller looks in a loop.
+// In the seat (duty.h): sleeps until there are events (true), until ss_reactor_wake(), until `fd`
+// can be read (-1: none), until now() is `until`, or for less. The caller looks in a loop.
 bool ss_reactor_sleep(int fd, uint64_t until, bool *time_up);
-void ss_reactor_leave_locked(void); // ss.lock held
-void ss_reactor_leave(void);
-
-// Wakes who sleeps in the seat, or costs the next to do so a look. The caller has changed the
-// sleeper's own word before.
 void ss_reactor_wake(void);
-
-// If nobody covers, the balancer does. No lock held.
-void ss_reactor_cover(void);
 
 // The task ends where it stands, and waits for nothing any more.
 void ss_reactor_drop(struct smolscale_task *task);
