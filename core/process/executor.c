@@ -3,7 +3,13 @@
 // The executor as a whole: its one instance, its start, what fork() does to it, and its counters.
 
 #include "sched/executor.h"
-#include "task/task.h"
+#include "io/reactor.h"
+#include "io/timer.h"
+#include "sched/duty.h"
+#include "task/block_on.h"
+#include "task/lane.h"
+#include "task/slab.h"
+#include "task/spread.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -110,12 +116,12 @@ static void in_forked_child(void)
     ss_balancer_after_fork();
     ss_duties_after_fork();
     ss_asymmetric_after_fork();
-    ss_task_after_fork();
+    ss_block_on_after_fork();
     ss_lanes_after_fork();
     ss_timers_after_fork();
     ss_reactor_after_fork();
     ss_slab_after_fork();
-    ss_rebalance_after_fork();
+    ss_spread_after_fork();
     // Backward links are made anew: another thread may have been half-way through a change of them.
     smolscale_queue **link = &ss.queues;
     ss.elastic_queues = 0;

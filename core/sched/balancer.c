@@ -554,7 +554,7 @@ static void sleep_until_needed(uint32_t how)
     while (!up && load_acquire(&ss.balancer) == how) {
         if (how == SS_BALANCER_PARKED) {
             up = !ss_os.futex_wait_until(&ss.balancer, how, ss_time_in(until_timer()));
-        } else if (ss_seat_sleep(ss_time_in(until_timer()), &up)) {
+        } else if (ss_seat_sleep(-1, ss_time_in(until_timer()), &up)) {
             ss_events_poll();
             up = true;
         }

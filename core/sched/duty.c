@@ -77,9 +77,9 @@ void ss_seat_leave(void)
     ss_unlock(&ss.lock);
 }
 
-bool ss_seat_sleep(uint64_t until, bool *time_up)
+bool ss_seat_sleep(int fd, uint64_t until, bool *time_up)
 {
-    return load_relaxed(&ss_duties.events)->sleep(until, time_up);
+    return load_relaxed(&ss_duties.events)->sleep(fd, until, time_up);
 }
 
 void ss_seat_wake(void)

@@ -43,9 +43,10 @@ struct ss_event_duty {
     // somebody waited for.
     bool (*poll)(void);
 
-    // In the seat: sleeps until there are events (true), until wake(), until now() is `until`
-    // (*time_up), or for less: the caller looks in a loop.
-    bool (*sleep)(uint64_t until, bool *time_up);
+    // In the seat: sleeps until there are events (true), until wake(), until `fd` can be read (-1:
+    // none), until now() is `until` (*time_up, if not NULL), or for less: the caller looks in a
+    // loop.
+    bool (*sleep)(int fd, uint64_t until, bool *time_up);
 
     // Wakes who sleeps in the seat, or costs the next to do so a look. The caller has changed the
     // sleeper's own word before.
@@ -166,7 +167,7 @@ void ss_seat_leave_locked(void); // ss.lock held
 void ss_seat_leave(void);
 
 // For who has the seat: see struct ss_event_duty.
-bool ss_seat_sleep(uint64_t until, bool *time_up);
+bool ss_seat_sleep(int fd, uint64_t until, bool *time_up);
 
 // For who has found somebody in it.
 void ss_seat_wake(void);

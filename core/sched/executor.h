@@ -37,8 +37,6 @@
 #define SS_OWED_NS  50000u
 
 struct ss_worker;
-struct ss_lane;
-struct smolscale_task;
 
 // Something a worker can run: a work queue that wants to be served (or a task).
 struct ss_runnable {
@@ -108,12 +106,9 @@ struct ss_spawner {
     bool balances;           // has that role; ss.lock
 };
 
-// Memory for tasks that a worker has put aside, by size in cache lines; see slab.c.
-#define SS_SLAB_CLASSES 16
-struct ss_slab_cache {
-    struct ss_block *first, *reserve;
-    unsigned count, reserve_count;
-};
+// Bytes of a worker that belong to the task room, which lies above this one. task/part.h says what
+// they hold.
+#define SS_WORKER_TASK_PART 448
 
 struct ss_worker {
     // ---- the batch: jobs taken from a queue and not yet started. See "Batches" in queue.c.
@@ -162,11 +157,8 @@ struct ss_worker {
     struct ss_worker **prev_link;
     struct ss_worker *next_allocated; // constant
 
-    // ---- the lane of tasks that it serves; see task.h
-    _Alignas(SS_CACHE_LINE) _Atomic bool in_section;
-    _Atomic(struct ss_lane *) lane; // NULL: none, or it was taken away; changed under ss.lock
-    struct smolscale_task *task;    // that it polls; the owner only
-    struct ss_slab_cache cache[SS_SLAB_CLASSES + 1]; // memory for tasks; the owner only
+    // ---- the task room's
+    _Alignas(SS_CACHE_LINE) unsigned char task_part[SS_WORKER_TASK_PART];
 
     // ---- the balancer's notes, its own
     _Alignas(SS_CACHE_LINE) uint64_t seen_progress;
@@ -298,28 +290,6 @@ extern struct ss_executor ss;
 static inline unsigned ss_cpus(void)
 {
     return load_relaxed(&ss.cpus);
-}
-
-// A time for which something that did not pay is left alone: twice as long each time that it
-// happens again soon.
-struct ss_pause {
-    _Atomic uint64_t until, length; // ns
-};
-
-static inline bool ss_paused(const struct ss_pause *pause, uint64_t now)
-{
-    return now <= load_relaxed(&pause->until);
-}
-
-static inline void ss_pause(struct ss_pause *pause, uint64_t now, uint64_t shortest,
-                            uint64_t longest)
-{
-    uint64_t length = load_relaxed(&pause->length);
-    bool again = now - load_relaxed(&pause->until) < 4 * length;
-    length = again ? length * 2 : shortest;
-    length = length < longest ? length : longest;
-    store_relaxed(&pause->length, length);
-    store_relaxed(&pause->until, now + length);
 }
 
 // The worker that the calling thread is; NULL elsewhere.

@@ -12,6 +12,7 @@
 // At most one worker is on its way for what pushers publish (`waking`). When it arrives it sees,
 // under the same lock, what has come since, and wakes the next one if that is worth it.
 
+#include "base/backoff.h"
 #include "os/memory.h"
 #include "sched/duty.h"
 #include "sched/executor.h"
@@ -173,13 +174,13 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
 #define HOMING_PAUSE_MIN_NS (4 * SS_NS_PER_MS)
 #define HOMING_PAUSE_MAX_NS SS_NS_PER_S
 
-static struct ss_pause homing_pause;
+static struct ss_backoff homing;
 
 static void judge_homing(uint64_t homed_at)
 {
     uint64_t now = ss_os.now();
     if (now - homed_at > HOMING_LATE_NS)
-        ss_pause(&homing_pause, now, HOMING_PAUSE_MIN_NS, HOMING_PAUSE_MAX_NS);
+        ss_back_off(&homing, now, HOMING_PAUSE_MIN_NS, HOMING_PAUSE_MAX_NS);
 }
 
 static SS_THREAD_LOCAL struct {
@@ -200,7 +201,7 @@ static bool waker_sleeps_soon(void)
     uint64_t sleeps = ss_os.sleeps();
     waker.streak = sleeps != waker.sleeps ? waker.streak + 1 : 0;
     waker.sleeps = sleeps;
-    return waker.streak >= HOMING_STREAK && !ss_paused(&homing_pause, now);
+    return waker.streak >= HOMING_STREAK && !ss_backed_off(&homing, now);
 }
 
 // The worker is asleep and the caller's alone.
@@ -389,7 +390,7 @@ static bool sleep_parked(struct ss_worker *worker, bool seated, uint64_t until, 
     if (!seated)
         return !ss_os.futex_wait_until(&worker->park, SS_PARK_PARKED, until);
     bool time_up;
-    *events = ss_seat_sleep(until, &time_up);
+    *events = ss_seat_sleep(-1, until, &time_up);
     return *events || time_up;
 }
 
@@ -890,7 +891,7 @@ static void adopt_after_fork(struct ss_worker *worker)
 
 void ss_workers_after_fork(void)
 {
-    homing_pause = (struct ss_pause){0};
+    homing = (struct ss_backoff){0};
     memset(&waker, 0, sizeof waker);
     ss.workers = NULL;
     ss.free_workers = NULL;

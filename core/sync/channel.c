@@ -8,7 +8,7 @@
 // Everything is guarded by the list's lock. Waking comes after the lock is dropped; from then on
 // the channel may be gone.
 
-#include "task/task.h"
+#include "task/interrupt.h"
 
 #include "os/memory.h"
 #include "task/waitlist.h"

@@ -8,7 +8,7 @@
 // interrupted task was taken off the list before anything was given to it, so that nothing is lost
 // with it. Dropping the lock is the last that a giver does to the object: the woken may free it.
 
-#include "task/task.h"
+#include "task/interrupt.h"
 
 #include "task/waitlist.h"
 

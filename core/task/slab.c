@@ -150,10 +150,10 @@ static void give_back(struct ss_block *list)
 
 struct smolscale_task *ss_slab_get_slow(unsigned class)
 {
-    ss_worker_duty_is(&ss_task_worker_duty); // before any cache has a block
+    ss_worker_duty_is(&ss_task_part_duty); // before any cache has a block
     if (!ss_self)
         return (struct smolscale_task *)take_one(class);
-    struct ss_slab_cache *cache = &ss_self->cache[class];
+    struct ss_slab_cache *cache = &ss_slab_cache(ss_self)[class];
     unsigned count = cache->reserve_count;
     struct ss_block *block = cache->reserve;
     if (!block)
@@ -184,7 +184,7 @@ void ss_slab_put_slow(struct smolscale_task *task, unsigned class)
         give_back(block);
         return;
     }
-    struct ss_slab_cache *cache = &ss_self->cache[class];
+    struct ss_slab_cache *cache = &ss_slab_cache(ss_self)[class];
     if (cache->reserve)
         give_back(cache->reserve);
     cache->reserve = cache->first;
@@ -197,7 +197,7 @@ void ss_slab_put_slow(struct smolscale_task *task, unsigned class)
 void ss_slab_flush(struct ss_worker *worker)
 {
     for (unsigned class = 1; class <= SS_SLAB_CLASSES; class ++) {
-        struct ss_slab_cache *cache = &worker->cache[class];
+        struct ss_slab_cache *cache = &ss_slab_cache(worker)[class];
         if (cache->first)
             give_back(cache->first);
         if (cache->reserve)
@@ -224,5 +224,5 @@ void ss_slab_after_fork(void)
 
 void ss_slab_forget(struct ss_worker *worker)
 {
-    memset(worker->cache, 0, sizeof worker->cache);
+    memset(ss_slab_cache(worker), 0, sizeof ss_task_part(worker)->cache);
 }

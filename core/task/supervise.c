@@ -11,7 +11,7 @@
 // under the lock. The holder's memory lives until it was freed by its owner and its last member has
 // ended.
 
-#include "task/task.h"
+#include "task/interrupt.h"
 
 #include "os/memory.h"
 #include "task/waitlist.h"
@@ -63,7 +63,7 @@ static uint64_t random_below(uint64_t *state, uint64_t limit)
     return (z ^ (z >> 31)) % limit;
 }
 
-static uint64_t rest(smolscale_immortal *immortal)
+static uint64_t time_between_lives(smolscale_immortal *immortal)
 {
     if (immortal->delay < SHORT_DELAY_NS && immortal->hasty > 0 &&
         immortal->hasty % LIVES_WITHOUT_REST == 0)
@@ -76,7 +76,7 @@ static uint64_t rest(smolscale_immortal *immortal)
 // Suspends the task between two lives. It yields where it need not sleep, or cannot.
 static int suspend_between_lives(smolscale_cx *cx, smolscale_immortal *immortal)
 {
-    uint64_t ns = rest(immortal);
+    uint64_t ns = time_between_lives(immortal);
     if (ns > 0 && smolscale_sleep(cx, ns) == SMOLSCALE_PENDING)
         return SMOLSCALE_PENDING;
     return smolscale_yield(cx);
