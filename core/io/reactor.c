@@ -10,7 +10,7 @@
 //
 // No event is lost. `edges` counts for each direction of a descriptor what the poller has reported.
 //
-//     awaiting (attempt(), task/descriptor.c)  whoever gets the event (deliver())
+//     awaiting (attempt(), task/descriptor.c)  a thread that gets the event (deliver())
 //     1. e = edges                             1. lock the source
 //     2. the system call: EAGAIN               2. edges + 1
 //     3. register, if it is not                3. is a task on the list? take it off
@@ -21,15 +21,15 @@
 //   What makes the descriptor ready after 2 is reported after 2: by an edge, or, where it comes
 //   before 3, because registering reports what is there. If that report is counted before 5, edges
 //   has changed (or 1 has seen it, and 2 what it is about); else the task is on the list when it
-//   comes. Who is taken off does the system call anew, and waits anew if there was nothing after
-//   all: a report too many does no harm. Nothing is ever cleared, so several tasks may go through
-//   this with one descriptor (accept) and none hides an edge from another.
+//   comes. A task that is taken off does the system call anew, and waits anew if there was nothing
+//   after all: a report too many does no harm. Nothing is ever cleared, so several tasks may go
+//   through this with one descriptor (accept) and none hides an edge from another.
 //   tests/model/reactor.pml checks this.
 //
 // A source is a descriptor's *number*. Forgetting begins a new `generation` of it: reports of old
 // ones carry their own and are dropped, awaits of old ones give -EBADF.
 //
-// Who looks for reports: sched/duty.h.
+// sched/duty.h says which threads look for reports.
 
 #include "io/reactor.h"
 
@@ -90,7 +90,7 @@ struct ss_source *ss_source_get(int fd)
 static const struct ss_event_duty duty = {ss_reactor_poll, ss_seat_wait, ss_seat_end_wait};
 
 // The reactor's lock held.
-static int start(const struct ss_waiting *waiting)
+static int open_reactor(const struct ss_waiting *waiting)
 {
     if (load_relaxed(&reactor.poller) >= 0)
         return 0;
@@ -119,7 +119,7 @@ int ss_source_subscribe(struct ss_source *source, int fd, int events, bool again
     if (!again && is_reported(source, events))
         return 0;
     ss_lock(&reactor.lock);
-    int err = start(waiting);
+    int err = open_reactor(waiting);
     if (!err) {
         int all = load_relaxed(&source->reported) | events;
         uint64_t data = (uint64_t)load_relaxed(&source->generation) << 32 | (uint32_t)fd;

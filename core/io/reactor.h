@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// Descriptors whose events are reported, each by its number; and who waits for them. What waits
+// Descriptors whose events are reported, each by its number; and what waits for them. That
 // belongs to a room above: a report calls it back (struct ss_waiting).
 //
 // Letters: S the source's lock (that of `waiters`), R the reactor's; A atomic, read without either.
@@ -42,7 +42,7 @@ static inline void ss_source_unlock(struct ss_source *source)
     ss_bit_unlock(&source->waiters.lock, 0);
 }
 
-// NULL: nobody has waited for a descriptor of such a number. `fd` is 0 or more.
+// NULL: nothing has waited for a descriptor of such a number. `fd` is 0 or more.
 struct ss_source *ss_source_find(int fd);
 
 // NULL: no memory.

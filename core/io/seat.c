@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// Waking the thread that sleeps in the seat. There is one seat, hence one event for all who sit
+// Waking the thread that sleeps in the seat. There is one seat, hence one event for all that sit
 // there. The waker changes the sleeper's own word (worker->park and its like) first and then sets
 // the event; the sleeper clears the event first and then looks at its word. So a wake-up meant for
 // a thread that sat there before costs a look, and none is lost: one that the sleeper has swallowed

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
-// The kernel's half of the seat: how the thread that sits there sleeps, and is woken. Who sits
-// there, and when, is decided in sched/duty.h.
+// The kernel's half of the seat: how the thread that sits there sleeps, and is woken. Which
+// thread sits there is decided in sched/duty.h.
 
 #ifndef SS_SEAT_H
 #define SS_SEAT_H

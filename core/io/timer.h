@@ -34,8 +34,8 @@ static inline bool ss_timer_is_set(const struct ss_timer *timer)
 void ss_timers_lock(void);
 void ss_timers_unlock(void);
 
-// Takes the lock, with room for the timer. `duty` is who fires; handed down with the first timer.
-// False: no memory, and the lock is not held.
+// Takes the lock, with room for the timer. `duty` is what fires; it is handed down with the first
+// timer. False: no memory, and the lock is not held.
 bool ss_timers_lock_with_room(const struct ss_timer *timer, const struct ss_time_duty *duty);
 
 // ---- the lock held

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// A lock in bit 0 of a word, whose other bits belong to whoever owns the word. For what there are
+// A lock in bit 0 of a word, whose other bits belong to the owner of the word. For what there are
 // many of (each task has one), and what is held across the return of a poll function: so the thread
 // that unlocks need not know how the lock was taken.
 //

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// Who looks after time, events and what the balancer watches. See duty.h.
+// Which threads look after time and events, and what the balancer watches (duty.h).
 
 #include "sched/duty.h"
 

@@ -2,29 +2,30 @@
 //
 // Duties: what threads of the executor look after for the rooms above, which have no threads.
 //
-//   time      Something is due at `ss_duties.due`. Then somebody must fire it.
-//   events    `ss_duties.waits` things wait for events that the kernel reports. Somebody must look.
+//   time      Something is due at `ss_duties.due`. Then a thread must fire it.
+//   events    `ss_duties.waits` things wait for events that the kernel reports. A thread must look.
 //   watches   Something that only the balancer notices, such as a server of tasks that is stuck.
 //   workers   What a room keeps in struct ss_worker, at the worker's beginning and end.
 //
-// Who does it. A worker that *attends* looks after time and events between the runs of what it
-// serves, so nobody else has to. Otherwise it is done by threads that sleep:
+// Which threads do it. A worker that *attends* looks after time and events between the runs of what
+// it serves: then no other thread has to. Otherwise threads do it that sleep:
 //
-//   the keeper   the parked worker that wakes by itself when something is due (worker.c)
-//   the seat     where one thread at a time sleeps until an event comes: the worker that parked
-//                last; or a thread that waits like a task, or for its local executor; or else the
-//                balancer
-//   the balancer where there is no keeper
+//   the keeper    the parked worker that wakes by itself when something is due (worker.c)
+//   the seat      where one thread at a time sleeps until an event comes: the worker that parked
+//                 last; or a thread that waits like a task, or for its local executor; or else the
+//                 balancer
+//   the balancer  where there is no keeper
 //
-// The rule by which nobody is missing: who begins to wait for an event, who leaves the seat and who
-// stops to attend looks, under ss.lock, whether somebody covers (ss_events_covered), and if not
-// takes the seat or has the balancer do it. A worker that is on its way counts, for it will look.
+// The rule of the seat. While anything waits for events, they are *covered*: a worker attends, or
+// the seat is taken, or a worker is on its way, for it will look. A thread that begins to wait for
+// an event, leaves the seat or stops to attend asks under ss.lock whether they still are
+// (ss_events_covered). If not, it takes the seat or has the balancer do it.
 //
-// A room hands a table of functions down when its first duty arises; before that nothing has to be
-// looked after, and there is none. A table is constant, and published by a release store before the
-// duty is (`due`, `waits`, the seat). Who sees the duty and not yet the table acts as if it had
-// looked before the duty arose, which the protocols above allow at any time. Tables stay in
-// children of fork(), except that of the events: there a descriptor belongs to it.
+// A room hands a table of functions down when its first duty arises. Before that nothing has to be
+// looked after, and there is no table. A table is constant, and is published by a release store
+// before the duty is (`due`, `waits`, the seat). A thread that sees the duty and not yet the table
+// acts as if it had looked before the duty arose, which the protocols allow at any time. Tables
+// stay in children of fork(), except that of the events, to which a descriptor belongs.
 //
 // Letters: L ss.lock; A atomic, anybody; B the balancer only.
 
@@ -39,8 +40,8 @@ struct ss_time_duty {
 };
 
 struct ss_event_duty {
-    // Looks for events, and has what they are for go on. No lock held. Whether there were any that
-    // somebody waited for.
+    // Looks for events, and has what waits for them go on. No lock held. Whether there were any
+    // that were waited for.
     bool (*poll)(void);
 
     // In the seat: sleeps until there are events (true), until wake(), until `fd` can be read (-1:
@@ -48,8 +49,8 @@ struct ss_event_duty {
     // loop.
     bool (*sleep)(int fd, uint64_t until, bool *time_up);
 
-    // Wakes who sleeps in the seat, or costs the next to do so a look. The caller has changed the
-    // sleeper's own word before.
+    // Wakes the thread that sleeps in the seat, or costs the next that does so a look. The caller
+    // has changed the sleeper's own word before.
     void (*wake)(void);
 };
 
@@ -125,7 +126,7 @@ static inline void ss_fire(uint64_t now)
         duty->fire(now);
 }
 
-// A parked worker wakes by itself in time for what is due, or nothing is. Exact for who holds
+// A parked worker wakes by itself in time for what is due, or nothing is. Exact under
 // ss.lock.
 static inline bool ss_time_is_kept(void)
 {
@@ -135,6 +136,10 @@ static inline bool ss_time_is_kept(void)
 }
 
 // ---- events
+
+// How often a thread that runs tasks looks for events, while any are waited for. Each look is a
+// system call.
+#define SS_EVENTS_EVERY_NS (50 * SS_NS_PER_US)
 
 static inline bool ss_events_awaited(void)
 {
@@ -147,10 +152,10 @@ static inline void ss_events_count(int change)
     fetch_add_relaxed(&ss_duties.waits, (unsigned)change);
 }
 
-// Whether somebody would notice an event, or nobody waits for one. ss.lock held.
+// Would an event be noticed, or is none waited for? ss.lock held.
 bool ss_events_covered(void);
 
-// If nobody covers, the balancer does. No lock held.
+// If they are not covered, the balancer sees to it. No lock held.
 void ss_events_cover(void);
 
 static inline bool ss_events_poll(void)
@@ -159,17 +164,17 @@ static inline bool ss_events_poll(void)
     return duty && duty->poll();
 }
 
-// Takes the seat if nobody covers. Who takes it leaves it, and then sees to it that somebody
-// covers.
+// Takes the seat if events are not covered. The thread that takes it leaves it, and then sees to it
+// that they are.
 bool ss_seat_take_locked(void); // ss.lock held
 bool ss_seat_take(void);
 void ss_seat_leave_locked(void); // ss.lock held
 void ss_seat_leave(void);
 
-// For who has the seat: see struct ss_event_duty.
+// By the thread that has the seat: see struct ss_event_duty.
 bool ss_seat_sleep(int fd, uint64_t until, bool *time_up);
 
-// For who has found somebody in it.
+// By a thread that has found another in it.
 void ss_seat_wake(void);
 
 // ---- what the balancer watches

@@ -8,10 +8,10 @@
 // be that no worker comes, because no thread can be had or all are stuck; then the thread takes the
 // task back and goes on itself.
 //
-// What is offered must not lie in a run queue from where nobody can take it back. So a small task,
-// the *carrier*, lies there instead. Exactly one of the two changes OFFER_MADE: the carrier to
-// TAKEN (from then on the task is the workers'), or the thread to WITHDRAWN. While it is MADE the
-// task is ready to run and in no queue, so nobody schedules it.
+// What is offered must not lie in a run queue, because nothing can be taken out of one. So a small
+// task, the *carrier*, lies there instead. Exactly one of the two changes OFFER_MADE: the carrier
+// to TAKEN (from then on the task is the workers'), or the thread to WITHDRAWN. While it is MADE
+// the task is ready to run and in no queue, so no thread schedules it.
 
 #include "task/block_on.h"
 
@@ -35,7 +35,7 @@ struct guest {
 };
 
 // Carriers in run queues whose offer was withdrawn. While there are any, no worker has come since,
-// and none is expected: nobody offers, so that they do not pile up.
+// and none is expected: nothing is offered, so that they do not pile up.
 static _Atomic unsigned stale_carriers;
 
 void ss_block_on_after_fork(void)
@@ -87,8 +87,8 @@ static bool run_on_workers(struct ss_thread_task *thread, struct smolscale_task 
     carrier->join.lock = SS_JOIN_RELEASED;
     smolscale_waker_clone((smolscale_waker){task}); // the carrier's reference
     store_release(&guest->offer, OFFER_MADE);
-    int nobody = ss_submit(carrier);
-    if (!nobody && ss_thread_task_sleep(thread, ss_time_in(OFFER_NS)))
+    bool runs_somewhere = ss_submit(carrier) == 0;
+    if (runs_somewhere && ss_thread_task_sleep(thread, ss_time_in(OFFER_NS)))
         return true;
     unsigned made = OFFER_MADE;
     fetch_add_relaxed(&stale_carriers, 1);

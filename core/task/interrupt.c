@@ -33,7 +33,7 @@ void ss_interrupt(struct smolscale_task *task, int result)
         }
         ss_list_unlock_with(list, flags);
     }
-    // If it was taken off here, it is this thread's to schedule; before that nobody polls it.
+    // If it was taken off here, it is this thread's to schedule; before that no thread polls it.
     fetch_sub_release(&task->ctl, SS_CTL_PIN);
     if (wake)
         ss_schedule(task);

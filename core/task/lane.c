@@ -6,7 +6,7 @@
 // queue that wants a worker, or a worker *serves* it. A task that is woken by a task goes to the
 // lane that the waker's worker serves; one that is woken or spawned from elsewhere goes to a lane's
 // *inbox*, and if the lane was idle, the lane into the injection queue. So tasks that talk to one
-// another stay on one worker and signal nobody.
+// another stay on one worker, and no thread is signalled.
 //
 // The biased lock. Only its server touches slot and queue of a lane, within a *section*, which
 // costs it two plain stores: `in_section` set; light fence; look at worker->lane; work;
@@ -21,13 +21,13 @@
 //     in_section = false (release)
 //
 //   Not both can read the old value: either the server sees NULL and keeps off, or the balancer
-//   sees it inside and waits until it is out (acquire). While it waits the lane is nobody's: the
+//   sees it inside and waits until it is out (acquire). While it waits no worker has the lane: the
 //   balancer stays awake (is_wanted() in spread.c) until it has brought it to a worker.
 //   tests/model/lane.pml checks this.
 //
-// Going idle. The server announces (state = IDLE, an exchange), then looks into the inbox; who
-// submits pushes (a CAS), then looks at the state. So one of them sees the other, and whoever turns
-// IDLE into LISTED must bring the lane to a worker.
+// Going idle. The server announces (state = IDLE, an exchange), then looks into the inbox; a
+// thread that submits pushes (a CAS), then looks at the state. So one of them sees the other, and
+// the one that turns IDLE into LISTED must bring the lane to a worker.
 //
 // While a lane is served the balancer looks at it every few ms (spread.c), for the server
 // cannot say that it is stuck. That is all the supervision there is: a hop between two tasks
@@ -44,11 +44,10 @@
 
 #define SLOT_RUNS 3 // the next slot at most so often in a row, then one from the queue
 
-// Between two looks at the clock, the inbox and whoever else wants this worker.
+// Between two looks at the clock, the inbox and what else wants this worker.
 #define LOOK_EVERY_NS  (10 * SS_NS_PER_US)
 #define LOOK_EVERY_MAX 64                   // polls
 #define SLICE_NS       (200 * SS_NS_PER_US) // then other runnables get their turn
-#define POLL_EVERY_NS  (50 * SS_NS_PER_US)  // descriptors, while any is waited for
 
 // ---- bringing a lane to a worker
 
@@ -279,7 +278,7 @@ void ss_lane_hand_over(void)
 {
     struct ss_lane *lane = ss_self ? detach(ss_self) : NULL;
     if (lane)
-        ss_lane_list(lane); // even if it is empty: whoever serves it finds out
+        ss_lane_list(lane); // even if it is empty: its next server finds out
 }
 
 static void end_serving(struct ss_worker *worker)
@@ -355,7 +354,7 @@ static unsigned attend(struct ss_worker *worker, struct attention *a)
     adapt(a, now);
     if (now >= ss_next_due())
         ss_fire(now);
-    if (ss_events_awaited() && now - a->polled_at >= POLL_EVERY_NS) {
+    if (ss_events_awaited() && now - a->polled_at >= SS_EVENTS_EVERY_NS) {
         a->polled_at = now;
         ss_events_poll();
     }

@@ -17,7 +17,7 @@
 enum { SS_LANE_IDLE, SS_LANE_LISTED };
 
 struct ss_lane {
-    struct ss_runnable runnable; // in the injection queue while nobody serves it and it is not idle
+    struct ss_runnable runnable; // in the injection queue while it has no server and is not idle
 
     struct smolscale_task *slot;        // S: runs next, at most SLOT_RUNS times in a row
     struct smolscale_task *head, *tail; // S
@@ -31,7 +31,7 @@ struct ss_lane {
     _Atomic unsigned move_count;       // A: as many
 
     struct ss_worker *worker;       // L: serves it
-    struct ss_worker *retaken_from; // B: may still be in a section on it: nobody may serve it yet
+    struct ss_worker *retaken_from; // B: may still be in a section on it: it may not be served yet
 
     // ---- B: notes
     const struct ss_worker *seen_worker;
@@ -71,12 +71,12 @@ static inline void ss_lane_count(struct ss_lane *lane, int change)
     store_relaxed(&lane->length, load_relaxed(&lane->length) + (unsigned)change);
 }
 
-// Gives a task that runs nowhere and is on no list to whoever shall poll it. Returns as
+// Gives a task that runs nowhere and is on no list to a lane, or to its home. Returns as
 // ss_follow_up() does.
 int ss_submit(struct smolscale_task *task);
 
 // Makes a suspended task ready that the caller has the right to wake. From a task: it runs on the
-// same worker, next if nothing else has been promised that, and nobody is signalled.
+// same worker, next if nothing else has been promised that, and no thread is signalled.
 static inline void ss_schedule(struct smolscale_task *task)
 {
     struct ss_worker *worker = ss_self;
@@ -146,7 +146,7 @@ struct ss_lane *ss_lane_add(void);
 // server. 0, or a negative errno value: no worker can be had.
 int ss_lane_list(struct ss_lane *lane);
 
-// Takes the lane from its server, who is told when it next enters a section. ss.lock held.
+// Takes the lane from its server, which finds out when it next enters a section. ss.lock held.
 void ss_lane_detach(struct ss_lane *lane);
 
 void ss_lanes_after_fork(void);

@@ -4,13 +4,14 @@
 //
 // Its tasks know where they belong by their `home`, which lies behind their frame. Only the thread
 // that runs it touches queue and live list. What is woken or spawned from elsewhere goes through
-// the *inbox*, under a lock. The eventfd is readable exactly while `signalled`: whoever puts a task
-// in and finds it false sets it and writes; the owner, under the same lock, clears it when it finds
-// neither queue nor inbox filled. A task runs only between the two, so that what it wakes goes
-// straight into the queue: the eventfd stands for that, too.
+// the *inbox*, under a lock. The eventfd is readable exactly while `signalled`: a thread that puts
+// a task in and finds it false sets it and writes; the owner, under the same lock, clears it when
+// it finds neither queue nor inbox filled. A task runs only between the two, so that what it wakes
+// goes straight into the queue: the eventfd stands for that, too.
 //
 // Freeing: the last task that comes home has been put in under the lock, and its sender touches
-// nothing after it. So the lock, taken once more, is the end of all of them.
+// nothing after it. So the lock, taken once more, is the end of all of them. That is why the
+// eventfd is written under the lock, unlike other wake-ups.
 //
 // Timers and descriptors: while it sleeps in tick() or run(), the thread looks after both, as a
 // thread does that waits like a task. Where another loop sleeps on the eventfd, a worker or the
@@ -22,8 +23,6 @@
 #include "task/poll.h"
 
 #include <string.h>
-
-#define POLL_EVERY_NS (50 * SS_NS_PER_US) // descriptors, while any is waited for
 
 // Behind the frame of each of its tasks.
 struct attachment {
@@ -81,7 +80,7 @@ static void submit(struct ss_home *home, struct smolscale_task *task)
         store_relaxed(&local->inbox, task);
     local->inbox_tail = task;
     if (!local->signalled)
-        ss_event_set(local->fd); // under the lock: after it the executor may be gone
+        ss_event_set(local->fd);
     local->signalled = true;
     ss_unlock(&local->lock); // from here on it may be gone
 }
@@ -181,7 +180,7 @@ static void attend(smolscale_local *local)
     uint64_t now = ss_os.now();
     if (next <= now)
         ss_fire(now);
-    if (descriptors && now - local->polled_at >= POLL_EVERY_NS) {
+    if (descriptors && now - local->polled_at >= SS_EVENTS_EVERY_NS) {
         local->polled_at = now;
         ss_events_poll();
     }
@@ -225,7 +224,7 @@ static void sleep_seated(smolscale_local *local, uint64_t until)
     if (ss_seat_sleep(local->fd, until, NULL))
         ss_events_poll();
     ss_seat_leave();
-    // Its own tasks' descriptors need nobody while it is awake.
+    // Its own tasks' descriptors need no other thread while it is awake.
     if (load_relaxed(&ss_duties.waits) > local->waits)
         ss_events_cover();
 }

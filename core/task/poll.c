@@ -21,14 +21,14 @@ static inline bool suspend_for_waker(struct smolscale_task *task)
         return false;
     // It was notified meanwhile, or will look why, or looks again and again for want of memory. An
     // exchange: what wakers did before they wrote the word is seen by the poll that follows, and
-    // nobody's word is overwritten after that poll has looked.
+    // no word is overwritten after that poll has looked.
     exchange_acq_rel(&task->wakes, SS_WAKES_NONE);
     return true;
 }
 
 // Publishes where the task is parked, whose lock is held. True: it stays. Otherwise it must be
 // taken off, and its result says why; `armed` is false where its deadline could not be set: it
-// cannot wait, since nobody would wake it in time.
+// cannot wait, since nothing would wake it in time.
 static inline bool stays_parked(struct smolscale_task *task, void *where, bool armed)
 {
     store_release(&task->parked, where); // its content, too

@@ -77,7 +77,7 @@ static struct chunk *new_chunk(unsigned class)
 
 // All that is free in one chunk, as it is linked: to walk along the list would be one cache miss
 // after another. `*count` tells how many blocks these are.
-static struct ss_block *take(unsigned class, unsigned *count)
+static struct ss_block *take_chunk(unsigned class, unsigned *count)
 {
     ss_lock(&slab.lock);
     struct chunk *chunk = slab.partial[class];
@@ -98,7 +98,7 @@ static struct ss_block *take(unsigned class, unsigned *count)
 }
 
 // One block, for threads that have no cache.
-static struct ss_block *take_one(unsigned class)
+static struct ss_block *take_block(unsigned class)
 {
     ss_lock(&slab.lock);
     struct chunk *chunk = slab.partial[class];
@@ -152,12 +152,12 @@ struct smolscale_task *ss_slab_get_slow(unsigned class)
 {
     ss_worker_duty_is(&ss_task_part_duty); // before any cache has a block
     if (!ss_self)
-        return (struct smolscale_task *)take_one(class);
+        return (struct smolscale_task *)take_block(class);
     struct ss_slab_cache *cache = &ss_slab_cache(ss_self)[class];
     unsigned count = cache->reserve_count;
     struct ss_block *block = cache->reserve;
     if (!block)
-        block = take(class, &count);
+        block = take_chunk(class, &count);
     cache->reserve = NULL;
     if (block) {
         cache->first = block->next;

@@ -74,7 +74,7 @@ static inline void ss_slab_put(struct smolscale_task *task)
 // What the calling worker has put aside goes back to all.
 void ss_slab_flush(struct ss_worker *worker);
 
-// What the worker has put aside is nobody's: it begins with nothing.
+// The worker begins with nothing put aside. What was is lost.
 void ss_slab_forget(struct ss_worker *worker);
 
 void ss_slab_after_fork(void);

@@ -13,7 +13,7 @@
 
 static uint64_t fire(uint64_t now);
 
-// Who fires: sched/duty.h.
+// sched/duty.h says which threads fire.
 static const struct ss_time_duty duty = {fire};
 
 // ---- sleeping

@@ -27,7 +27,7 @@ bool ss_sleep_interrupt(struct smolscale_task *task, int result);
 // memory.
 bool ss_deadline_arm(struct smolscale_task *task);
 
-// The task has no deadline any more: its timer is not set, and nobody is at work on it.
+// The task has no deadline any more: its timer is not set, and no thread is at work on it.
 void ss_deadline_disarm(struct smolscale_task *task);
 
 #endif // SS_SLEEP_H

@@ -84,7 +84,7 @@ static bool retake(struct ss_lane *lane, uint64_t progress, uint64_t now)
 
 // If the former server has left its section, the lane is brought to another worker. A section takes
 // some ns, unless its thread stands still (a page that comes in slowly, throttling): looks come
-// seldomer the longer that takes, but they come, for nobody else knows of the lane.
+// seldomer the longer that takes, but they come, for no other thread knows of the lane.
 static uint64_t free_retaken(struct ss_lane *lane, uint64_t now)
 {
     if (load_acquire(&ss_lane_server(lane->retaken_from)->in_section)) {
@@ -313,8 +313,8 @@ static uint64_t spread_or_merge(uint64_t now)
                : LOOK_NS;
 }
 
-// One that was taken from its server and not yet brought to another is in nobody's hand but the
-// balancer's.
+// One that was taken from its server and not yet brought to another is known to the balancer
+// alone.
 static bool is_wanted(void)
 {
     return ss_attended() || ss_lanes.retaken > 0;

@@ -40,7 +40,7 @@ struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, s
     return new_task(poll, frame, size, home);
 }
 
-// The executor's first task: the traits of who spawns it are those of the workers.
+// The executor's first task: the workers get the traits of the thread that spawns it.
 void ss_first_use(void)
 {
     static _Atomic bool done;
@@ -51,7 +51,7 @@ void ss_first_use(void)
     }
 }
 
-static inline int start(struct ss_worker *worker, struct smolscale_task *task)
+static inline int start_task(struct ss_worker *worker, struct smolscale_task *task)
 {
     if (worker && ss_lane_append_own(worker, task))
         return 0;
@@ -60,7 +60,7 @@ static inline int start(struct ss_worker *worker, struct smolscale_task *task)
 
 int ss_task_start(struct smolscale_task *task)
 {
-    return start(ss_self, task);
+    return start_task(ss_self, task);
 }
 
 int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *frame, size_t size)
@@ -75,7 +75,7 @@ int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *f
         return -ENOMEM;
     if (!out)
         task->join.lock = SS_JOIN_RELEASED;
-    return start(worker, task);
+    return start_task(worker, task);
 }
 
 // ---- end, join, release
@@ -83,7 +83,7 @@ int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *f
 void ss_task_unref(struct smolscale_task *task)
 {
     unsigned *refs = &task->join.count;
-    // Who finds the only reference has it: nobody can make another without one.
+    // A thread that finds the only reference has it: another is made from a reference only.
     if (word_load_acquire(refs) == 1 || word_fetch_sub_acq_rel(refs, 1) == 1)
         ss_slab_put(task);
 }
@@ -110,7 +110,7 @@ void ss_task_end(struct smolscale_task *task, int result)
 
 bool smolscale_finished(const smolscale_task *task)
 {
-    // Also while somebody holds the lock, who had come before to take a joiner off.
+    // Also while a thread holds the lock that came before, to take a joiner off.
     return word_load_acquire(&task->join.lock) & SS_JOIN_ENDED;
 }
 

@@ -15,7 +15,8 @@
 //   thread      threads that wait like tasks
 //   block_on    running an async function to its end from a thread
 //   local       run queues that are a thread's own
-//   supervise   immortals, reapers, nurseries
+//   immortal    tasks that begin anew when they end
+//   supervise   reapers and nurseries, which hold tasks
 //   slab        memory of tasks
 //   part        what a worker keeps of all this
 //
@@ -30,8 +31,8 @@
 //   in an inbox, a run queue   the thread that empties the one, serves the other
 //   ended                      the owner of its handle
 //
-// What other threads touch meanwhile is atomic. Letters for the fields: X whoever may touch the
-// task, by the table; R its runner; J the lock of `join`; T the timers' lock; A atomic, anybody;
+// What other threads touch meanwhile is atomic. Letters for the fields: X what may touch the task,
+// by the table; R its runner; J the lock of `join`; T the timers' lock; A atomic, anybody;
 // C constant.
 
 #ifndef SS_TASK_H
@@ -75,11 +76,11 @@ static inline bool ss_ctl_pinned(unsigned ctl)
 // Where a task must run, if not on any worker.
 struct ss_home {
     void (*submit)(struct ss_home *home, struct smolscale_task *task);
-    unsigned *waits; // counts the awaits of descriptors that its tasks are in; NULL: nobody asks
+    unsigned *waits; // counts the awaits of descriptors that its tasks are in; NULL: not wanted
 };
 
-// Who is told of a task's end, by the runner, after it was published. Has the task's handle, and
-// keeps it until it is told. Set before the task starts, or under the lock of `join`.
+// What is told of a task's end, by the runner, after the end was published. It has the task's
+// handle, and keeps it until it is told. Set before the task starts, or under the lock of `join`.
 struct ss_owner {
     void (*ended)(struct ss_owner *owner, struct smolscale_task *task);
 };
@@ -88,9 +89,9 @@ struct ss_owner {
 // that does not wait.
 struct smolscale_task {
     _Alignas(SS_CACHE_LINE)
-        smolscale_waitlist join;      // J: who waits for its end. `count`, A: wakers,
+        smolscale_waitlist join;      // J: what waits for its end. `count`, A: wakers,
                                       // and one until it is ended and released
-    void *slot;                       // X: what the one who wakes it may use, see ss_wait()
+    void *slot;                       // X: for the thread that wakes it, see ss_wait()
     struct smolscale_task *wait_prev; // X: set exactly while it is on a waitlist
     struct ss_home *home;             // X: NULL: any worker
     struct ss_owner *owner;           // J: or NULL
@@ -150,7 +151,7 @@ static inline void ss_task_init(struct smolscale_task *task, smolscale_poll_fn *
 struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, size_t size,
                                    struct ss_home *home);
 
-// Gives a new task of ss_task_new() to whoever shall poll it, as smolscale_spawn() does. Between
+// Gives a new task of ss_task_new() to a lane, or to its home, as smolscale_spawn() does. Between
 // the two calls it is the caller's. ss_first_use() comes before both.
 int ss_task_start(struct smolscale_task *task);
 void ss_first_use(void);

@@ -51,9 +51,9 @@ static void sleep_seated(struct ss_thread_task *thread, uint64_t until)
     ss_seat_leave();
 }
 
-// Any return of the wait is fine: only who wakes sets the word. It also looks after timers and
-// descriptors, since what it waits for may be among them. False: it is not woken, and `until` has
-// come.
+// Any return of the wait is fine: only a waker sets the word. The thread also looks after timers
+// and descriptors, since what it waits for may be among them. False: it is not woken, and `until`
+// has come.
 bool ss_thread_task_sleep(struct ss_thread_task *thread, uint64_t until)
 {
     bool woken = load_acquire(&thread->woken);

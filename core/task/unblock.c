@@ -3,8 +3,8 @@
 // Blocking functions, awaited: they run as jobs of a work queue without a limit, whose item is the
 // task itself.
 //
-// The task is handed to the queue when its poll has returned (SS_SUSPEND_UNBLOCK), and is nobody
-// else's until `run` has returned: it is on no list, and an interruption finds it parked nowhere
+// The task is handed to the queue when its poll has returned (SS_SUSPEND_UNBLOCK), and belongs to
+// the job until `run` has returned: it is on no list, and an interruption finds it parked nowhere
 // and only leaves its flag.
 
 #include "task/unblock.h"
@@ -14,7 +14,7 @@
 #include "task/waitlist.h"
 
 // What the call needs lies in fields that serve waiting on lists otherwise: no memory is wanted.
-// Nobody looks at wait_prev: the task is parked nowhere.
+// No thread looks at wait_prev: the task is parked nowhere.
 static void keep_call(struct smolscale_task *task, int (*run)(void *), void *arg)
 {
     task->wait_prev = (void *)run;
@@ -52,7 +52,7 @@ static void run_call(void *item, void *user_data)
         end_call(task, result);
 }
 
-// Created at first use and never freed. Whoever is second throws his own away.
+// Created at first use and never freed. A thread that comes second frees its own.
 static smolscale_queue *the_queue(int *err)
 {
     static _Atomic(smolscale_queue *) calls;

@@ -5,8 +5,8 @@
 //
 // *Parking under the lock.* An awaitable that finds that it must wait puts the task on a waitlist
 // and returns SMOLSCALE_PENDING through ss_wait() with the list's lock held. The runner drops the
-// lock after the poll has returned. So whoever takes the lock later and finds the task on the list
-// knows that it is wholly suspended: taking it off the list gives the right, and the duty, to
+// lock after the poll has returned. So a thread that takes the lock later and finds the task on the
+// list knows that it is wholly suspended: taking it off the list gives the right, and the duty, to
 // schedule it. There is no state word, and neither waiting nor waking has a read-modify-write of
 // its own beside the lock's.
 //
@@ -30,7 +30,7 @@
 //   Either the interrupter sees where the task is parked, and the task stays suspended until it is
 //   unpinned, so that the list is valid and can be locked; or the runner sees the flag before it
 //   parks, and the pins before it polls. Under the lock the interrupter looks whether the task is
-//   still on the list (else somebody has just woken it, which is as good).
+//   still on the list (else it has just been woken, which is as good).
 //   tests/model/interrupt.pml checks this.
 
 #ifndef SS_WAITLIST_H
@@ -107,7 +107,7 @@ static inline void ss_list_remove(smolscale_waitlist *list, struct smolscale_tas
     task->wait_prev = NULL;
 }
 
-// Takes off the task that has waited longest; NULL: nobody waits.
+// Takes off the task that has waited longest; NULL: no task waits.
 static inline struct smolscale_task *ss_list_pop(smolscale_waitlist *list)
 {
     struct smolscale_task *task = list->first;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// Wakers: what a task that waits for one looks at, and who gives notice.
+// Wakers: what a task that waits for one looks at, and how it is given notice.
 
 #ifndef SS_WAKER_H
 #define SS_WAKER_H
@@ -9,8 +9,8 @@
 
 enum ss_wakes {
     SS_WAKES_NONE,
-    SS_WAKES_AWAITED,  // the task is suspended for a waker and nothing else: whoever changes this
-                       // has the right to schedule it
+    SS_WAKES_AWAITED, // the task is suspended for a waker and nothing else: the thread that changes
+                      // this has the right to schedule it
     SS_WAKES_NOTIFIED, // a poll follows
 };
 
