@@ -2,11 +2,9 @@
 //
 // Backoff. What did not pay is left alone, for longer each time that it fails again. Two forms:
 //
-//   ss_pause  counts time. It forgets by itself: a failure long after the last pause begins with
-//   the
-//             shortest again. Several threads may use one; a race between them makes a pause
-//             somewhat longer or shorter.
-//   ss_skips  counts occasions. Only success makes it forget. Its user's lock guards it.
+//   ss_backoff  counts time. Several threads may use one: a step that is lost between them makes a
+//               pause somewhat longer or shorter.
+//   ss_skips    counts occasions. Only success makes it forget. Its user's lock guards it.
 
 #ifndef SS_BACKOFF_H
 #define SS_BACKOFF_H
@@ -16,32 +14,47 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-// The length that follows `length` when it did not help; 0: there was none.
-static inline uint64_t ss_backoff_longer(uint64_t length, uint64_t shortest, uint64_t longest)
-{
-    uint64_t longer = length ? length * 2 : shortest;
-    return longer < longest ? longer : longest;
-}
-
-struct ss_pause {
+struct ss_backoff {
     _Atomic uint64_t until, length; // ns
 };
 
-static inline bool ss_paused(const struct ss_pause *pause, uint64_t now)
+// Is it to be left alone at `now`?
+static inline bool ss_backed_off(const struct ss_backoff *backoff, uint64_t now)
 {
-    return now <= load_relaxed(&pause->until);
+    return now <= load_relaxed(&backoff->until);
 }
 
-// It has failed: begins a pause. Twice as long as the last one if that ended less than four times
-// its length ago.
-static inline void ss_pause(struct ss_pause *pause, uint64_t now, uint64_t shortest,
-                            uint64_t longest)
+// It did not pay: twice as long as the last time.
+static inline void ss_back_off_longer(struct ss_backoff *backoff, uint64_t now, uint64_t shortest,
+                                      uint64_t longest)
 {
-    uint64_t length = load_relaxed(&pause->length);
-    bool again = now - load_relaxed(&pause->until) < 4 * length;
-    length = ss_backoff_longer(again ? length : 0, shortest, longest);
-    store_relaxed(&pause->length, length);
-    store_relaxed(&pause->until, now + length);
+    uint64_t length = load_relaxed(&backoff->length);
+    length = length ? 2 * length : shortest;
+    length = length < longest ? length : longest;
+    store_relaxed(&backoff->length, length);
+    store_relaxed(&backoff->until, now + length);
+}
+
+// It paid: the next time is short again.
+static inline void ss_backoff_reset(struct ss_backoff *backoff)
+{
+    store_relaxed(&backoff->length, 0);
+}
+
+// It did not pay: twice as long as the last time, if that ended less than four times its length
+// ago.
+static inline void ss_back_off(struct ss_backoff *backoff, uint64_t now, uint64_t shortest,
+                               uint64_t longest)
+{
+    if (now - load_relaxed(&backoff->until) >= 4 * load_relaxed(&backoff->length))
+        ss_backoff_reset(backoff);
+    ss_back_off_longer(backoff, now, shortest, longest);
+}
+
+// Leaves it alone once, which says nothing about the next time.
+static inline void ss_back_off_once(struct ss_backoff *backoff, uint64_t now, uint64_t ns)
+{
+    store_relaxed(&backoff->until, now + ns);
 }
 
 struct ss_skips {

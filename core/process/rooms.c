@@ -22,13 +22,16 @@
     X(sched_spawner)      \
     X(sched_balancer)     \
     X(sched_worker)       \
+    X(sched_duty)         \
     X(queue_life)         \
     X(io_timer)           \
+    X(io_seat)            \
     X(io_reactor)         \
     X(task_slab)          \
     X(task_lane)          \
     X(task_spread)        \
     X(task_task)          \
+    X(task_block_on)      \
     X(task_local)         \
     X(task_unblock)       \
     X(process_stats)

@@ -16,8 +16,9 @@
 // Fields named seen_* and *_since of workers and queues are the balancer's own, under ss.lock or
 // not.
 
+#include "os/fence.h"
+#include "sched/duty.h"
 #include "sched/executor.h"
-#include "task/task.h"
 
 // What one tick found.
 struct look {
@@ -87,8 +88,8 @@ static void survey_worker(struct look *look, struct ss_worker *worker)
         worker->seen_since = look->now;
         look->moved = true;
     }
-    // Who serves a lane is looked at with the lane, until that is taken away.
-    if (load_relaxed(&worker->in_job) && !load_relaxed(&worker->lane) &&
+    // Who attends is looked at by what it serves, as long as it does.
+    if (load_relaxed(&worker->in_job) && !worker->attends &&
         suspect_count < sizeof suspects / sizeof *suspects)
         suspects[suspect_count++] = worker;
 }
@@ -416,33 +417,33 @@ static void add_workers(struct look *look)
 
 // ---- the thread ----
 
-// Timers are fired by workers that serve lanes, or by the keeper; where there is neither, here.
+// What is due is fired by workers that attend, or by the keeper; where there is neither, here.
 static void fire_timers(void)
 {
     uint64_t now = ss_os.now();
-    if (load_relaxed(&ss_timers_next) <= now && !ss_time_is_kept())
-        ss_timers_fire(now); // nobody does it, or whoever should is stuck
+    if (ss_next_due() <= now && !ss_time_is_kept())
+        ss_fire(now); // nobody does it, or whoever should is stuck
 }
 
 // SS_FOREVER: others do, or there is none.
 static uint64_t until_timer(void)
 {
-    if (ss_time_is_kept() || ss_lanes_served())
+    if (ss_time_is_kept() || ss_attended())
         return SS_FOREVER;
-    uint64_t due = load_relaxed(&ss_timers_next), now = ss_os.now();
+    uint64_t due = ss_next_due(), now = ss_os.now();
     return due > now + SS_TICK_MIN_NS ? due - now : SS_TICK_MIN_NS;
 }
 
 // A descriptor's event that nobody would see before the next tick.
 static void poll_if_uncovered(void)
 {
-    if (load_relaxed(&ss_reactor_waits) == 0)
+    if (!ss_events_awaited())
         return;
     ss_lock(&ss.lock);
-    bool covered = ss_reactor_covered();
+    bool covered = ss_events_covered();
     ss_unlock(&ss.lock);
     if (!covered)
-        ss_reactor_poll();
+        ss_events_poll();
 }
 
 // What work queues want. SS_FOREVER: nothing that they do not say when they want it.
@@ -488,7 +489,7 @@ static uint64_t tick(uint64_t interval, uint64_t *lanes)
     count_owned(&ss.stats.ticks);
     survey(&look);
     examine(&look);
-    *lanes = ss_lanes_look(look.now); // what it lists may ask for a worker
+    *lanes = ss_watched_look(look.now); // what it lists may ask for a worker
     add_workers(&look);
     fire_timers();
     poll_if_uncovered();
@@ -509,7 +510,7 @@ static bool any_request(void)
 // Apart from lanes, which want a look now and then. ss.lock held.
 static bool anything_urgent(void)
 {
-    bool any = any_backlog() || !ss_reactor_covered() || any_request();
+    bool any = any_backlog() || !ss_events_covered() || any_request();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
         any = holdings(worker, 0) != 0;
     return any;
@@ -518,12 +519,12 @@ static bool anything_urgent(void)
 // ss.lock held.
 static bool anything_to_watch(void)
 {
-    return ss_lanes_watched() || anything_urgent();
+    return ss_watched_wanted() || anything_urgent();
 }
 
 static bool any_timer(void)
 {
-    return load_relaxed(&ss_timers_next) != SS_FOREVER;
+    return ss_next_due() != SS_FOREVER;
 }
 
 // Must it stay awake: to watch, to answer who asks it to end, or because it may end?
@@ -531,13 +532,13 @@ static bool is_wanted(uint32_t how)
 {
     ss_lock(&ss.lock);
     bool wanted = anything_urgent() || ss_balancer_is_asked() ||
-                  (how != SS_BALANCER_DOZING && ss_lanes_watched()) ||
+                  (how != SS_BALANCER_DOZING && ss_watched_wanted()) ||
                   (how == SS_BALANCER_PARKED && ss_balancer_at_rest() && !any_timer());
     ss_unlock(&ss.lock);
     return wanted;
 }
 
-// Going to sleep for as long as nothing is published, on the futex or in the reactor's seat; or, if
+// Going to sleep for as long as nothing is published, on the futex or in the seat; or, if
 // lanes want another look, for `limit` at most. Announce (an exchange, a full fence), then
 // look; pairs with ss_watch(): publish, fence, then look for the announcement. One of the two sees
 // the other.
@@ -551,8 +552,8 @@ static void sleep_until_needed(uint32_t how, uint64_t limit)
     while (!up && load_acquire(&ss.balancer) == how) {
         uint64_t timer = ss_time_in(until_timer()), until = timer < end ? timer : end;
         if (how == SS_BALANCER_SEATED) {
-            if (ss_reactor_sleep(-1, until, &up)) {
-                ss_reactor_poll();
+            if (ss_seat_sleep(-1, until, &up)) {
+                ss_events_poll();
                 up = true;
             }
         } else {
@@ -566,10 +567,10 @@ static void sleep_until_needed(uint32_t how, uint64_t limit)
 
 static void park(void)
 {
-    bool seated = ss_reactor_sit();
+    bool seated = ss_seat_take();
     sleep_until_needed(seated ? SS_BALANCER_SEATED : SS_BALANCER_PARKED, SS_FOREVER);
     if (seated)
-        ss_reactor_leave();
+        ss_seat_leave();
 }
 
 // Gives the role up if there is nothing to watch. As with going to sleep: announce, fence, look.
@@ -596,8 +597,8 @@ bool ss_balance(void)
     for (;;) {
         if (ss_hand_over())
             return false;
-        if (ss_lanes_served())
-            ss_asymmetric_register(); // once
+        if (ss_attended())
+            ss_asymmetric_register(); // once: a worker that attends relies on its fences
         interval = tick(interval, &lanes);
         bool quiet = interval == SS_FOREVER && lanes == SS_FOREVER;
         if (quiet || ss_balancer_is_asked()) {
@@ -625,7 +626,7 @@ bool ss_balance(void)
 static void wake(uint32_t how)
 {
     if (how == SS_BALANCER_SEATED)
-        ss_reactor_wake();
+        ss_seat_wake();
     else
         ss_os.futex_wake(&ss.balancer, 1);
 }

@@ -12,10 +12,11 @@
 // At most one worker is on its way for what pushers publish (`waking`). When it arrives it sees,
 // under the same lock, what has come since, and wakes the next one if that is worth it.
 
+#include "base/backoff.h"
 #include "os/memory.h"
 #include "os/thread.h"
+#include "sched/duty.h"
 #include "sched/executor.h"
-#include "task/task.h"
 
 #include <errno.h>
 #include <string.h>
@@ -156,13 +157,13 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
 // homed worker comes late nevertheless, its waker's CPU has too much to do: no homing for a while.
 // A worker has its CPUs back before it runs a job.
 
-static struct ss_pause homing_pause;
+static struct ss_backoff homing;
 
 static void judge_homing(uint64_t homed_at)
 {
     uint64_t now = ss_os.now();
     if (now - homed_at > SS_HOMING_LATE_NS)
-        ss_pause(&homing_pause, now, SS_HOMING_PAUSE_MIN_NS, SS_HOMING_PAUSE_MAX_NS);
+        ss_back_off(&homing, now, SS_HOMING_PAUSE_MIN_NS, SS_HOMING_PAUSE_MAX_NS);
 }
 
 static SS_THREAD_LOCAL struct {
@@ -183,7 +184,7 @@ static bool waker_sleeps_soon(void)
     uint64_t sleeps = ss_os.sleeps();
     waker.streak = sleeps != waker.sleeps ? waker.streak + 1 : 0;
     waker.sleeps = sleeps;
-    return waker.streak >= SS_HOMING_STREAK && !ss_paused(&homing_pause, now);
+    return waker.streak >= SS_HOMING_STREAK && !ss_backed_off(&homing, now);
 }
 
 // The worker is asleep and the caller's alone.
@@ -204,7 +205,7 @@ void ss_unpark(struct ss_worker *worker)
     // From here on it may have ended: its structure stays, and whoever uses it next survives a wake
     // for nothing.
     if (slept == SS_PARK_SEATED)
-        ss_reactor_wake();
+        ss_seat_wake();
     else
         ss_os.futex_wake(&worker->park, 1);
 }
@@ -345,7 +346,7 @@ static uint64_t idle_time(const struct ss_group *group)
 // keeps the time itself. ss.lock held.
 static void keep_time(struct ss_worker *worker)
 {
-    uint64_t next = load_relaxed(&ss_timers_next);
+    uint64_t next = ss_next_due();
     if (worker->group != &ss.shared || next == SS_FOREVER ||
         (load_relaxed(&ss.keeper) && load_relaxed(&ss.keeper_until) <= next))
         return;
@@ -372,9 +373,9 @@ static void fire(struct ss_worker *worker, bool events)
         group->waking_since = ss_os.now();
     ss_group_refresh(group);
     ss_unlock(&ss.lock);
-    ss_timers_fire(ss_os.now());
+    ss_fire(ss_os.now());
     if (events)
-        ss_reactor_poll();
+        ss_events_poll();
     ss_lock(&ss.lock);
 }
 
@@ -384,7 +385,7 @@ static bool sleep_parked(struct ss_worker *worker, bool seated, uint64_t until, 
     if (!seated)
         return !ss_os.futex_wait_until(&worker->park, SS_PARK_PARKED, until);
     bool time_up;
-    *events = ss_reactor_sleep(-1, until, &time_up);
+    *events = ss_seat_sleep(-1, until, &time_up);
     return *events || time_up;
 }
 
@@ -420,7 +421,7 @@ static void sleep_until_woken(struct ss_worker *worker, bool seated)
         sleep = worker->idle ? sleep_time(worker, until) : SS_FOREVER;
         ss_unlock(&ss.lock);
         if (events) // and its waker is about to say so
-            ss_reactor_poll();
+            ss_events_poll();
     }
     if (worker->placed) {
         worker->placed = false;
@@ -434,10 +435,10 @@ static void sleep_until_woken(struct ss_worker *worker, bool seated)
 // ss.lock held on entry and exit.
 static void park(struct ss_worker *worker)
 {
-    bool seated = worker->group == &ss.shared && ss_reactor_sit_locked();
+    bool seated = worker->group == &ss.shared && ss_seat_take_locked();
     sleep_until_woken(worker, seated);
     if (seated)
-        ss_reactor_leave_locked();
+        ss_seat_leave_locked();
 }
 
 // A dedicated worker that its group no longer wants ends. ss.lock held.
@@ -541,7 +542,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
     if (!keeps_time && !ss_time_is_kept())
         ss_watch();
     if (!keeps_time)
-        ss_reactor_cover();
+        ss_events_cover();
     ss_follow_up(group, wake, cover);
     return runnable;
 }
@@ -595,6 +596,14 @@ static void end(struct ss_worker *worker)
     ss_group_unref(group);
 }
 
+// What the rooms above keep in the worker.
+static void end_parts(struct ss_worker *worker)
+{
+    const struct ss_worker_duty *duty = load_acquire(&ss_duties.worker);
+    if (duty)
+        duty->end(worker);
+}
+
 // The destructor of the thread's key: reached with the key set only when a job ended its thread
 // (pthread_exit, cancellation). The job counts as run; what hangs on the worker is settled.
 static void on_thread_death(void *arg)
@@ -605,7 +614,7 @@ static void on_thread_death(void *arg)
     struct ss_runnable *served = worker->serves;
     if (served)
         served->ops->abandon(served, worker);
-    ss_slab_flush(worker);
+    end_parts(worker);
     enum ss_cover cover = SS_COVERED;
     struct ss_group *group = worker->group;
     ss_lock(&ss.lock);
@@ -659,7 +668,7 @@ static void *worker_main(void *arg)
         count_owned(&worker->progress);
         runnable->ops->run(runnable, worker);
     }
-    ss_slab_flush(worker);
+    end_parts(worker);
     ss_thread_key_set(&death_key, NULL);
     end(worker);
     return NULL;
@@ -683,7 +692,7 @@ static void renew(struct ss_worker *worker, struct ss_group *group)
     worker->group = group;
     worker->idle_next = worker->idle_prev = NULL;
     worker->idle = worker->untimed = worker->summoned = false;
-    worker->exit = worker->exit_if_idle = false;
+    worker->exit = worker->exit_if_idle = worker->attends = false;
     store_relaxed(&worker->activity, SS_RUNNING);
     worker->joinable = group->joined;
     worker->inherits = worker->is_joined = false;
@@ -693,10 +702,9 @@ static void renew(struct ss_worker *worker, struct ss_group *group)
     worker->homed_at = 0;
     store_relaxed(&worker->tid, 0);
     memset(worker->name, 0, sizeof worker->name);
-    store_relaxed(&worker->in_section, false);
-    store_relaxed(&worker->lane, NULL);
-    worker->task = NULL;
-    ss_slab_forget(worker);
+    const struct ss_worker_duty *duty = load_acquire(&ss_duties.worker);
+    if (duty)
+        duty->renew(worker);
 }
 
 // ss.lock held. Worker structures are never given back to the allocator: a waker may still touch
@@ -765,7 +773,7 @@ int ss_start_worker(struct ss_worker *worker)
     unlink_worker(worker);
     worker->next = ss.free_workers;
     ss.free_workers = worker;
-    bool missed = ss_group_demand(group) > 0 || !ss_reactor_covered();
+    bool missed = ss_group_demand(group) > 0 || !ss_events_covered();
     store_relaxed(&group->ended_word, load_relaxed(&group->ended_word) + 1);
     ss_unlock(&ss.lock);
     ss_os.futex_wake(&group->ended_word, INT32_MAX);
@@ -882,7 +890,7 @@ static void adopt_after_fork(struct ss_worker *worker)
 
 static void after_fork(void)
 {
-    homing_pause = (struct ss_pause){0};
+    homing = (struct ss_backoff){0};
     memset(&waker, 0, sizeof waker);
     ss.workers = NULL;
     ss.free_workers = NULL;

@@ -26,23 +26,17 @@
 #include "smolscale.h"
 
 struct ss_group;
-struct ss_lane;
 struct ss_runnable;
 struct ss_runnable_ops;
-struct smolscale_task;
-
-// Memory for tasks that a worker has put aside, by size in cache lines; see slab.c.
-#define SS_SLAB_CLASSES 16
-struct ss_slab_cache {
-    struct ss_block *first, *reserve;
-    unsigned count, reserve_count;
-};
 
 // Bytes of a worker that belong to the queue room, for its batch and its notices. That room lies
 // above this one, so its structure cannot be named here. queue/server.h defines it, asserts that it
 // fits, and has the only function that gets at it. Storage and not a pointer, because `progress`
 // and the next job to claim are written together, once a job: they share a cache line.
 #define SS_WORKER_QUEUE_PART 600
+
+// The same for the task room: task/part.h.
+#define SS_WORKER_TASK_PART 448
 
 struct ss_worker {
     // ---- what it does
@@ -66,6 +60,7 @@ struct ss_worker {
     bool summoned;                            // S: woken or created and not yet arrived
     bool exit;                                // S: is to end
     bool exit_if_idle;                        // S: the same if it finds nothing when it arrives
+    bool attends;                             // S: see duty.h
     _Atomic uint32_t activity;                // SQ: enum ss_activity
     bool inherits;                            // C: its creator has its group's settings
     bool joinable;                            // C: its thread was created so
@@ -85,11 +80,8 @@ struct ss_worker {
     struct ss_worker **prev_link;     // S
     struct ss_worker *next_allocated; // C
 
-    // ---- the lane of tasks that it serves; see task.h
-    _Alignas(SS_CACHE_LINE) _Atomic bool in_section; // O+
-    _Atomic(struct ss_lane *) lane; // S, read by O: NULL: none, or it was taken away
-    struct smolscale_task *task;    // O: that it polls
-    struct ss_slab_cache cache[SS_SLAB_CLASSES + 1]; // O: memory for tasks
+    // ---- the task room's
+    _Alignas(SS_CACHE_LINE) unsigned char task_part[SS_WORKER_TASK_PART];
 
     // ---- the balancer's notes
     _Alignas(SS_CACHE_LINE) uint64_t seen_progress; // B
@@ -101,7 +93,7 @@ struct ss_worker {
 enum ss_park {
     SS_PARK_AWAKE,
     SS_PARK_PARKED,
-    SS_PARK_SEATED, // parked in the reactor's seat (reactor.c): woken by ss_reactor_wake()
+    SS_PARK_SEATED, // parked in the seat (duty.h): woken by ss_seat_wake()
     SS_PARK_NAPPING,
 };
 

@@ -2,13 +2,13 @@
 //
 // Channels: a ring of messages and one waitlist. Either receivers wait (nothing is there) or
 // senders do (it is full), never both, so one list serves both. A message goes straight from the
-// sender's storage to the receiver that has waited longest, if one waits; and who receives from a
+// sender's storage to the receiver that has waited longest, if one waits; and a receive from a
 // full channel lets the sender that has waited longest put its message in.
 //
 // Everything is guarded by the list's lock. Waking comes after the lock is dropped; from then on
 // the channel may be gone.
 
-#include "task/task.h"
+#include "task/interrupt.h"
 
 #include "os/memory.h"
 #include "task/waitlist.h"
@@ -66,7 +66,7 @@ static void copy(const smolscale_channel *channel, void *to, const void *from)
         memcpy(to, from, channel->size);
 }
 
-static char *place(const smolscale_channel *channel, unsigned i)
+static char *slot_at(const smolscale_channel *channel, unsigned i)
 {
     return channel->ring + (size_t)((channel->head + i) & (channel->room - 1)) * channel->size;
 }
@@ -84,7 +84,7 @@ static int grow(smolscale_channel *channel)
         return -ENOMEM;
     if (channel->count && channel->size)
         for (unsigned i = 0; i < channel->count; i++)
-            memcpy(ring + (size_t)i * channel->size, place(channel, i), channel->size);
+            memcpy(ring + (size_t)i * channel->size, slot_at(channel, i), channel->size);
     ss_deallocate(channel->ring);
     channel->ring = ring;
     channel->room = room;
@@ -99,7 +99,7 @@ static int append(smolscale_channel *channel, const void *message)
         if (err)
             return err;
     }
-    copy(channel, place(channel, channel->count), message);
+    copy(channel, slot_at(channel, channel->count), message);
     channel->count++;
     return 0;
 }
@@ -129,7 +129,7 @@ static int take(smolscale_channel *channel, void *message, struct smolscale_task
 {
     bool sender_waits = first_waiting(channel, true) != NULL;
     if (channel->count > 0) {
-        copy(channel, message, place(channel, 0));
+        copy(channel, message, slot_at(channel, 0));
         channel->head++;
         channel->count--;
         if (sender_waits) {

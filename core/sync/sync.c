@@ -3,12 +3,13 @@
 // What tasks meet at: oneshot, semaphore, mutex, wait group and barrier. Each is a waitlist
 // (waitlist.h) and a number, both guarded by the list's lock.
 //
-// Whoever makes room takes the one that has waited longest off the list and gives it what it waits
-// for, under the lock: nobody can come between, and who is woken looks at nothing again. An
-// interrupted task was taken off the list before anything was given to it, so that nothing is lost
-// with it. Dropping the lock is the last that a giver does to the object: the woken may free it.
+// A thread that makes room takes the task that has waited longest off the list and gives it what it
+// waits for, under the lock: nothing can come between, and the woken task looks at nothing again.
+// An interrupted task was taken off the list before anything was given to it, so that nothing is
+// lost with it. Dropping the lock is the last that a giver does to the object: the woken may free
+// it.
 
-#include "task/task.h"
+#include "task/interrupt.h"
 
 #include "task/waitlist.h"
 
@@ -110,7 +111,7 @@ int smolscale_oneshot_recv(smolscale_cx *cx, smolscale_oneshot *oneshot, void **
     }
 }
 
-// ---- semaphore. While there are permits, nobody waits: they go to the waiting first.
+// ---- semaphore. While there are permits, no task waits: they go to the waiting first.
 
 void smolscale_semaphore_init(smolscale_semaphore *semaphore, unsigned permits)
 {

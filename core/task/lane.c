@@ -6,7 +6,7 @@
 // queue that wants a worker, or a worker *serves* it. A task that is woken by a task goes to the
 // lane that the waker's worker serves; one that is woken or spawned from elsewhere goes to a lane's
 // *inbox*, and if the lane was idle, the lane into the injection queue. So tasks that talk to one
-// another stay on one worker and signal nobody.
+// another stay on one worker, and no thread is signalled.
 //
 // The biased lock. Only its server touches slot and queue of a lane, within a *section*, which
 // costs it two plain stores: `in_section` set; light fence; look at worker->lane; work;
@@ -21,38 +21,37 @@
 //     in_section = false (release)
 //
 //   Not both can read the old value: either the server sees NULL and keeps off, or the balancer
-//   sees it inside and waits until it is out (acquire). While it waits the lane is nobody's: the
-//   balancer stays awake (ss_lanes_watched) until it has brought it to a worker.
+//   sees it inside and waits until it is out (acquire). While it waits no worker has the lane: the
+//   balancer stays awake (is_wanted() in spread.c) until it has brought it to a worker.
 //   tests/model/lane.pml checks this.
 //
-// Going idle. The server announces (state = IDLE, an exchange), then looks into the inbox; who
-// submits pushes (a CAS), then looks at the state. So one of them sees the other, and whoever turns
-// IDLE into LISTED must bring the lane to a worker.
+// Going idle. The server announces (state = IDLE, an exchange), then looks into the inbox; a
+// thread that submits pushes (a CAS), then looks at the state. So one of them sees the other, and
+// the one that turns IDLE into LISTED must bring the lane to a worker.
 //
-// While a lane is served the balancer looks at it every few ms (ss_lanes_look), for the server
+// While a lane is served the balancer looks at it every few ms (spread.c), for the server
 // cannot say that it is stuck. That is all the supervision there is: a hop between two tasks
 // announces nothing.
 
-#include "task/task.h"
+#include "task/lane.h"
 
+#include "base/backoff.h"
 #include "os/memory.h"
-#include "task/waitlist.h"
+#include "task/poll.h"
+#include "task/spread.h"
 
 #include <string.h>
 
-#define SS_SLOT_RUNS 3   // the next slot at most so often in a row, then one from the queue
-#define POLL_BUDGET  128 // awaits that need not wait, in one poll, before others are let run
+#define SLOT_RUNS 3 // the next slot at most so often in a row, then one from the queue
 
-// Between two looks at the clock, the inbox and whoever else wants this worker.
+// Between two looks at the clock, the inbox and what else wants this worker.
 #define LOOK_EVERY_NS  (10 * SS_NS_PER_US)
 #define LOOK_EVERY_MAX 64                   // polls
 #define SLICE_NS       (200 * SS_NS_PER_US) // then other runnables get their turn
-#define POLL_EVERY_NS  (50 * SS_NS_PER_US)  // descriptors, while any is waited for
 
 // ---- bringing a lane to a worker
 
 static void serve(struct ss_runnable *runnable, struct ss_worker *worker);
-
 static void abandon(struct ss_runnable *runnable, struct ss_worker *worker);
 
 // A lane has one server, and is in the injection queue only while it has none.
@@ -67,7 +66,7 @@ static const struct ss_runnable_ops lane_ops = {
 
 static struct ss_lane first_lane = {.runnable = {.ops = &lane_ops}};
 
-struct ss_lanes ss_lanes = {.lane = {&first_lane}, .count = 1, .entrance = &first_lane};
+struct ss_lanes ss_lanes = {.lane = {&first_lane}, .count = 1, .submit_to = &first_lane};
 
 struct ss_lane *ss_lane_add(void)
 {
@@ -87,17 +86,17 @@ struct ss_lane *ss_lane_add(void)
 // if the waker goes on computing. When one came late, those that are called in the next while are
 // kept away from there; twice as long when that happens again soon. (Meant for bench/tasks,
 // "part-load-20k", whose p50 was 1.2 ms on a busy machine; its gain was not measured apart.)
-#define LATE_NS     (100 * SS_NS_PER_US)
-#define AWAY_MIN_NS (16 * SS_NS_PER_MS)
-#define AWAY_MAX_NS SS_NS_PER_S
+#define LATE_NS      (100 * SS_NS_PER_US)
+#define APART_MIN_NS (16 * SS_NS_PER_MS)
+#define APART_MAX_NS SS_NS_PER_S
 
-static struct ss_pause away; // from the wakers' CPUs
+static struct ss_backoff waker_cpu; // where no worker is to be woken for a while
 
 static void judge_arrival(const struct ss_lane *lane, uint64_t now)
 {
     uint64_t called_at = load_relaxed(&lane->called_at);
-    if (called_at != 0 && now - called_at > LATE_NS && !ss_paused(&away, now))
-        ss_pause(&away, now, AWAY_MIN_NS, AWAY_MAX_NS);
+    if (called_at != 0 && now - called_at > LATE_NS && !ss_backed_off(&waker_cpu, now))
+        ss_back_off(&waker_cpu, now, APART_MIN_NS, APART_MAX_NS);
 }
 
 int ss_lane_list(struct ss_lane *lane)
@@ -108,7 +107,7 @@ int ss_lane_list(struct ss_lane *lane)
     ss_inject(&ss.shared, &lane->runnable);
     struct ss_worker *wake = ss_recruit(&ss.shared, &cover);
     store_relaxed(&lane->called_at, wake ? now : 0);
-    if (wake && ss_paused(&away, now))
+    if (wake && ss_backed_off(&waker_cpu, now))
         wake->keep_away = true;
     ss_unlock(&ss.lock);
     return ss_follow_up(&ss.shared, wake, cover);
@@ -123,7 +122,7 @@ static bool push_inbox(struct ss_lane *lane, struct smolscale_task *chain,
     do
         last->next = first;
     while (!cas_weak_seq_cst(&lane->inbox, &first, chain));
-    // Pairs with rest(): one of us sees the other.
+    // Pairs with give_up(): one of us sees the other.
     fence_after_rmw();
     unsigned idle = SS_LANE_IDLE;
     return load_relaxed(&lane->state) == SS_LANE_IDLE &&
@@ -132,16 +131,16 @@ static bool push_inbox(struct ss_lane *lane, struct smolscale_task *chain,
 
 // Where tasks go that come from elsewhere than from a task: a lane that is served anyway, if there
 // is one, so that a low load keeps to few workers.
-static struct ss_lane *entrance(void)
+static struct ss_lane *lane_for_submission(void)
 {
-    struct ss_lane *lane = load_relaxed(&ss_lanes.entrance);
+    struct ss_lane *lane = load_relaxed(&ss_lanes.submit_to);
     if (load_relaxed(&lane->state) == SS_LANE_LISTED)
         return lane;
     for (unsigned i = 0, count = load_acquire(&ss_lanes.count); count > 1 && i < count; i++) {
         struct ss_lane *other = ss_lanes.lane[i];
         if (load_relaxed(&other->state) != SS_LANE_LISTED)
             continue;
-        store_relaxed(&ss_lanes.entrance, other);
+        store_relaxed(&ss_lanes.submit_to, other);
         return other;
     }
     return lane;
@@ -153,7 +152,7 @@ int ss_submit(struct smolscale_task *task)
         task->home->submit(task->home, task);
         return 0;
     }
-    struct ss_lane *lane = entrance();
+    struct ss_lane *lane = lane_for_submission();
     return push_inbox(lane, task, task) ? ss_lane_list(lane) : 0;
 }
 
@@ -196,7 +195,7 @@ static inline struct smolscale_task *pick_queued(struct ss_lane *lane)
 static inline struct smolscale_task *pick(struct ss_lane *lane)
 {
     struct smolscale_task *task = lane->slot;
-    if (task && (lane->slot_runs < SS_SLOT_RUNS || !lane->head)) {
+    if (task && (lane->slot_runs < SLOT_RUNS || !lane->head)) {
         lane->slot = NULL;
         lane->slot_runs++;
     } else if (lane->head) {
@@ -236,102 +235,28 @@ static inline struct smolscale_task *next_task(struct ss_worker *worker,
     return task;
 }
 
-bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx)
-{
-    if (cx->suspend == SS_SUSPEND_YIELD || cx->suspend == SS_SUSPEND_BUDGET)
-        return true;
-    if (cx->suspend == SS_SUSPEND_YIELD_AWAITED) {
-        task->result = ss_interrupted_now(task);
-        return true;
-    }
-    if (__builtin_expect(cx->suspend == SS_SUSPEND_UNBLOCK, 0))
-        return ss_unblock_start(task, cx->where);
-    bool armed = true; // else it cannot wait: nobody would wake it in time
-    if (cx->suspend == SS_SUSPEND_WAKER) {
-        if (load_relaxed(&task->ctl) & SS_CTL_DEADLINE)
-            armed = ss_timer_arm(task);
-        store_relaxed(&task->parked, SS_PARKED_WAKER);
-        ss_light_fence(); // as below
-        uint8_t none = SS_WAKES_NONE;
-        if (armed && !(load_relaxed(&task->ctl) & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT)) &&
-            cas_strong_acq_rel(&task->wakes, &none, SS_WAKES_AWAITED))
-            return false;
-        // It was notified meanwhile, or will look why, or looks again and again for want of memory.
-        // An exchange: what wakers did before they wrote the word is seen by the poll that follows,
-        // and nobody's word is overwritten after that poll has looked.
-        exchange_acq_rel(&task->wakes, SS_WAKES_NONE);
-        return true;
-    }
-    smolscale_waitlist *list = cx->where;
-    bool timer_list = list == &ss_timers_list;
-    if (__builtin_expect(load_relaxed(&task->ctl) & SS_CTL_DEADLINE, 0) && !timer_list)
-        armed = ss_timer_arm(task);
-    // Pairs with the heavy fence in ss_interrupt().
-    store_release(&task->parked, list); // its content, too
-    ss_light_fence();
-    unsigned ctl = load_relaxed(&task->ctl);
-    bool stays = armed && !(ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT));
-    if (__builtin_expect(!stays, 0)) {
-        if (timer_list)
-            ss_timer_unsleep(task);
-        else
-            ss_list_remove(list, task);
-        task->result = ctl & SS_CTL_CANCELLED   ? -ECANCELED
-                       : ctl & SS_CTL_TIMED_OUT ? -ETIMEDOUT
-                                                : -ENOMEM;
-    }
-    ss_list_unlock(list);
-    return !stays;
-}
-
-// See ss_poll_once().
-static inline bool poll_once(struct smolscale_task *task, smolscale_cx *cx)
-{
-    // Pairs with the heavy fence in ss_interrupt(): an interrupter that has not seen NULL here has
-    // its pin seen.
-    store_relaxed(&task->parked, NULL);
-    ss_light_fence();
-    unsigned ctl = load_acquire(&task->ctl);
-    if (__builtin_expect((ctl & ~SS_CTL_FLAGS) != ss_ctl_base(), 0))
-        return ss_ctl_exists(ctl); // pinned; else a parent's task, woken in the child
-    cx->task = task;
-    cx->result = task->result;
-    cx->budget = POLL_BUDGET;
-    cx->suspend = SS_SUSPEND_WAKER;
-    int result = task->poll(cx, ss_frame(task));
-    if (result == SMOLSCALE_PENDING)
-        return cx->suspend == SS_SUSPEND_YIELD || ss_suspend(task, cx);
-    ss_task_end(task, result);
-    return false;
-}
-
-bool ss_poll_once(struct smolscale_task *task, smolscale_cx *cx)
-{
-    return poll_once(task, cx);
-}
-
 // Makes the worker the lane's server.
 static void attach(struct ss_worker *worker, struct ss_lane *lane)
 {
     ss_lock(&ss.lock);
     lane->worker = worker;
-    store_release(&worker->lane, lane);
-    fetch_add_relaxed(&ss_lanes.serving, 1);
+    store_release(&ss_lane_server(worker)->lane, lane);
+    ss_attend_begin(worker);
     ss_unlock(&ss.lock);
 }
 
 void ss_lane_detach(struct ss_lane *lane)
 {
-    store_relaxed(&lane->worker->lane, NULL);
+    store_relaxed(&ss_lane_server(lane->worker)->lane, NULL);
+    ss_attend_end(lane->worker);
     lane->worker = NULL;
-    fetch_sub_acq_rel(&ss_lanes.serving, 1);
 }
 
 // Takes the lane from the calling worker. NULL: it was taken already.
 static struct ss_lane *detach(struct ss_worker *worker)
 {
     ss_lock(&ss.lock);
-    struct ss_lane *lane = load_relaxed(&worker->lane);
+    struct ss_lane *lane = load_relaxed(&ss_lane_server(worker)->lane);
     if (lane)
         ss_lane_detach(lane);
     ss_unlock(&ss.lock);
@@ -339,7 +264,7 @@ static struct ss_lane *detach(struct ss_worker *worker)
 }
 
 // The lane is empty. True: it stays so, and is given up.
-static bool rest(struct ss_worker *worker)
+static bool give_up(struct ss_worker *worker)
 {
     struct ss_lane *lane = detach(worker);
     if (!lane)
@@ -358,36 +283,37 @@ void ss_lane_hand_over(void)
 {
     struct ss_lane *lane = ss_self ? detach(ss_self) : NULL;
     if (lane)
-        ss_lane_list(lane); // even if it is empty: whoever serves it finds out
+        ss_lane_list(lane); // even if it is empty: its next server finds out
 }
 
 static void end_serving(struct ss_worker *worker)
 {
-    worker->task = NULL;
+    ss_lane_server(worker)->task = NULL;
     ss_worker_out_of_job(worker);
 }
 
 static void abandon(struct ss_runnable *runnable, struct ss_worker *worker)
 {
     (void)runnable; // the worker may not have the lane any more
-    if (worker->task == NULL)
+    struct smolscale_task *task = ss_lane_server(worker)->task;
+    if (!task)
         return;
     struct ss_lane *lane = detach(worker);
-    ss_task_end(worker->task, -ECANCELED);
+    ss_task_end(task, -ECANCELED);
     end_serving(worker);
     if (lane)
         ss_lane_list(lane);
 }
 
-// In a section, on the balancer's order: gives the front of the queue to another lane's inbox.
-// Returns that lane if it must be brought to a worker.
-static struct ss_lane *follow_order(struct ss_lane *lane)
+// In a section, where the balancer has asked for it: gives the front of the queue to another lane's
+// inbox. Returns that lane if it must be brought to a worker.
+static struct ss_lane *move_tasks(struct ss_lane *lane)
 {
-    struct ss_lane *other = exchange_acquire(&lane->order, NULL);
+    struct ss_lane *other = exchange_acquire(&lane->move_to, NULL);
     if (!other)
         return NULL;
     struct smolscale_task *last = lane->head, *chain = NULL;
-    unsigned left = load_relaxed(&lane->order_count), given = 0;
+    unsigned left = load_relaxed(&lane->move_count), given = 0;
     for (; lane->head && given < left; given++) { // the inbox is read backwards
         struct smolscale_task *task = lane->head;
         lane->head = task->next;
@@ -432,18 +358,18 @@ static unsigned attend(struct ss_worker *worker, struct attention *a)
 {
     uint64_t now = ss_os.now();
     adapt(a, now);
-    if (now >= load_relaxed(&ss_timers_next))
-        ss_timers_fire(now);
-    if (load_relaxed(&ss_reactor_waits) && now - a->polled_at >= POLL_EVERY_NS) {
+    if (now >= ss_next_due())
+        ss_fire(now);
+    if (ss_events_awaited() && now - a->polled_at >= SS_EVENTS_EVERY_NS) {
         a->polled_at = now;
-        ss_reactor_poll();
+        ss_events_poll();
     }
     struct ss_lane *lane = ss_section_enter(worker), *other = NULL;
     if (lane) {
         if (load_relaxed(&lane->inbox))
             drain_inbox(lane);
-        if (load_relaxed(&lane->order))
-            other = follow_order(lane);
+        if (load_relaxed(&lane->move_to))
+            other = move_tasks(lane);
     }
     ss_section_leave(worker);
     if (other)
@@ -458,13 +384,34 @@ static unsigned attend(struct ss_worker *worker, struct attention *a)
 static void begin_serving(struct ss_worker *worker, struct ss_lane *lane, uint64_t now)
 {
     judge_arrival(lane, now);
-    store_relaxed(&lane->order, NULL); // it was given to another
+    ss_lanes_be_watched();
+    ss_worker_duty_is(&ss_task_part_duty);
+    store_relaxed(&lane->move_to, NULL); // that was asked of the server before
     store_relaxed(&lane->runnable.taken, load_relaxed(&lane->runnable.taken) + 1);
     attach(worker, lane);
     fetch_add_relaxed(&ss_lanes.served, 1);
-    ss_watch_lanes(); // it looks while lanes are served: ss_lanes_look()
+    ss_watch_lanes(); // it looks while lanes are served: spread.c
     worker->blocked_last = false;
     store_relaxed(&worker->in_job, true);
+}
+
+// Nothing is left to poll, or the lane was taken from the worker; only then is there a task that
+// wants to run again. True: there may be something to poll now.
+static bool find_more(struct ss_worker *worker, struct smolscale_task *again)
+{
+    if (again && !load_relaxed(&ss_lane_server(worker)->lane))
+        ss_submit(again);
+    if (ss_events_awaited() && ss_events_poll())
+        return true;
+    return !give_up(worker);
+}
+
+// The worker is wanted elsewhere.
+static void leave_to_others(struct ss_worker *worker, struct smolscale_task *again)
+{
+    if (again && !ss_lane_append_own(worker, again))
+        ss_submit(again);
+    ss_lane_hand_over();
 }
 
 static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
@@ -475,48 +422,31 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
     begin_serving(worker, (struct ss_lane *)runnable, attention.looked_at);
     smolscale_cx cx;
     struct smolscale_task *again = NULL;
-    for (;;) {
+    while (left > 0) {
         struct smolscale_task *task = next_task(worker, again);
         if (__builtin_expect(!task, 0)) {
             if (generation != ss.generation) // this is the child of a fork() in a poll
                 break;
-            if (again && !load_relaxed(&worker->lane))
-                ss_submit(again);
-            again = NULL;
-            if (load_relaxed(&ss_reactor_waits) && ss_reactor_poll())
-                continue;
-            if (rest(worker))
+            if (!find_more(worker, again))
                 break;
+            again = NULL;
             continue;
         }
         count_owned(&worker->progress);
-        worker->task = task;
-        again = poll_once(task, &cx) ? task : NULL;
+        ss_lane_server(worker)->task = task;
+        again = ss_poll(task, &cx) ? task : NULL;
         if (__builtin_expect(--left > 0, 1))
             continue;
         left = attend(worker, &attention);
-        if (left == 0) { // the worker is wanted elsewhere
-            if (again && !ss_lane_append_own(worker, again))
-                ss_submit(again);
-            ss_lane_hand_over();
-            break;
-        }
+        if (left == 0)
+            leave_to_others(worker, again);
     }
     end_serving(worker);
 }
 
-bool ss_lanes_attended(void)
-{
-    for (unsigned i = 0; i < load_acquire(&ss_lanes.count); i++)
-        if (ss_lanes.lane[i]->worker)
-            return true;
-    return false;
-}
-
 static void after_fork(void)
 {
-    away = (struct ss_pause){0};
-    store_relaxed(&ss_lanes.serving, 0);
+    waker_cpu = (struct ss_backoff){0};
     ss_lanes.retaken = 0;
     for (unsigned i = 0; i < load_relaxed(&ss_lanes.count); i++) {
         memset(ss_lanes.lane[i], 0, sizeof *ss_lanes.lane[i]);
@@ -526,7 +456,7 @@ static void after_fork(void)
 
 unsigned smolscale_running_threads(void)
 {
-    return load_relaxed(&ss_lanes.serving);
+    return load_relaxed(&ss_duties.attendants);
 }
 
 void smolscale_permanently_single_threaded(void)

@@ -4,27 +4,25 @@
 //
 // Its tasks know where they belong by their `home`, which lies behind their frame. Only the thread
 // that runs it touches queue and live list. What is woken or spawned from elsewhere goes through
-// the *inbox*, under a lock. The eventfd is readable exactly while `signalled`: whoever puts a task
-// in and finds it false sets it and writes; the owner, under the same lock, clears it when it finds
-// neither queue nor inbox filled. A task runs only between the two, so that what it wakes goes
-// straight into the queue: the eventfd stands for that, too.
+// the *inbox*, under a lock. The eventfd is readable exactly while `signalled`: a thread that puts
+// a task in and finds it false sets it and writes; the owner, under the same lock, clears it when
+// it finds neither queue nor inbox filled. A task runs only between the two, so that what it wakes
+// goes straight into the queue: the eventfd stands for that, too.
 //
 // Freeing: the last task that comes home has been put in under the lock, and its sender touches
-// nothing after it. So the lock, taken once more, is the end of all of them.
+// nothing after it. So the lock, taken once more, is the end of all of them. That is why the
+// eventfd is written under the lock, unlike other wake-ups.
 //
 // Timers and descriptors: while it sleeps in tick() or run(), the thread looks after both, as a
 // thread does that waits like a task. Where another loop sleeps on the eventfd, a worker or the
 // balancer does (cover()).
 
+#include "os/descriptor.h"
 #include "os/memory.h"
-#include "task/task.h"
+#include "task/descriptor.h"
+#include "task/poll.h"
 
-#include <poll.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-#define POLL_EVERY_NS (50 * SS_NS_PER_US) // descriptors, while any is waited for
 
 // Behind the frame of each of its tasks.
 struct attachment {
@@ -67,15 +65,6 @@ static void append(smolscale_local *local, struct smolscale_task *task)
     local->tail = task;
 }
 
-static void signal_ready(smolscale_local *local)
-{
-    int saved_errno = errno;
-    uint64_t one = 1;
-    while (write(local->fd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
-    errno = saved_errno;
-}
-
 static void submit(struct ss_home *home, struct smolscale_task *task)
 {
     smolscale_local *local = ((struct attachment *)home)->local;
@@ -91,7 +80,7 @@ static void submit(struct ss_home *home, struct smolscale_task *task)
         store_relaxed(&local->inbox, task);
     local->inbox_tail = task;
     if (!local->signalled)
-        signal_ready(local);
+        ss_event_set(local->fd);
     local->signalled = true;
     ss_unlock(&local->lock); // from here on it may be gone
 }
@@ -109,9 +98,7 @@ static void take_inbox(smolscale_local *local)
         local->tail = local->inbox_tail;
         store_relaxed(&local->inbox, NULL);
     } else if (!local->head && local->signalled) {
-        uint64_t count;
-        ssize_t emptied = read(local->fd, &count, sizeof count);
-        (void)emptied;
+        ss_event_clear(local->fd);
         local->signalled = false;
     }
     ss_unlock(&local->lock);
@@ -186,16 +173,16 @@ int smolscale_local_spawn(smolscale_local *local, smolscale_task **out, smolscal
 // Timers and descriptors, while there are any and tasks keep the thread busy.
 static void attend(smolscale_local *local)
 {
-    uint64_t next = load_relaxed(&ss_timers_next);
-    bool descriptors = load_relaxed(&ss_reactor_waits) > 0;
+    uint64_t next = ss_next_due();
+    bool descriptors = ss_events_awaited();
     if (next == SS_FOREVER && !descriptors)
         return;
     uint64_t now = ss_os.now();
     if (next <= now)
-        ss_timers_fire(now);
-    if (descriptors && now - local->polled_at >= POLL_EVERY_NS) {
+        ss_fire(now);
+    if (descriptors && now - local->polled_at >= SS_EVENTS_EVERY_NS) {
         local->polled_at = now;
-        ss_reactor_poll();
+        ss_events_poll();
     }
 }
 
@@ -206,7 +193,7 @@ static bool run_one(smolscale_local *local)
         return false;
     smolscale_local *outer = running;
     running = local;
-    bool again = ss_poll_once(task, &local->cx);
+    bool again = ss_poll(task, &local->cx);
     running = outer;
     if (again)
         append(local, task);
@@ -217,7 +204,7 @@ static bool run_one(smolscale_local *local)
 // The thread will sleep elsewhere.
 static void cover(void)
 {
-    ss_reactor_cover();
+    ss_events_cover();
     if (!ss_time_is_kept())
         ss_watch();
 }
@@ -226,7 +213,7 @@ bool smolscale_local_try_tick(smolscale_local *local)
 {
     if (run_one(local))
         return true;
-    if (load_relaxed(&ss_reactor_waits) && ss_reactor_poll() && run_one(local))
+    if (ss_events_awaited() && ss_events_poll() && run_one(local))
         return true;
     cover();
     return false;
@@ -234,26 +221,26 @@ bool smolscale_local_try_tick(smolscale_local *local)
 
 static void sleep_seated(smolscale_local *local, uint64_t until)
 {
-    if (ss_reactor_sleep(local->fd, until, NULL))
-        ss_reactor_poll();
-    ss_reactor_leave();
-    // Its own tasks' descriptors need nobody while it is awake.
-    if (load_relaxed(&ss_reactor_waits) > local->waits)
-        ss_reactor_cover();
+    if (ss_seat_sleep(local->fd, until, NULL))
+        ss_events_poll();
+    ss_seat_leave();
+    // Its own tasks' descriptors need no other thread while it is awake.
+    if (load_relaxed(&ss_duties.waits) > local->waits)
+        ss_events_cover();
 }
 
 // Any return is fine.
 static void sleep_until_ready(smolscale_local *local)
 {
-    uint64_t next = load_relaxed(&ss_timers_next), now = next == SS_FOREVER ? 0 : ss_os.now();
+    uint64_t next = ss_next_due(), now = next == SS_FOREVER ? 0 : ss_os.now();
     if (next <= now) {
-        ss_timers_fire(now);
+        ss_fire(now);
         return;
     }
     ss_lane_hand_over();
     smolscale_blocking_begin();
     struct pollfd fd = {local->fd, POLLIN, 0};
-    if (ss_reactor_sit())
+    if (ss_seat_take())
         sleep_seated(local, next);
     else
         ss_os.poll_until(&fd, 1, next);
@@ -263,7 +250,7 @@ static void sleep_until_ready(smolscale_local *local)
 void smolscale_local_tick(smolscale_local *local)
 {
     while (!run_one(local))
-        if (!load_relaxed(&ss_reactor_waits) || !ss_reactor_poll())
+        if (!ss_events_awaited() || !ss_events_poll())
             sleep_until_ready(local);
 }
 
@@ -309,11 +296,10 @@ int smolscale_local_new(smolscale_local **out)
     smolscale_local *local = ss_allocate(sizeof *local);
     if (!local)
         return -ENOMEM;
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int fd = ss_event_new();
     if (fd < 0) {
-        int err = -errno;
         ss_deallocate(local);
-        return err;
+        return fd;
     }
     *local = (smolscale_local){.lock = SS_LOCK_INIT, .fd = fd, .generation = ss.generation};
     *out = local;
@@ -329,7 +315,7 @@ static void drop(struct smolscale_task *task)
     ss_light_fence();
     while (ss_ctl_pinned(load_acquire(&task->ctl)))
         ss_os.yield();
-    ss_reactor_drop(task);
+    ss_descriptor_abandon(task);
     if (a->link)
         end_life(a);
     ss_task_end(task, -ECANCELED);
@@ -358,7 +344,7 @@ void smolscale_local_free(smolscale_local *local)
         ss_lock(&local->lock);
         ss_unlock(&local->lock);
     }
-    close(local->fd);
+    ss_fd_close(local->fd);
     ss_deallocate(local);
 }
 

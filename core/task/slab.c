@@ -77,7 +77,7 @@ static struct chunk *new_chunk(unsigned class)
 
 // All that is free in one chunk, as it is linked: to walk along the list would be one cache miss
 // after another. `*count` tells how many blocks these are.
-static struct ss_block *take(unsigned class, unsigned *count)
+static struct ss_block *take_chunk(unsigned class, unsigned *count)
 {
     ss_lock(&slab.lock);
     struct chunk *chunk = slab.partial[class];
@@ -98,7 +98,7 @@ static struct ss_block *take(unsigned class, unsigned *count)
 }
 
 // One block, for threads that have no cache.
-static struct ss_block *take_one(unsigned class)
+static struct ss_block *take_block(unsigned class)
 {
     ss_lock(&slab.lock);
     struct chunk *chunk = slab.partial[class];
@@ -150,13 +150,14 @@ static void give_back(struct ss_block *list)
 
 struct smolscale_task *ss_slab_get_slow(unsigned class)
 {
+    ss_worker_duty_is(&ss_task_part_duty); // before any cache has a block
     if (!ss_self)
-        return (struct smolscale_task *)take_one(class);
-    struct ss_slab_cache *cache = &ss_self->cache[class];
+        return (struct smolscale_task *)take_block(class);
+    struct ss_slab_cache *cache = &ss_slab_cache(ss_self)[class];
     unsigned count = cache->reserve_count;
     struct ss_block *block = cache->reserve;
     if (!block)
-        block = take(class, &count);
+        block = take_chunk(class, &count);
     cache->reserve = NULL;
     if (block) {
         cache->first = block->next;
@@ -183,7 +184,7 @@ void ss_slab_put_slow(struct smolscale_task *task, unsigned class)
         give_back(block);
         return;
     }
-    struct ss_slab_cache *cache = &ss_self->cache[class];
+    struct ss_slab_cache *cache = &ss_slab_cache(ss_self)[class];
     if (cache->reserve)
         give_back(cache->reserve);
     cache->reserve = cache->first;
@@ -196,7 +197,7 @@ void ss_slab_put_slow(struct smolscale_task *task, unsigned class)
 void ss_slab_flush(struct ss_worker *worker)
 {
     for (unsigned class = 1; class <= SS_SLAB_CLASSES; class ++) {
-        struct ss_slab_cache *cache = &worker->cache[class];
+        struct ss_slab_cache *cache = &ss_slab_cache(worker)[class];
         if (cache->first)
             give_back(cache->first);
         if (cache->reserve)
@@ -223,7 +224,7 @@ static void after_fork(void)
 
 void ss_slab_forget(struct ss_worker *worker)
 {
-    memset(worker->cache, 0, sizeof worker->cache);
+    memset(ss_slab_cache(worker), 0, sizeof ss_task_part(worker)->cache);
 }
 
 SS_ROOM(task_slab, NULL, after_fork);

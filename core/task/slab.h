@@ -5,6 +5,7 @@
 #ifndef SS_SLAB_H
 #define SS_SLAB_H
 
+#include "task/part.h"
 #include "task/task.h"
 
 #define SS_SLAB_CHUNK ((size_t)256 << 10) // bytes of a chunk and of a list in a worker's cache
@@ -39,7 +40,7 @@ static inline struct smolscale_task *ss_slab_get(size_t frame_size)
         task = ss_slab_get_large(frame_size);
     } else {
         class = (unsigned)(ss_slab_size(frame_size) / SS_CACHE_LINE);
-        struct ss_slab_cache *cache = ss_self ? &ss_self->cache[class] : NULL;
+        struct ss_slab_cache *cache = ss_self ? &ss_slab_cache(ss_self)[class] : NULL;
         struct ss_block *block = cache ? cache->first : NULL;
         if (__builtin_expect(block != NULL, 1)) {
             cache->first = block->next;
@@ -58,7 +59,7 @@ static inline struct smolscale_task *ss_slab_get(size_t frame_size)
 static inline void ss_slab_put(struct smolscale_task *task)
 {
     unsigned class = task->size_class;
-    struct ss_slab_cache *cache = ss_self ? &ss_self->cache[class] : NULL;
+    struct ss_slab_cache *cache = ss_self ? &ss_slab_cache(ss_self)[class] : NULL;
     if (__builtin_expect(
             !cache || class == 0 || cache->count >= SS_SLAB_CHUNK / SS_CACHE_LINE / class, 0)) {
         ss_slab_put_slow(task, class);
@@ -69,5 +70,11 @@ static inline void ss_slab_put(struct smolscale_task *task)
     cache->first = block;
     cache->count++;
 }
+
+// What the calling worker has put aside goes back to all.
+void ss_slab_flush(struct ss_worker *worker);
+
+// The worker begins with nothing put aside. What was is lost.
+void ss_slab_forget(struct ss_worker *worker);
 
 #endif // SS_SLAB_H

@@ -3,19 +3,21 @@
 // Lanes, as the balancer sees them. While any lane is served it looks every few ms, and
 //
 //   1. takes a lane from a worker that is stuck in a poll, blocked or computing, while other tasks
-//   of the lane wait, and has another
-//      worker serve it (the biased lock in lane.c says why that is safe);
+//      of the lane wait, and has another worker serve it (the biased lock in lane.c says why that
+//      is safe);
 //   2. spreads: where a lane is busy without a break and has a queue, and a CPU is idle, orders the
-//   lane's server to give half
-//      of the queue to another lane.
+//      lane's server to give half of the queue to another lane.
 //
 // Spreading may hurt: tasks that talk to one another are fastest on one CPU (bench/tasks, "fanout":
 // 3 to 10 times). Whether it pays cannot be told beforehand, so it is tried: if the polls a second
 // have not risen as they should, all is merged into one lane again, and the next trial comes much
 // later, twice as late each time. Long polls need no trial: they gain.
 
+#include "task/spread.h"
+
+#include "base/backoff.h"
 #include "os/options.h"
-#include "task/task.h"
+#include "task/lane.h"
 
 #include <string.h>
 
@@ -26,13 +28,13 @@
 #define STUCK_NS      (4 * SS_NS_PER_MS)
 #define QUIET_LOOKS   2 // without a lane served between them, before the balancer may sleep
 
-#define LONG_POLL_NS    (20 * SS_NS_PER_US)
-#define TRIAL_NS        (2 * SS_NS_PER_MS)
-#define TRIAL_GAIN      1.25
-#define TRIAL_PAUSE_MIN (10 * SS_NS_PER_MS)
-#define TRIAL_PAUSE_MAX SS_NS_PER_S
-#define ORDER_LOOKS     4 // until an order must have had its effect
-#define EVEN_ENOUGH     8 // tasks that one lane may have more than another
+#define LONG_POLL_NS      (20 * SS_NS_PER_US)
+#define TRIAL_NS          (2 * SS_NS_PER_MS)
+#define TRIAL_GAIN        1.25
+#define TRIAL_BACKOFF_MIN (10 * SS_NS_PER_MS)
+#define TRIAL_BACKOFF_MAX SS_NS_PER_S
+#define ORDER_LOOKS       4 // until an order must have had its effect
+#define EVEN_ENOUGH       8 // tasks that one lane may have more than another
 
 static struct {
     uint64_t polls; // of lanes while they are busy; only differences tell something
@@ -42,7 +44,7 @@ static struct {
     unsigned lanes_before, looks;
     uint64_t trial_began, trial_polls;
     double rate_before;
-    uint64_t pause, paused_until;
+    struct ss_backoff backoff;
 } spread;
 
 static struct {
@@ -83,10 +85,10 @@ static bool retake(struct ss_lane *lane, uint64_t progress, uint64_t now)
 
 // If the former server has left its section, the lane is brought to another worker. A section takes
 // some ns, unless its thread stands still (a page that comes in slowly, throttling): looks come
-// seldomer the longer that takes, but they come, for nobody else knows of the lane.
+// seldomer the longer that takes, but they come, for no other thread knows of the lane.
 static uint64_t free_retaken(struct ss_lane *lane, uint64_t now)
 {
-    if (load_acquire(&lane->retaken_from->in_section)) {
+    if (load_acquire(&ss_lane_server(lane->retaken_from)->in_section)) {
         uint64_t waited = now - lane->retaken_at;
         return waited < LOOK_SOON_NS    ? LOOK_SOON_NS
                : waited < LOOK_AGAIN_NS ? waited
@@ -126,7 +128,7 @@ static uint64_t look_at(struct ss_lane *lane, uint64_t now)
     ss_unlock(&ss.lock);
     uint64_t taken = load_relaxed(&lane->runnable.taken);
     bool waiting = load_relaxed(&lane->length) > 0 || load_relaxed(&lane->inbox) ||
-                   load_relaxed(&ss_reactor_waits) > 0; // it would see their events
+                   ss_events_awaited(); // it would see their events
     lane->busy = worker && worker == lane->seen_worker && taken == lane->seen_taken;
     bool moved = !lane->busy || progress != lane->seen_progress;
     if (lane->busy)
@@ -138,8 +140,8 @@ static uint64_t look_at(struct ss_lane *lane, uint64_t now)
         lane->seen_since = now;
         lane->stuck_cpu = 0;
     }
-    // Where nothing waits it is taken from a server that sleeps all the same: then there is nothing
-    // to look at any more.
+    // Take the lane from a sleeping server even if nothing waits, so that no lane counts as served
+    // and the balancer can park.
     bool stuck = worker && !moved && is_stuck(lane, now, waiting);
     if (stuck && retake(lane, progress, now))
         return free_retaken(lane, now);
@@ -181,10 +183,11 @@ static unsigned busy_lanes(void)
     return busy;
 }
 
-static void order(struct ss_lane *lane, struct ss_lane *other, unsigned count)
+// Asks the server of `lane` to give `count` of its tasks to another lane.
+static void order_move(struct ss_lane *lane, struct ss_lane *other, unsigned count)
 {
-    store_relaxed(&lane->order_count, count);
-    store_release(&lane->order, other);
+    store_relaxed(&lane->move_count, count);
+    store_release(&lane->move_to, other);
 }
 
 static bool cpu_is_idle(void)
@@ -200,7 +203,7 @@ static void merge(void)
     struct ss_lane *into = pick_lane(is_busy, true);
     for (unsigned i = 0; i < load_relaxed(&ss_lanes.count); i++)
         if (ss_lanes.lane[i] != into && ss_lanes.lane[i]->busy)
-            order(ss_lanes.lane[i], into, UINT32_MAX);
+            order_move(ss_lanes.lane[i], into, UINT32_MAX);
 }
 
 static void judge_trial(uint64_t now)
@@ -208,12 +211,11 @@ static void judge_trial(uint64_t now)
     double rate = (double)(spread.polls - spread.trial_polls) / (double)(now - spread.trial_began);
     spread.state = CALM;
     if (rate >= TRIAL_GAIN * spread.rate_before) {
-        spread.pause = 0;
+        ss_backoff_reset(&spread.backoff);
         return;
     }
     merge();
-    spread.pause = ss_backoff_longer(spread.pause, TRIAL_PAUSE_MIN, TRIAL_PAUSE_MAX);
-    spread.paused_until = now + spread.pause;
+    ss_back_off_longer(&spread.backoff, now, TRIAL_BACKOFF_MIN, TRIAL_BACKOFF_MAX);
 }
 
 // The trial begins when both lanes have been busy for a while, and is given up when that does not
@@ -229,7 +231,7 @@ static void attend_trial(uint64_t now)
         spread.trial_polls = spread.polls;
     } else if (++spread.looks >= ORDER_LOOKS) {
         spread.state = CALM;
-        spread.paused_until = now + TRIAL_PAUSE_MIN;
+        ss_back_off_once(&spread.backoff, now, TRIAL_BACKOFF_MIN);
     }
 }
 
@@ -239,15 +241,15 @@ static bool spread_out(uint64_t now)
     struct ss_lane *from = pick_lane(is_busy, true);
     unsigned length = from ? load_relaxed(&from->length) : 0;
     bool long_polls = spread.rate * LONG_POLL_NS < busy_lanes();
-    if (length < 2 || load_relaxed(&from->order) || (now < spread.paused_until && !long_polls) ||
-        !cpu_is_idle())
+    if (length < 2 || load_relaxed(&from->move_to) ||
+        (ss_backed_off(&spread.backoff, now) && !long_polls) || !cpu_is_idle())
         return false;
     struct ss_lane *to = pick_lane(is_idle, false);
     if (!to && load_relaxed(&ss_lanes.count) < ss_cpus())
         to = ss_lane_add();
     if (!to)
         return false;
-    order(from, to, length / 2);
+    order_move(from, to, length / 2);
     spread.state = long_polls ? CALM : ORDERED;
     spread.looks = 0;
     spread.lanes_before = busy_lanes();
@@ -263,7 +265,7 @@ static void even_out(void)
         return;
     unsigned most = load_relaxed(&longest->length), least = load_relaxed(&shortest->length);
     if (most > 2 * least + EVEN_ENOUGH)
-        order(longest, shortest, (most - least) / 2);
+        order_move(longest, shortest, (most - least) / 2);
 }
 
 // One lane is to do for all tasks.
@@ -281,7 +283,7 @@ static void note_rate(uint64_t now)
 }
 
 // ns until the next look is wanted.
-static uint64_t rebalance(uint64_t now)
+static uint64_t spread_or_merge(uint64_t now)
 {
     note_rate(now);
     unsigned busy = busy_lanes();
@@ -306,15 +308,23 @@ static uint64_t rebalance(uint64_t now)
     }
     if (spread_out(now))
         return LOOK_BUSY_NS;
-    return load_relaxed(&pick_lane(is_busy, true)->length) >= 2 && now >= spread.paused_until
+    return load_relaxed(&pick_lane(is_busy, true)->length) >= 2 &&
+                   !ss_backed_off(&spread.backoff, now)
                ? LOOK_BUSY_NS
                : LOOK_NS;
 }
 
-uint64_t ss_lanes_look(uint64_t now)
+// One that was taken from its server and not yet brought to another is known to the balancer
+// alone.
+static bool is_wanted(void)
+{
+    return ss_attended() || ss_lanes.retaken > 0;
+}
+
+static uint64_t look(uint64_t now)
 {
     uint64_t served = load_relaxed(&ss_lanes.served);
-    quiet.looks = ss_lanes_watched() || served != quiet.seen_served ? 0 : quiet.looks + 1;
+    quiet.looks = is_wanted() || served != quiet.seen_served ? 0 : quiet.looks + 1;
     quiet.seen_served = served;
     if (quiet.looks > QUIET_LOOKS)
         return SS_FOREVER;
@@ -323,8 +333,14 @@ uint64_t ss_lanes_look(uint64_t now)
         uint64_t wanted = look_at(ss_lanes.lane[i], now);
         next = wanted < next ? wanted : next;
     }
-    uint64_t wanted = rebalance(now);
+    uint64_t wanted = spread_or_merge(now);
     return wanted < next ? wanted : next;
+}
+
+void ss_lanes_be_watched(void)
+{
+    static struct ss_watched lanes = {look, is_wanted, NULL};
+    ss_watched_add(&lanes);
 }
 
 static void after_fork(void)

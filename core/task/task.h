@@ -1,40 +1,51 @@
 // SPDX-License-Identifier: ISC
 //
-// What the parts of the task runtime share. Who does what:
+// A task, from spawn to release. The room, a header and its file each:
 //
-//   task.c      a task from spawn to release: join, cancel, wakers; threads that wait like tasks
-//   lane.c      run queues ("lanes") and the loop that polls
-//   spread.c    how the balancer takes lanes from stuck workers, and spreads tasks over lanes
-//   waitlist.h  how a task waits and is woken
-//   reactor.c   descriptors
-//   local.c     run queues that are a thread's own
-//   slab.c      memory of tasks
+//   task        a task's life: spawn, end, join, release
+//   poll        what happens at one poll of a task, and after it
+//   waitlist    how a task waits and is woken
+//   interrupt   how a wait is ended from outside: cancelling, the end of a deadline
+//   waker       wakers, for code that is not written with awaitables
+//   sleep       sleeps, intervals and deadlines
+//   descriptor  awaiting descriptors
+//   unblock     awaiting functions that block
+//   lane        run queues ("lanes"), and the worker that serves one
+//   spread      how the balancer takes lanes from stuck workers, and spreads tasks over lanes
+//   thread      threads that wait like tasks
+//   block_on    running an async function to its end from a thread
+//   local       run queues that are a thread's own
+//   immortal    tasks that begin anew when they end
+//   supervise   reapers and nurseries, which hold tasks
+//   slab        memory of tasks
+//   part        what a worker keeps of all this
 //
-// A *lane* is a run queue of tasks. A worker that finds one in the injection queue *serves* it, and
-// is then the only one that touches the queue, without an atomic read-modify-write. There is one
-// lane a CPU, but only as many are in use as pay.
+// Who may touch a task:
+//
+//   while it is                only this may touch it
+//   -------------------------  ----------------------------------------------
+//   new                        the thread that makes it
+//   polled                     the thread that polls it (the *runner*)
+//   on a waitlist              the holder of the list's lock
+//   taken off, not yet queued  the thread that took it off
+//   in an inbox, a run queue   the thread that empties the one, serves the other
+//   ended                      the owner of its handle
+//
+// What other threads touch meanwhile is atomic. Letters for the fields: X what may touch the task,
+// by the table; R its runner; J the lock of `join`; T the timers' lock; A atomic, anybody;
+// C constant.
 
 #ifndef SS_TASK_H
 #define SS_TASK_H
 
-#include "os/fence.h"
+#include "io/timer.h"
 #include "sched/executor.h"
 
 #include <errno.h>
 
-// Why a poll returned SMOLSCALE_PENDING; smolscale_cx.suspend.
-enum ss_suspend {
-    SS_SUSPEND_WAKER,   // it waits for a smolscale_waker
-    SS_SUSPEND_YIELD,   // it lets others run first (the number stands in smolscale_async.h, too)
-    SS_SUSPEND_LIST,    // it is on the waitlist `where`, whose lock is held
-    SS_SUSPEND_UNBLOCK, // it is to be handed to the work queue `where`
-    SS_SUSPEND_BUDGET,  // it has its result, and lets others run first
-    SS_SUSPEND_YIELD_AWAITED // as a yield, and it wants a result (a number in smolscale.h, too)
-};
-
-// smolscale_task.ctl: flags, the number of interrupters at work (see waitlist.h), and the executor's
-// generation: a task does not exist in children of fork(). So one comparison with ss_ctl_base()
-// says that it may be polled.
+// ctl: flags, the number of interrupters at work (see waitlist.h), and the executor's generation: a
+// task does not exist in children of fork(). So one comparison with ss_ctl_base() says that it may
+// be polled.
 #define SS_CTL_CANCELLED        1u
 #define SS_CTL_TIMED_OUT        2u
 #define SS_CTL_DEADLINE         4u // it has one
@@ -58,53 +69,46 @@ static inline bool ss_ctl_pinned(unsigned ctl)
     return (ctl & ((1u << SS_CTL_GENERATION_SHIFT) - 1)) >= SS_CTL_PIN && ss_ctl_exists(ctl);
 }
 
-// smolscale_task.wakes: of a smolscale_waker
-enum { SS_WAKES_NONE, SS_WAKES_AWAITED, SS_WAKES_NOTIFIED };
-
-// smolscale_task.join.lock, beside SS_LIST_HELD
+// join.lock, beside SS_BIT_HELD
 #define SS_JOIN_ENDED    2u
 #define SS_JOIN_RELEASED 4u // its handle was given back
-
-#define SS_NO_TIMER UINT32_MAX
 
 // Where a task must run, if not on any worker.
 struct ss_home {
     void (*submit)(struct ss_home *home, struct smolscale_task *task);
-    unsigned *waits; // counts the awaits of descriptors that its tasks are in; NULL: nobody asks
+    unsigned *waits; // counts the awaits of descriptors that its tasks are in; NULL: not wanted
 };
 
-// Who is told of a task's end, by the runner, after it was published. Has the task's handle, and
-// keeps it until it is told. Set before the task starts, or under the lock of `join`.
+// What is told of a task's end, by the runner, after the end was published. It has the task's
+// handle, and keeps it until it is told. Set before the task starts, or under the lock of `join`.
 struct ss_owner {
     void (*ended)(struct ss_owner *owner, struct smolscale_task *task);
 };
 
-// Who may touch what: while it is polled, its runner; while it is on a waitlist, who holds the
-// list's lock; after it was taken off, who did so, until it is in a run queue; there, who serves
-// the queue. What others touch is atomic.
-//
 // The second part and the first 32 bytes of the frame are one cache line: all that a poll touches
 // that does not wait.
 struct smolscale_task {
-    _Alignas(SS_CACHE_LINE) smolscale_waitlist join; // who waits for its end. `count`: wakers, and
-                                                     // one until it is ended and released; atomic
-    void *slot; // what the one who wakes it may use, see ss_wait(); link in the slab's lists
-    struct smolscale_task *wait_prev; // set exactly while it is on a waitlist
-    struct ss_home *home;             // NULL: any worker
-    struct ss_owner *owner;           // or NULL
-    uint64_t deadline;                // of its awaits, ns; 0: none; the runner's
-    _Atomic uint32_t timer;           // place in the timer heap, or SS_NO_TIMER; the timers' lock
-    _Atomic uint8_t wakes;            // SS_WAKES_*
-    _Atomic bool joined;
-    bool sleeping;                // its timer ends a sleep; the timers' lock
-    unsigned char size_class : 7; // the slab's; constant
-    bool deadline_tried : 1;      // an await was begun under the deadline; the runner's
+    _Alignas(SS_CACHE_LINE)
+        smolscale_waitlist join;      // J: what waits for its end. `count`, A: wakers,
+                                      // and one until it is ended and released
+    void *slot;                       // X: for the thread that wakes it, see ss_wait()
+    struct smolscale_task *wait_prev; // X: set exactly while it is on a waitlist
+    struct ss_home *home;             // X: NULL: any worker
+    struct ss_owner *owner;           // J: or NULL
+    uint64_t deadline;                // R: of its awaits, ns; 0: none
+    struct ss_timer timer;            // T: ends a sleep, or is the deadline's
+    _Atomic uint8_t wakes;            // A: enum ss_wakes
+    _Atomic bool joined;              // A
+    bool sleeping;                    // T: the timer ends a sleep
+    unsigned char size_class : 7;     // C: the slab's
+    bool deadline_tried : 1;          // R: an await was begun under the deadline
 
-    struct smolscale_task *next; // in a run queue, an inbox or a waitlist
-    smolscale_poll_fn *poll;
-    _Atomic(void *) parked; // the waitlist it is suspended on, SS_PARKED_WAKER, or NULL
-    _Atomic unsigned ctl;   // SS_CTL_*
-    int result;             // of the await it is in; of the task, once it has ended
+    struct smolscale_task *next; // X: in a run queue, an inbox or a waitlist
+    smolscale_poll_fn *poll;     // X
+    _Atomic(void *) parked; // A, written by R: the waitlist it is suspended on, SS_PARKED_*, or
+                            // NULL
+    _Atomic unsigned ctl;   // A: SS_CTL_*
+    int result;             // X: of the await it is in; of the task, once it has ended
 };
 _Static_assert(offsetof(struct smolscale_task, next) == SS_CACHE_LINE,
                "what a poll touches begins a cache line");
@@ -114,186 +118,40 @@ _Static_assert(offsetof(struct smolscale_task, next) == SS_CACHE_LINE,
 #define SS_TASK_SIZE (offsetof(struct smolscale_task, result) + sizeof(int))
 _Static_assert(SS_TASK_SIZE == 96, "the frame is aligned to 32 bytes");
 
-#define SS_PARKED_WAKER ((void *)2)
+// Suspended, but on no waitlist: until a waker wakes it, or its timer.
+#define SS_PARKED_FOR_WAKER ((void *)2)
+#define SS_PARKED_ASLEEP    ((void *)4)
 
 static inline void *ss_frame(struct smolscale_task *task)
 {
     return (char *)task + SS_TASK_SIZE;
 }
 
-// ---- lane.c
-
-enum { SS_LANE_IDLE, SS_LANE_LISTED };
-
-struct ss_lane {
-    struct ss_runnable runnable; // in the injection queue while nobody serves it and it is not idle
-
-    // ---- the serving worker's, between ss_section_enter() and ss_section_leave()
-    struct smolscale_task *slot; // runs next, at most SS_SLOT_RUNS times in a row
-    struct smolscale_task *head, *tail;
-    unsigned slot_runs;
-    _Atomic unsigned length; // tasks in slot and queue; others read it as a hint
-
-    // ---- everybody's
-    _Alignas(SS_CACHE_LINE) _Atomic(struct smolscale_task *) inbox; // last in, first out
-    _Atomic unsigned state;
-    _Atomic uint64_t called_at;      // when a worker was woken for it, ns; 0: none had to be
-    _Atomic(struct ss_lane *) order; // the balancer asks the server to give tasks to that lane
-    _Atomic unsigned order_count;    // as many
-
-    // ---- ss.lock
-    struct ss_worker *worker;       // who serves it
-    struct ss_worker *retaken_from; // may still be in a section on it: nobody may serve it yet; the
-                                    // balancer's
-
-    // ---- the balancer's notes; see spread.c
-    const struct ss_worker *seen_worker;
-    uint64_t seen_progress, seen_since, seen_taken;
-    uint64_t stuck_cpu;  // CPU time of a server that has begun nothing since, ns; 0: it has
-    uint64_t retaken_at; // ns
-    bool busy;           // served without a break since the look before
-};
-
-// The queue of a lane is guarded by a lock that is biased to its server (see "Lanes" in lane.c).
-// NULL: the lane was taken from this worker while it was in a poll.
-static inline struct ss_lane *ss_section_enter(struct ss_worker *worker)
+// Field by field: gcc would clear the whole by a string instruction that costs as much as all the
+// rest (bench/tasks, "spawn").
+static inline void ss_task_init(struct smolscale_task *task, smolscale_poll_fn *poll,
+                                struct ss_home *home)
 {
-    store_relaxed(&worker->in_section, true);
-    ss_light_fence();
-    return load_relaxed(&worker->lane);
+    task->join = (smolscale_waitlist){.count = 1};
+    task->wait_prev = NULL;
+    task->home = home;
+    task->owner = NULL;
+    task->deadline = 0;
+    ss_timer_init(&task->timer);
+    store_relaxed(&task->wakes, 0);
+    store_relaxed(&task->joined, false);
+    task->sleeping = false;
+    task->deadline_tried = false;
+    task->poll = poll;
+    store_relaxed(&task->parked, NULL);
+    store_relaxed(&task->ctl, ss_ctl_base());
 }
-
-static inline void ss_section_leave(struct ss_worker *worker)
-{
-    store_release(&worker->in_section, false);
-}
-
-static inline void ss_lane_append(struct ss_lane *lane, struct smolscale_task *task)
-{
-    task->next = NULL;
-    if (lane->head)
-        lane->tail->next = task;
-    else
-        lane->head = task;
-    lane->tail = task;
-}
-
-static inline void ss_lane_count(struct ss_lane *lane, int change)
-{
-    store_relaxed(&lane->length, load_relaxed(&lane->length) + (unsigned)change);
-}
-
-// Gives a task that runs nowhere and is on no list to whoever shall poll it. Returns as
-// ss_follow_up() does.
-int ss_submit(struct smolscale_task *task);
-
-// Makes a suspended task ready that the caller has the right to wake. From a task: it runs on the
-// same worker, next if nothing else has been promised that, and nobody is signalled.
-static inline void ss_schedule(struct smolscale_task *task)
-{
-    struct ss_worker *worker = ss_self;
-    if (__builtin_expect(worker && !task->home, 1)) {
-        struct ss_lane *lane = ss_section_enter(worker);
-        if (__builtin_expect(lane != NULL, 1)) {
-            if (!lane->slot)
-                lane->slot = task;
-            else
-                ss_lane_append(lane, task);
-            ss_lane_count(lane, 1);
-            ss_section_leave(worker);
-            return;
-        }
-        ss_section_leave(worker);
-    }
-    ss_submit(task);
-}
-
-// The same for a list, linked by `next`.
-static inline void ss_schedule_list(struct smolscale_task *list)
-{
-    while (list) {
-        struct smolscale_task *task = list;
-        list = task->next;
-        ss_schedule(task);
-    }
-}
-
-// Puts a new task at the end of the queue that the calling worker serves; false: it serves none.
-static inline bool ss_lane_append_own(struct ss_worker *worker, struct smolscale_task *task)
-{
-    struct ss_lane *lane = ss_section_enter(worker);
-    if (lane) {
-        ss_lane_append(lane, task);
-        ss_lane_count(lane, 1);
-    }
-    ss_section_leave(worker);
-    return lane != NULL;
-}
-
-// Polls a task once, on whatever thread, and suspends it. True: it wants to run again after others.
-bool ss_poll_once(struct smolscale_task *task, smolscale_cx *cx);
-
-// Suspends the task after a poll that returned SMOLSCALE_PENDING. From where this drops the list's
-// lock (or sets the waker's state) the task is not the caller's any more, and may be gone. True: it
-// is not suspended, and is to run again.
-bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx);
-
-// Gives what the calling worker serves, if anything, to others, because it is about to wait in the
-// kernel.
-void ss_lane_hand_over(void);
-
-#define SS_LANES_MAX 256
-
-struct ss_lanes {
-    struct ss_lane
-        *lane[SS_LANES_MAX]; // the first is static, others made when first used; never freed
-    _Atomic unsigned count;
-    _Atomic(struct ss_lane *) entrance; // where tasks go that come from elsewhere; a hint
-    _Atomic bool single;                // no second one is ever used
-    _Atomic unsigned serving;           // lanes that are served
-    unsigned retaken;                   // lanes taken from a server that is still in a section on
-                                        // them; the balancer's
-    _Atomic uint64_t served;            // how often one began to
-};
-extern struct ss_lanes ss_lanes;
-
-// One more, idle; NULL: no memory. The balancer only.
-struct ss_lane *ss_lane_add(void);
-
-// Brings a lane to a worker that the caller has turned from IDLE to LISTED, or has taken from its
-// server. 0, or a negative errno value: no worker can be had.
-int ss_lane_list(struct ss_lane *lane);
-
-// Takes the lane from its server, who is told when it next enters a section. ss.lock held.
-void ss_lane_detach(struct ss_lane *lane);
-
-// Whether any has a worker that looks after it, and is not known to be stuck. ss.lock held.
-bool ss_lanes_attended(void);
-
-// ---- spread.c, on the balancer
-
-// Looks at the lanes. ns until the next look is wanted, SS_FOREVER: ss_lanes_watched() is false.
-uint64_t ss_lanes_look(uint64_t now);
-
-static inline bool ss_lanes_served(void)
-{
-    return load_relaxed(&ss_lanes.serving) > 0;
-}
-
-// Whether any lane depends on the balancer's looks: then it does not park. One that was taken from
-// its server and not yet brought to another is in nobody's hand but the balancer's.
-static inline bool ss_lanes_watched(void)
-{
-    return ss_lanes_served() || ss_lanes.retaken > 0;
-}
-
-// ---- task.c
 
 // A new task, not scheduled; NULL: no memory.
 struct smolscale_task *ss_task_new(smolscale_poll_fn *poll, const void *frame, size_t size,
                                    struct ss_home *home);
 
-// Gives a new task of ss_task_new() to whoever shall poll it, as smolscale_spawn() does. Between
+// Gives a new task of ss_task_new() to a lane, or to its home, as smolscale_spawn() does. Between
 // the two calls it is the caller's. ss_first_use() comes before both.
 int ss_task_start(struct smolscale_task *task);
 void ss_first_use(void);
@@ -301,89 +159,7 @@ void ss_first_use(void);
 // The runner's: the task has returned `result`.
 void ss_task_end(struct smolscale_task *task, int result);
 
-// Why the task, whose ctl is not 0, waits no more; 0: it may. See ss_interrupted().
-int ss_why_interrupted(struct smolscale_task *task, unsigned ctl);
-int ss_why_await_ends(struct smolscale_task *task, unsigned ctl);
-
-// Has the await that the task is in give `result`. The caller has set a flag and a pin in ctl, and
-// this gives the pin back.
-void ss_interrupt(struct smolscale_task *task, int result);
-
-// ---- unblock.c
-
-// The runner's: pushes the suspended task to the queue. True: it is not suspended, and is to run
-// again.
-bool ss_unblock_start(struct smolscale_task *task, void *queue);
-
-// ---- timer.c
-
-// The task has a deadline and is about to be suspended: sees to it that the deadline is in the
-// heap. False: no memory.
-bool ss_timer_arm(struct smolscale_task *task);
-
-// The task's timer is taken out, and nobody is at work on it any more.
-void ss_timer_disarm(struct smolscale_task *task);
-
-// Takes a sleeping task's entry out; the timers' lock held.
-void ss_timer_unsleep(struct smolscale_task *task);
-
-// The interrupter's: if the task sleeps on the timers' list, it does not any more, and is woken.
-bool ss_timer_wake_sleeper(struct smolscale_task *task, int result);
-
-// Wakes what is due. ns of the next one, SS_FOREVER: none.
-uint64_t ss_timers_fire(uint64_t now);
-
-// When the next one is due: a hint.
-extern _Atomic uint64_t ss_timers_next;
-
-// A parked worker wakes by itself in time for it, or there is none. Exact for who holds ss.lock.
-static inline bool ss_time_is_kept(void)
-{
-    uint64_t next = load_relaxed(&ss_timers_next);
-    return next == SS_FOREVER ||
-           (load_acquire(&ss.keeper) && load_relaxed(&ss.keeper_until) <= next);
-}
-
-extern smolscale_waitlist ss_timers_list;
-
-// ---- reactor.c
-
-// Awaits of descriptors that wait: while there are any, somebody looks for events.
-extern _Atomic unsigned ss_reactor_waits;
-
-// Schedules the tasks whose descriptors have events. Whether there were any.
-bool ss_reactor_poll(void);
-
-// Whether somebody would notice an event, or nobody waits for one. ss.lock held.
-bool ss_reactor_covered(void);
-
-// Takes the seat, where one thread at a time sleeps until an event comes, if nobody covers. Who
-// takes it leaves it, and then sees to it that somebody covers.
-bool ss_reactor_sit_locked(void); // ss.lock held
-bool ss_reactor_sit(void);
-
-// In the seat: sleeps until there are events (true), until ss_reactor_wake(), until `fd` can be
-// read (-1: none), until now() is `until`, or for less. The caller looks in a loop.
-bool ss_reactor_sleep(int fd, uint64_t until, bool *time_up);
-void ss_reactor_leave_locked(void); // ss.lock held
-void ss_reactor_leave(void);
-
-// Wakes who sleeps in the seat, or costs the next to do so a look. The caller has changed the
-// sleeper's own word before.
-void ss_reactor_wake(void);
-
-// If nobody covers, the balancer does. No lock held.
-void ss_reactor_cover(void);
-
-// The task ends where it stands, and waits for nothing any more.
-void ss_reactor_drop(struct smolscale_task *task);
-
-// ---- slab.c; see also slab.h
-
-// What the calling worker has put aside goes back to all.
-void ss_slab_flush(struct ss_worker *worker);
-
-// What the worker has put aside is nobody's: it begins with nothing.
-void ss_slab_forget(struct ss_worker *worker);
+// A reference less: the handle's, together with the runner's, or a waker's.
+void ss_task_unref(struct smolscale_task *task);
 
 #endif // SS_TASK_H

@@ -3,18 +3,18 @@
 // Blocking functions, awaited: they run as jobs of a work queue without a limit, whose item is the
 // task itself.
 //
-// The task is handed to the queue when its poll has returned (SS_SUSPEND_UNBLOCK), and is nobody
-// else's until `run` has returned: it is on no list, and an interruption finds it parked nowhere
+// The task is handed to the queue when its poll has returned (SS_SUSPEND_UNBLOCK), and belongs to
+// the job until `run` has returned: it is on no list, and an interruption finds it parked nowhere
 // and only leaves its flag.
 
-#include "task/task.h"
+#include "task/unblock.h"
 
+#include "os/guard.h"
+#include "task/interrupt.h"
 #include "task/waitlist.h"
 
-#include <pthread.h>
-
 // What the call needs lies in fields that serve waiting on lists otherwise: no memory is wanted.
-// Nobody looks at wait_prev: the task is parked nowhere.
+// No thread looks at wait_prev: the task is parked nowhere.
 static void keep_call(struct smolscale_task *task, int (*run)(void *), void *arg)
 {
     task->wait_prev = (void *)run;
@@ -26,7 +26,7 @@ static int (*kept_run(const struct smolscale_task *task))(void *)
     return (int (*)(void *))task->wait_prev;
 }
 
-static void finish(struct smolscale_task *task, int result)
+static void end_call(struct smolscale_task *task, int result)
 {
     unsigned ctl = load_acquire(&task->ctl);
     if (ctl & SS_CTL_CANCELLED)
@@ -37,9 +37,9 @@ static void finish(struct smolscale_task *task, int result)
     ss_wake_with(task, result);
 }
 
-static void finish_without_thread(void *task)
+static void end_without_thread(void *task)
 {
-    finish(task, -ECANCELED);
+    end_call(task, -ECANCELED);
 }
 
 static void run_call(void *item, void *user_data)
@@ -47,15 +47,12 @@ static void run_call(void *item, void *user_data)
     struct smolscale_task *task = item;
     (void)user_data;
     unsigned generation = ss.generation;
-    int result;
-    pthread_cleanup_push(finish_without_thread, task);
-    result = kept_run(task)(task->slot);
-    pthread_cleanup_pop(0);
+    int result = ss_call_guarded(kept_run(task), task->slot, end_without_thread, task);
     if (generation == ss.generation) // else this is a child, where the task does not exist
-        finish(task, result);
+        end_call(task, result);
 }
 
-// Created at first use and never freed. Whoever is second throws his own away.
+// Created at first use and never freed. A thread that comes second frees its own.
 static smolscale_queue *the_queue(int *err)
 {
     static _Atomic(smolscale_queue *) calls;

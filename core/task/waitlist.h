@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: ISC
 //
-// Waiting: the one way in which tasks wait for anything (channels, mutexes, joins, timers,
-// descriptors), and the protocol that makes it cheap.
+// Waiting: the one way in which tasks wait for anything (channels, mutexes, joins, descriptors; and
+// timers, whose heap takes the place of the list), and the protocol that makes it cheap.
 //
 // *Parking under the lock.* An awaitable that finds that it must wait puts the task on a waitlist
 // and returns SMOLSCALE_PENDING through ss_wait() with the list's lock held. The runner drops the
-// lock after the poll has returned. So whoever takes the lock later and finds the task on the list
-// knows that it is wholly suspended: taking it off the list gives the right, and the duty, to
+// lock after the poll has returned. So a thread that takes the lock later and finds the task on the
+// list knows that it is wholly suspended: taking it off the list gives the right, and the duty, to
 // schedule it. There is no state word, and neither waiting nor waking has a read-modify-write of
 // its own beside the lock's.
 //
-// *The result is handed over.* Who takes a task off a list has done for it what it wanted (copied
-// the message into task->slot, given it the permit), and stores the result in task->result. A task
-// that goes on looks at nothing again.
+// *The result is handed over.* The thread that takes a task off a list has done for it what it
+// wanted (copied the message into task->slot, given it the permit), and stores the result in
+// task->result. A task that goes on looks at nothing again.
 //
 // *Interrupting* (cancel, the end of a timeout) comes from a thread that does not hold the lock and
 // may not touch the list, which its owner may free as soon as the task goes on. It therefore *pins*
@@ -30,40 +30,45 @@
 //   Either the interrupter sees where the task is parked, and the task stays suspended until it is
 //   unpinned, so that the list is valid and can be locked; or the runner sees the flag before it
 //   parks, and the pins before it polls. Under the lock the interrupter looks whether the task is
-//   still on the list (else somebody has just woken it, which is as good).
+//   still on the list (else it has just been woken, which is as good).
 //   tests/model/interrupt.pml checks this.
 
 #ifndef SS_WAITLIST_H
 #define SS_WAITLIST_H
 
+#include "os/bit_lock.h"
+#include "task/lane.h"
 #include "task/task.h"
 
-// ---- the lock of a waitlist: bit 0 of a word whose other bits belong to the owner of the list
-//
-// It is held for some tens of nanoseconds, never across a system call, and across the return of a
-// poll function. Who finds it held looks again, gives its CPU away, and at last sleeps a little, so
-// that a holder of lower priority comes to run.
+// Why a poll returned SMOLSCALE_PENDING; smolscale_cx.suspend.
+enum ss_suspend {
+    SS_SUSPEND_WAKER,         // it waits for a smolscale_waker
+    SS_SUSPEND_YIELD,         // it lets others run first (a number in smolscale_async.h, too)
+    SS_SUSPEND_LIST,          // it is on the waitlist `where`, whose lock is held
+    SS_SUSPEND_UNBLOCK,       // it is to be handed to the work queue `where`
+    SS_SUSPEND_BUDGET,        // it has its result, and lets others run first
+    SS_SUSPEND_YIELD_AWAITED, // as a yield, and it wants a result (a number in smolscale.h, too)
+    SS_SUSPEND_SLEEP,         // its timer is set to wake it; the timers' lock is held
+};
 
-#define SS_LIST_HELD 1u
-
-void ss_list_lock_slow(smolscale_waitlist *list);
+// ---- the lock of a waitlist (bit_lock.h). The other bits of its word, the *flags*, belong to the
+// owner of the list. The lock is held across the return of a poll function, and across no system
+// call but those of the allocator, where a channel grows.
 
 static inline void ss_list_lock(smolscale_waitlist *list)
 {
-    if (__builtin_expect(word_fetch_or_acquire(&list->lock, SS_LIST_HELD) & SS_LIST_HELD, 0))
-        ss_list_lock_slow(list);
+    ss_bit_lock(&list->lock);
 }
 
-// The other bits of the word; the lock held. Atomic because others try for the lock meanwhile.
+// The lock held.
 static inline unsigned ss_list_flags(const smolscale_waitlist *list)
 {
-    return word_load_relaxed(&list->lock) & ~SS_LIST_HELD;
+    return ss_bit_lock_others(&list->lock);
 }
 
-// A plain store: `flags` are the other bits of the word.
 static inline void ss_list_unlock_with(smolscale_waitlist *list, unsigned flags)
 {
-    word_store_release(&list->lock, flags);
+    ss_bit_unlock(&list->lock, flags);
 }
 
 static inline void ss_list_unlock(smolscale_waitlist *list)
@@ -102,7 +107,7 @@ static inline void ss_list_remove(smolscale_waitlist *list, struct smolscale_tas
     task->wait_prev = NULL;
 }
 
-// Takes off the task that has waited longest; NULL: nobody waits.
+// Takes off the task that has waited longest; NULL: no task waits.
 static inline struct smolscale_task *ss_list_pop(smolscale_waitlist *list)
 {
     struct smolscale_task *task = list->first;
@@ -116,31 +121,10 @@ static inline struct smolscale_task *ss_list_pop(smolscale_waitlist *list)
     return task;
 }
 
-// ---- what awaitables begin and end with
+// ---- what awaitables end with. They begin with ss_interrupted() (interrupt.h).
 
-// At the beginning: 0, or why the task does not wait any more. A deadline comes into the timers'
-// heap when its task is first suspended under it, or begins a second await. The first does not look
-// at the clock: what it waits for may have come, and then it is given, however late.
-static inline int ss_interrupted(const smolscale_cx *cx)
-{
-    unsigned ctl = load_relaxed(&cx->task->ctl);
-    if (__builtin_expect(ctl & SS_CTL_FLAGS, 0)) {
-        if (ctl & (SS_CTL_CANCELLED | SS_CTL_TIMED_OUT) || cx->task->deadline_tried)
-            return ss_why_await_ends(cx->task, ctl);
-        cx->task->deadline_tried = true;
-    }
-    return 0;
-}
-
-// The same of a task that has let others run, and waits for nothing.
-static inline int ss_interrupted_now(struct smolscale_task *task)
-{
-    unsigned ctl = load_relaxed(&task->ctl);
-    return __builtin_expect(ctl & SS_CTL_FLAGS, 0) ? ss_why_interrupted(task, ctl) : 0;
-}
-
-// Ends an awaitable that must wait: `list` is locked, and stays so. Whoever takes the task off may
-// use `slot`.
+// Ends an awaitable that must wait: `list` is locked, and stays so. The thread that takes the task
+// off may use `slot`.
 static inline int ss_wait(smolscale_cx *cx, smolscale_waitlist *list, void *slot)
 {
     cx->task->slot = slot;

@@ -6,7 +6,8 @@
 #include "support.h"
 
 #include "smolscale_async.h"
-#include "task/task.h"
+#include "io/reactor.h"
+#include "sched/executor.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -237,14 +237,14 @@ START_TEST(an_immortal_waits_for_its_delay_before_it_begins_anew)
     IMMORTAL(SMOLSCALE_RESPAWN_DELAYED, delay, end_at_once, .result = 0);
     for (unsigned i = 0; i < 5; i++) {
         now += delay;
-        EVENTUALLY(load_relaxed(&ss_timers_next) == now, ==, true);
+        EVENTUALLY(ss_next_due() == now, ==, true);
         ck_assert_uint_eq(atomic_load(&begun), i + 1);
         ck_assert_uint_eq(smolscale_immortal_restarts(immortal), i);
         fake_clock_advance(delay);
     }
     EVENTUALLY(atomic_load(&begun), ==, 6);
     smolscale_immortal_free(immortal);
-    EVENTUALLY(load_relaxed(&ss_timers_next) == SS_FOREVER, ==, true);
+    EVENTUALLY(ss_next_due() == SS_FOREVER, ==, true);
 }
 END_TEST
 
@@ -257,8 +257,8 @@ START_TEST(a_jittered_delay_is_random_up_to_twice_the_delay)
     IMMORTAL(SMOLSCALE_RESPAWN_JITTERED, delay, end_at_once, .result = -EIO);
     for (unsigned i = 0; i < LIVES; i++) {
         EVENTUALLY(atomic_load(&begun), ==, i + 1);
-        EVENTUALLY(load_relaxed(&ss_timers_next) != SS_FOREVER, ==, true);
-        uint64_t rest = load_relaxed(&ss_timers_next) - smolscale_now();
+        EVENTUALLY(ss_next_due() != SS_FOREVER, ==, true);
+        uint64_t rest = ss_next_due() - smolscale_now();
         ck_assert_uint_le(rest, 2 * delay);
         sum += rest;
         least = rest < least ? rest : least;
@@ -278,7 +278,7 @@ static void rests_after_a_hundred_lives(enum smolscale_respawn respawn)
     fake_clock_start();
     IMMORTAL(respawn, 0, end_at_once, .result = 0);
     for (unsigned i = 1; i <= 5; i++) {
-        EVENTUALLY(load_relaxed(&ss_timers_next) == smolscale_now() + SS_NS_PER_MS, ==, true);
+        EVENTUALLY(ss_next_due() == smolscale_now() + SS_NS_PER_MS, ==, true);
         ck_assert_uint_eq(atomic_load(&begun), 100 * i);
         fake_clock_advance(SS_NS_PER_MS);
     }

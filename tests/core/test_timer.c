@@ -196,7 +196,7 @@ END_TEST
 // The clock stands still one nanosecond before, and then at the time itself.
 static void ends_exactly_at(smolscale_task *task, uint64_t when, int result)
 {
-    EVENTUALLY(load_relaxed(&ss_timers_next), ==, when);
+    EVENTUALLY(ss_next_due(), ==, when);
     all_idle();
     fake_clock_advance(when - smolscale_now() - 1);
     for (unsigned i = 0; i < 20; i++) {
@@ -711,12 +711,12 @@ START_TEST(a_wait_that_is_cut_off_takes_no_tick)
     static atomic_ulong periods, cuts;
     uint64_t begin = smolscale_now();
     ck_assert_int_eq(SMOLSCALE_SPAWN(&task, cut_ticker, .periods = &periods, .cuts = &cuts), 0);
-    EVENTUALLY(load_relaxed(&ss_timers_next), ==, begin + 20 * MS);
+    EVENTUALLY(ss_next_due(), ==, begin + 20 * MS);
     for (unsigned ms = 10; ms <= 1000; ms += 10) {
         fake_clock_advance(10 * MS);
         // What has come by now is given now: it waits for something that is still to come.
-        EVENTUALLY(load_relaxed(&ss_timers_next) > smolscale_now() &&
-                       load_relaxed(&ss_timers_next) != SS_FOREVER,
+        EVENTUALLY(ss_next_due() > smolscale_now() &&
+                       ss_next_due() != SS_FOREVER,
                    ==, true);
         EVENTUALLY(atomic_load(&periods), ==, ms / 50);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * A task that waits, and those who end its waiting (core/task/waitlist.h; core/task/lane.c: ss_poll_once(), ss_suspend(); core/task/task.c:
- * ss_interrupt(), smolscale_cancel(); core/io/timer.c: take_due(), ss_timer_disarm()). The task awaits a message on list 1
+ * A task that waits, and those who end its waiting (core/task/waitlist.h; core/task/poll.h: ss_poll(); core/task/poll.c: ss_suspend(); core/task/interrupt.c:
+ * ss_interrupt(), smolscale_cancel(); core/task/sleep.c: take_due(), ss_deadline_disarm()). The task awaits a message on list 1
  * under a deadline, drops the deadline, and awaits on list 2, which nobody but the canceller ends. It frees a list
  * as soon as it has gone on. Two workers may poll it. Another thread sends the message, one cancels, one fires the
  * deadline. Only the compiler is kept from reordering where the code has a light fence.
@@ -203,7 +203,7 @@ end_idle:
     do
     :: atomic { ready -> ready = false };
 pick_up:
-        /* ss_poll_once() */
+        /* ss_poll() */
 #ifndef PARKED_NOT_CLEARED
         store(parked, 0);
 #endif
@@ -234,7 +234,7 @@ pick_up:
                 :: else ->
                     on_list[1] = true;
                     stage = 1;
-                    /* ss_timer_arm() */
+                    /* ss_deadline_arm() */
                     lock(timers_lock);
                     armed = true;
                     unlock(timers_lock);
@@ -252,7 +252,7 @@ pick_up:
         :: stage <= 1 ->
             first = result;
             freed[1] = sent;
-            /* ss_timer_disarm() */
+            /* ss_deadline_disarm() */
             lock(timers_lock);
             armed = false;
             unlock(timers_lock);

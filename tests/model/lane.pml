@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * A lane: its queue between server and balancer, and its inbox between server and submitter (core/task/lane.c: next_task(),
- * rest(), serve(), push_inbox(); core/task/spread.c: retake(), free_retaken(); core/task/task.h: ss_section_enter()). Worker 0
+ * give_up(), serve(), push_inbox(); core/task/spread.c: retake(), free_retaken(); core/task/lane.h: ss_section_enter()). Worker 0
  * serves the lane with one task in its queue, which makes another ready. A third comes from outside. The balancer takes the
  * lane away at any moment, once, and looks again and again whether the former server is out of its section, which may
  * stand still for as long as it likes; either worker may get the lane. Only the compiler is kept from reordering
@@ -187,7 +187,7 @@ end_idle:
                 fi
             :: !picked && !mine -> break /* lost */
             :: else ->
-                /* rest() */
+                /* give_up() */
                 ss_lock();
                 load(lane_of(me), mine);
                 if

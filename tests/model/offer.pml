@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * smolscale_block_on() and the workers (core/task/task.c: run_on_workers(), carry(), guest_ended()). The thread has a task that is
+ * smolscale_block_on() and the workers (core/task/block_on.c: run_on_workers(), carry(), guest_ended()). The thread has a task that is
  * ready to run. It offers it by a carrier, which lies in a run queue, and sleeps; when its time is up it takes the task back,
  * polls it once, and may offer it again if the carrier has been polled meanwhile. A worker polls carriers, or never comes. Who
  * has the task may end it at any poll. The thread leaves, and its stack with it, when the task has ended.

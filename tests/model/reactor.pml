@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * Descriptors (core/io/reactor.c): awaiting one whose events are reported by edges, to any of two threads that look.
+ * Descriptors (core/io/reactor.c, core/task/descriptor.c): awaiting one whose events are reported by edges, to any of two threads that look.
  * A peer sends twice, whenever it likes; the task reads both. What the kernel does (a system call, registering, taking
  * a report) is one step, and a fence, as is taking a lock; so memory is taken as sequentially consistent.
  * Holds: the task never sleeps while there is something to read and no report of it is on its way.

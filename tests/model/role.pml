@@ -19,7 +19,7 @@
 #include "memory.h"
 
 #define balancer_word 0
-#define timer 1 /* ss_timers_next is not SS_FOREVER */
+#define timer 1 /* ss_duties.due is not SS_FOREVER */
 #define end_word(b) (2 + b)
 
 #define NONE 0

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * Wakers (core/task/task.c: smolscale_wake(), unref(); core/task/lane.c: ss_suspend(), ss_poll_once()). A task waits until two
+ * Wakers (core/task/waker.c: smolscale_wake(); core/task/task.c: ss_task_unref(); core/task/poll.h). A task waits until two
  * threads have each set a value, told by a waker each, which they drop at once after the wake. Two workers may poll
  * it. Or it waits for a third value that never comes, and is cancelled. Whoever has the handle releases it.
  * Holds: a value set before a wake is seen by a poll after it; the task is in a run queue at
@@ -189,7 +189,7 @@ end_idle:
     do
     :: atomic { ready -> ready = false };
 pick_up:
-        /* ss_poll_once() */
+        /* ss_poll() */
         touch();
         store(parked, 0);
         /* light fence */
