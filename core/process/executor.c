@@ -3,6 +3,7 @@
 // The executor as a whole: its one instance, its start, what fork() does to it, and its counters.
 
 #include "sched/executor.h"
+#include "region/region.h"
 #include "task/task.h"
 
 #include <errno.h>
@@ -124,6 +125,7 @@ static void in_forked_child(void)
         ss.elastic_queues += (queue->flags & SMOLSCALE_QUEUE_ELASTIC) != 0;
         ss_queue_reset_after_fork(queue);
     }
+    ss_region_after_fork();
     ss_workers_after_fork();
 }
 

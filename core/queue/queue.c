@@ -497,14 +497,6 @@ static int unlock_and_follow_up(smolscale_queue *queue)
 
 // ---- serving, on a worker ----
 
-static void set_thread_name(struct ss_worker *worker, const smolscale_queue *queue)
-{
-    if (queue->name[0] == '\0' || memcmp(worker->name, queue->name, sizeof worker->name) == 0)
-        return;
-    memcpy(worker->name, queue->name, sizeof worker->name);
-    ss_os.name_thread(worker->name);
-}
-
 static unsigned run_batch(smolscale_queue *queue, struct ss_worker *worker)
 {
     smolscale_run_fn *run = queue->run;
@@ -670,7 +662,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
 {
     smolscale_queue *queue = runnable->queue;
     unsigned generation = ss.generation, served = 0;
-    set_thread_name(worker, queue);
+    ss_name_worker(worker, queue->name);
     ss_lock(queue->lock);
     queue->listed = false;
     if (load_relaxed(&queue->pending) == 0 || !ss_queue_may_start(queue)) {

@@ -19,6 +19,7 @@
 // not.
 
 #include "sched/executor.h"
+#include "sched/watch.h"
 #include "task/task.h"
 
 #include <errno.h>
@@ -459,13 +460,13 @@ static void poll_if_uncovered(void)
 }
 
 // What work queues want, beside what lanes want.
-static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint64_t lanes)
+static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint64_t others)
 {
     if (!look->backlog && !look->unclaimed && !look->growing) {
-        if (lanes == SS_FOREVER && ++quiet_ticks < QUIET_TICKS)
+        if (others == SS_FOREVER && ++quiet_ticks < QUIET_TICKS)
             return interval;
         quiet_ticks = 0;
-        return lanes;
+        return others;
     }
     quiet_ticks = 0;
     if (look->acted || (look->suspicious && look->moved))
@@ -476,7 +477,7 @@ static uint64_t until_next_tick(const struct look *look, uint64_t interval, uint
         next = NOTICE_TICK;
     if (look->deadline != SS_FOREVER && look->now + next > look->deadline)
         next = look->deadline > look->now + TICK_MIN ? look->deadline - look->now : TICK_MIN;
-    return next < lanes ? next : lanes;
+    return next < others ? next : others;
 }
 
 // Affinity, cpuset and quota may change at any time, and nobody tells: so they are looked at again
@@ -492,6 +493,45 @@ static void look_at_cpus(uint64_t now)
         ss_count_cpus();
 }
 
+// ---- what other rooms have it look after ----
+
+static struct ss_watched *all_watched; // only grows, at its front; written under ss.lock
+
+void ss_watch_add(struct ss_watched *watched)
+{
+    ss_lock(&ss.lock);
+    if (!watched->added) {
+        watched->added = true;
+        watched->next = all_watched;
+        compiler_fence(); // fork() may copy the list at any moment
+        all_watched = watched;
+    }
+    ss_unlock(&ss.lock);
+}
+
+// The time until the next look.
+static uint64_t look_at_watched(uint64_t now)
+{
+    ss_lock(&ss.lock);
+    struct ss_watched *watched = all_watched;
+    ss_unlock(&ss.lock);
+    uint64_t next = SS_FOREVER;
+    for (; watched; watched = watched->next) {
+        uint64_t wanted = watched->look(now);
+        next = wanted < next ? wanted : next;
+    }
+    return next;
+}
+
+// ss.lock held.
+static bool any_watched(void)
+{
+    for (const struct ss_watched *watched = all_watched; watched; watched = watched->next)
+        if (watched->watches())
+            return true;
+    return false;
+}
+
 // Returns the time to the next tick; SS_FOREVER: there is nothing to watch.
 static uint64_t tick(uint64_t interval)
 {
@@ -499,12 +539,13 @@ static uint64_t tick(uint64_t interval)
     count_owned(&ss.stats.ticks);
     survey(&look);
     examine(&look);
-    uint64_t lanes = ss_lanes_look(look.now); // what it lists may ask for a worker
+    // What these two list may ask for a worker.
+    uint64_t lanes = ss_lanes_look(look.now), watched = look_at_watched(look.now);
     add_workers(&look);
     fire_timers();
     poll_if_uncovered();
     look_at_cpus(look.now);
-    return until_next_tick(&look, interval, lanes);
+    return until_next_tick(&look, interval, lanes < watched ? lanes : watched);
 }
 
 // What was asked of the balancer: orders for others are theirs, and who starts a group's first
@@ -520,7 +561,8 @@ static bool any_request(void)
 // ss.lock held.
 static bool anything_to_watch(void)
 {
-    bool any = any_backlog() || !ss_reactor_covered() || any_request() || ss_lanes_watched();
+    bool any = any_backlog() || !ss_reactor_covered() || any_request() || ss_lanes_watched() ||
+               any_watched();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
         any = ss_unclaimed(worker) > 0 || ss_owes(worker);
     return any;

@@ -434,6 +434,9 @@ void ss_spawners_after_fork(void);
 // Adds a runnable at the end (or the front) of the injection queue.
 void ss_inject(struct ss_group *group, struct ss_runnable *runnable);
 
+// Takes it out again. False: it is not there, a worker has taken it.
+bool ss_uninject(struct ss_group *group, struct ss_runnable *runnable);
+
 // Picks a parked worker to be woken for work that was published before, under ss.lock, marks it
 // awake and returns it: the caller drops its locks and calls ss_unpark(). NULL: *cover says why.
 struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover);
@@ -493,6 +496,10 @@ static inline unsigned ss_group_limit(const struct ss_group *group)
 // fork(), in the child, when the groups are as new: the calling thread, if it was a worker, is the
 // only one now. The structures of the others serve again.
 void ss_workers_after_fork(void);
+
+// Gives the calling worker's thread a name, of at most 15 bytes and zero behind it; not if it is
+// empty. No lock held.
+void ss_name_worker(struct ss_worker *worker, const char name[16]);
 
 // A worker that is in no queue's job any more ends what it did, and its standing with it. No lock
 // held.
