@@ -52,6 +52,8 @@ static size_t run_parts(const struct smolscale_loop *loop, struct smolscale_shar
 static struct ss_lock lock = SS_LOCK_INIT;
 static smolscale_team *idle; // by next_unused; `lock`
 
+enum { SIZES = 8 }; // a team is made for a multiple of so many threads
+
 static smolscale_team *borrow(size_t threads)
 {
     ss_lock(&lock);
@@ -62,7 +64,9 @@ static smolscale_team *borrow(size_t threads)
     if (team)
         *at = team->next_unused;
     ss_unlock(&lock);
-    return team ? team : ss_team_for_anybody(threads);
+    // Of a few sizes, so that one serves loops of many.
+    size_t room = threads < SIZE_MAX - SIZES ? (threads + SIZES - 1) / SIZES * SIZES : threads;
+    return team ? team : ss_team_for_anybody(room);
 }
 
 static void give_back(smolscale_team *team)
@@ -118,9 +122,9 @@ void smolscale_parallel_for(size_t begin, size_t end, smolscale_body_fn *body, v
     }
     if (given.loop.max_threads == 0)
         given.loop.max_threads = smolscale_cpus();
-    smolscale_team *team = NULL;
-    if (given.loop.max_threads > 1 && given.loop.items > 1)
-        team = borrow(given.loop.max_threads);
+    size_t useful =
+        given.loop.items < given.loop.max_threads ? given.loop.items : given.loop.max_threads;
+    smolscale_team *team = useful > 1 ? borrow(useful) : NULL;
     smolscale_team_run(team, &given.loop, sizeof given);
     if (team)
         give_back(team);

@@ -172,16 +172,16 @@ static uint64_t look(uint64_t now)
     return unwatch() ? end_looks() : next_look(now, looks.first);
 }
 
-static bool watches(void)
+static bool is_wanted(void)
 {
     return load_seq_cst(&ss_calls_watched) != SS_UNWATCHED;
 }
 
-static struct ss_watched calls = {.look = look, .watches = watches};
+static struct ss_watched calls = {.look = look, .is_wanted = is_wanted};
 
 void ss_watch_register_calls(void)
 {
-    ss_watch_add(&calls);
+    ss_watched_add(&calls);
 }
 
 // W3: from CHANGING on the balancer, if there is one, stays; if there is none, one is started. Also

@@ -497,7 +497,7 @@ static void look_at_cpus(uint64_t now)
 
 static struct ss_watched *all_watched; // only grows, at its front; written under ss.lock
 
-void ss_watch_add(struct ss_watched *watched)
+void ss_watched_add(struct ss_watched *watched)
 {
     ss_lock(&ss.lock);
     if (!watched->added) {
@@ -527,7 +527,7 @@ static uint64_t look_at_watched(uint64_t now)
 static bool any_watched(void)
 {
     for (const struct ss_watched *watched = all_watched; watched; watched = watched->next)
-        if (watched->watches())
+        if (watched->is_wanted())
             return true;
     return false;
 }

@@ -19,12 +19,12 @@ struct ss_watched {
 
     // Must the balancer stay? Read after it has announced its sleep or its end (with a full fence),
     // so it must be read sequentially consistent. ss.lock held.
-    bool (*watches)(void);
+    bool (*is_wanted)(void);
 
     bool added; // ss.lock
 };
 
 // For good; the structure is static. Once or more often. No lock held.
-void ss_watch_add(struct ss_watched *watched);
+void ss_watched_add(struct ss_watched *watched);
 
 #endif // SS_WATCH_H
