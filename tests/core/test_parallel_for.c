@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: ISC
 //
 // Parallel loops and teams: each item once, by threads whose numbers tell them apart and are below
-// the limit; whoever calls, whatever items do, and with no memory and no thread to be had.
+// the limit; whoever calls, whatever items do, and with no thread to be had. (Without memory:
+// test_out_of_memory.c.)
 
 #include "support.h"
 
@@ -10,16 +11,6 @@
 #include <setjmp.h>
 #include <stddef.h>
 #include <sys/wait.h>
-
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-
-static _Thread_local bool no_memory;
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    return no_memory ? NULL : __real_aligned_alloc(alignment, size);
-}
 
 // ---------------------------------------------------------------------------------------------
 // Bodies
@@ -680,23 +671,7 @@ START_TEST(without_a_thread_to_be_had_the_caller_runs_all)
 }
 END_TEST
 
-START_TEST(without_memory_the_caller_runs_all)
-{
-    struct seats s = {.limit = 1, .caller = pthread_self()};
-    struct smolscale_parallel_attr attr = attr_of(1000, 1);
-    no_memory = true;
-    smolscale_parallel_for(0, 100, sit, &s, &attr);
-    struct smolscale_team_attr team_attr = SMOLSCALE_TEAM_ATTR_INIT;
-    team_attr.max_threads = 4;
-    smolscale_team *team;
-    int err = smolscale_team_new(&team, &team_attr);
-    no_memory = false;
-    ck_assert_int_eq(err, -ENOMEM);
-    ck_assert_uint_eq(s.clashes, 0);
-}
-END_TEST
-
-// Where processors are idle, a quiet process is: nobody looks once no call is made.
+// What the balancer looks at ends with the calls.
 START_TEST(nobody_wakes_up_when_no_loop_runs)
 {
     struct tids before;
@@ -855,7 +830,6 @@ int main(void)
                           threads_that_are_lent_help_and_have_gone_when_the_team_is_freed,
                           a_loop_function_claims_each_item_once_and_has_a_word_of_its_own,
                           without_a_thread_to_be_had_the_caller_runs_all,
-                          without_memory_the_caller_runs_all,
                           nobody_wakes_up_when_no_loop_runs,
                           an_item_may_fork_and_the_child_call,
                           a_child_can_use_and_free_the_team_of_its_parent,
