@@ -602,6 +602,224 @@ SMOLSCALE_API void smolscale_permanently_single_threaded(void);
 SMOLSCALE_API unsigned smolscale_running_threads(void);
 
 // ---------------------------------------------------------------------------------------------
+// Parallel loops
+// ---------------------------------------------------------------------------------------------
+//
+// A loop whose items do not depend on each other is run by the thread that calls it and by
+// *helpers*, workers of the executor, which are asked for only where their work is worth a wake-up.
+// A loop that is too short for that costs no more than a function call. Items are cut into pieces
+// by what they have lately cost; a thread that has run out of items takes some of another's.
+//
+//     static void brighten(void *context, size_t begin, size_t end, size_t thread)
+//     {
+//         struct picture *picture = context;
+//         for (size_t line = begin; line < end; line++)
+//             ...
+//     }
+//
+//     smolscale_parallel_for(0, picture->height, brighten, picture, NULL);
+//
+// Rules:
+//
+//   * Each item runs exactly once, and the call returns when all have run. What items have written
+//     is then visible to the caller. It waits for no thread that has not begun to help.
+//   * There is no error: without memory or threads the caller runs all items itself.
+//   * Any thread may call, also a job, a task's poll (which blocks meanwhile, as with any call that
+//     blocks) and an item: a call within an item may get helpers of its own.
+//   * Items may block and wait for each other, if there are threads enough for all that wait: a
+//     call that stands still gets more helpers within milliseconds, up to its limit. With a grain
+//     of 0 items that are called in one go do not run at once; waiting items want a grain of 1.
+//   * Items must return: a helper's item must not leave by longjmp(), by an exception or with its
+//     thread. If one that the caller runs leaves the call (to a function that called it), helpers
+//     run what is left. In a call without a team these do not come by themselves once nobody helps,
+//     and what the call has taken of memory is not used again; a team (below) goes on with the call
+//     when its caller next uses it.
+//   * An item may fork(). The child's part of the call is that of the forking thread: it runs on
+//     what it had taken; items of other threads belong to the parent.
+
+// Runs the items [begin, end). `thread` is below the limit of threads, and of no other thread of
+// this call at the same time; the caller is 0.
+typedef void smolscale_body_fn(void *context, size_t begin, size_t end, size_t thread);
+
+// Threads that run loops together; see "Teams".
+typedef struct smolscale_team smolscale_team;
+
+// The processor flushes denormal numbers to zero in all items of the loop (where it can); outside
+// of them each thread has the setting that it had.
+#define SMOLSCALE_LOOP_FLUSH_DENORMALS 0x1u
+
+// Helpers do not stay for the next loop for the moment (20 us at most) that pays where loops follow
+// each other closely.
+#define SMOLSCALE_LOOP_NO_LINGER 0x2u
+
+struct smolscale_parallel_attr {
+    size_t size;          // sizeof(struct smolscale_parallel_attr); set by the initialiser
+    size_t grain;         // items that the body gets at once, fewer only at the end; 0: as many as
+                          // keep all threads busy to the end, down to 1
+    size_t max_threads;   // that run items at once, the caller included; 0: one for each CPU
+                          // (smolscale_cpus()), or as many as the team has
+    unsigned flags;       // SMOLSCALE_LOOP_*
+    smolscale_team *team; // whose threads; NULL: the executor's
+};
+
+#define SMOLSCALE_PARALLEL_ATTR_INIT                          \
+    {                                                         \
+        sizeof(struct smolscale_parallel_attr), 0, 0, 0, NULL \
+    }
+
+// Calls `body` until each item of [begin, end) has run. `attr` may be NULL: all by default.
+SMOLSCALE_API void smolscale_parallel_for(size_t begin, size_t end, smolscale_body_fn *body,
+                                          void *context,
+                                          const struct smolscale_parallel_attr *attr);
+
+// ---- teams: threads that run one loop after the other together
+//
+// A team remembers between its loops that they come in quick succession, and may have threads of
+// its own. It runs one loop at a time: other callers wait for their turn. An item that runs a loop
+// of its own team runs that alone. All functions but new() and free() may be called by several
+// threads at once.
+
+// smolscale_team_attr.flags: the team has threads of its own, which run nothing else. They are
+// created when first needed, with the settings of the thread that makes the team, and have ended
+// when smolscale_team_free() returns.
+#define SMOLSCALE_TEAM_OWN_THREADS 0x1u
+
+// Threads that the program lends. Each call of `lend` has one of them call help(team) once, soon,
+// and must not wait for that. It is called by callers of loops and by workers of the executor.
+struct smolscale_lender {
+    int (*threads)(void *context); // how many there are; asked when the team is made
+    void (*lend)(void *context, void *team, void (*help)(void *team));
+    void *context;
+};
+
+struct smolscale_team_attr {
+    size_t size;             // sizeof(struct smolscale_team_attr)
+    size_t max_threads;      // the caller of a loop included; 0: smolscale_cpus()
+    unsigned flags;          // SMOLSCALE_TEAM_*
+    const char *thread_name; // of threads of its own (15 bytes are used, copied); NULL:
+                             // whatever they have
+    smolscale_group *group;  // whose workers help; NULL: the default group. Must
+                             // outlive the team. Not with the next, nor with OWN_THREADS
+    const struct smolscale_lender *lender; // copied; NULL: workers help
+};
+
+#define SMOLSCALE_TEAM_ATTR_INIT                                   \
+    {                                                              \
+        sizeof(struct smolscale_team_attr), 0, 0, NULL, NULL, NULL \
+    }
+
+// Creates a team, owned by the caller. Errors: -EINVAL, -ENOMEM.
+SMOLSCALE_API int smolscale_team_new(smolscale_team **out, const struct smolscale_team_attr *attr);
+
+// Threads that loops of the team may use, callers included. set() waits until no loop runs; 0, and
+// more than the team was made for, mean as many as that; returns what then holds.
+SMOLSCALE_API size_t smolscale_team_threads(const smolscale_team *team);
+SMOLSCALE_API size_t smolscale_team_set_threads(smolscale_team *team, size_t threads);
+
+// Exchanges the lender of a team that has one, when no loop runs. True: it is another now.
+SMOLSCALE_API bool smolscale_team_set_lender(smolscale_team *team,
+                                             const struct smolscale_lender *lender);
+
+// Helpers that wait for the next loop need not.
+SMOLSCALE_API void smolscale_team_release_helpers(smolscale_team *team);
+
+// Waits until no loop runs, all threads that were lent have come and gone, and the team's own have
+// ended; then frees the team. A loop whose caller has left it by longjmp() or an exception is
+// waited for until all its items have begun. NULL is ignored.
+SMOLSCALE_API void smolscale_team_free(smolscale_team *team);
+
+// ---- loops that claim their items themselves
+//
+// smolscale_parallel_for() calls a function for some items at a time. What must be inlined around
+// each item, such as loop nests and tiles, is a *loop function*: it is called for a stretch of
+// items, and claims each before it runs it, which costs about a nanosecond.
+//
+//     struct sum {
+//         struct smolscale_loop loop; // first member
+//         const float *from;
+//         float *to;
+//     };
+//
+//     static size_t run(const struct smolscale_loop *loop, struct smolscale_share *share,
+//                       size_t first, size_t end, size_t thread)
+//     {
+//         const struct sum *sum = (const struct sum *)loop;
+//         for (size_t i = first; i < end; i++) {
+//             if (!smolscale_claim(share, i + 1, loop->fenced))
+//                 return i;
+//             sum->to[i] += sum->from[i];
+//         }
+//         return end;
+//     }
+//
+//     struct sum sum = {{.run = run, .items = n}, from, to};
+//     smolscale_team_run(team, &sum.loop, sizeof sum);
+
+#define SMOLSCALE_LOOP_MAX 256 // bytes of a loop with what stands behind it
+
+struct smolscale_loop;
+struct smolscale_share;
+
+// Runs the items [first, end), each when it has claimed it, from the first. Returns the first that
+// it could not claim, or `end`. Must not end otherwise.
+typedef size_t smolscale_loop_fn(const struct smolscale_loop *loop, struct smolscale_share *share,
+                                 size_t first, size_t end, size_t thread);
+
+struct smolscale_loop {
+    smolscale_loop_fn *run;
+    size_t items;     // from 0 on
+    const void *what; // tells loops with the same `run` apart: what they cost is remembered by both
+                      // and by the number of items
+    size_t max_threads; // that run items at once, the caller included; 0: as many as the team has
+    unsigned flags;     // SMOLSCALE_LOOP_*
+    bool guided;        // `run` claims several items at a time, no more than smolscale_loop_part()
+    bool fenced;        // for smolscale_claim(); set by the library
+    size_t guide;       // for smolscale_loop_part(); set by the library
+};
+
+// What a thread has still to run of a loop. Private, except for `local`.
+struct smolscale_share {
+    size_t next;
+    size_t claimed;
+    size_t limit;
+    unsigned taken;
+    unsigned cpu;
+    uintptr_t owner;
+    uint64_t local; // the loop function's, for what it finds out once for each thread; 0 when the
+                    // thread begins with the loop
+} __attribute__((aligned(64)));
+
+// Claims the items below `upto`, which is beyond those claimed before. False: the next of them, or
+// all of them, may be another thread's: the loop function returns that item's number.
+static inline __attribute__((always_inline)) bool smolscale_claim(struct smolscale_share *share,
+                                                                  size_t upto, bool fenced)
+{
+    __atomic_store_n(&share->next, upto, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (fenced)
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return __builtin_expect(upto <= __atomic_load_n(&share->limit, __ATOMIC_RELAXED), 1);
+}
+
+// How many items a guided loop may claim at once from `at` on: at least 1, and fewer the fewer are
+// left, so that all threads end at about the same time.
+static inline size_t smolscale_loop_part(const struct smolscale_loop *loop,
+                                         const struct smolscale_share *share, size_t at)
+{
+    size_t limit = __atomic_load_n(&share->limit, __ATOMIC_RELAXED);
+    size_t left = limit > at ? limit - at : 0;
+    size_t part = loop->guide ? left / loop->guide : left;
+    return part ? part : 1;
+}
+
+// Runs the loop by the team, or by the calling thread alone if that is NULL, as
+// smolscale_parallel_for() does. `size` is that of the structure that begins with the loop, at most
+// SMOLSCALE_LOOP_MAX (more runs in the caller alone); it is copied, and the loop function gets the
+// copy.
+SMOLSCALE_API void smolscale_team_run(smolscale_team *team, const struct smolscale_loop *loop,
+                                      size_t size);
+
+// ---------------------------------------------------------------------------------------------
 // Worker groups
 // ---------------------------------------------------------------------------------------------
 //

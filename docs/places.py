@@ -34,7 +34,7 @@ def definitions():
     found = {}
     for folder in SOURCES:
         for path, text in layers.sources(os.path.join(TOP, folder)):
-            code = layers.without_comments(text)
+            code = re.sub(r"\b__attribute__\(\([^\n]*?\)\) ", "", layers.without_comments(text))
             names = re.findall(r"^#\s*define\s+(\w+)\(", code, re.M)
             for match in re.finditer(r"^[A-Za-z_][\w \t*()]*?\b(\w+)\(", code, re.M):
                 end = re.search(r";|\n\{", code[match.end():])

@@ -30,6 +30,6 @@ int ptp_decide_mode(void)
     bool native = smolscale_disabled() &&
                   ptp_native("pthreadpool_create", (void *)pthreadpool_create) != NULL;
     int mode = native ? mode_native : mode_ours;
-    atomic_store(&ptp_mode, mode);
+    store_relaxed(&ptp_mode, mode);
     return mode;
 }

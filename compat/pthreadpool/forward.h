@@ -7,12 +7,12 @@
 #ifndef SS_PTP_FORWARD_H
 #define SS_PTP_FORWARD_H
 
-#include "pool.h"
+#include "layer.h"
 
 // True: calls are to be handed on.
 static inline bool ptp_forwards(void)
 {
-    int mode = atomic_load_explicit(&ptp_mode, memory_order_relaxed);
+    int mode = load_relaxed(&ptp_mode);
     return ptp_unlikely(mode != mode_ours) &&
            (mode == mode_native || ptp_decide_mode() == mode_native);
 }

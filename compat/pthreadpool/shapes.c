@@ -4,16 +4,16 @@
 // shapes.h.
 //
 // Each row becomes two functions: the public one, which writes down ranges, tiles and callback and
-// hands them to ptp_call(); and a loop over a stretch of items, compiled for its shape, form and
-// step. The loops are two inline functions, run_rows() for fixed steps and run_dynamic(). They take
-// the first item's coordinates apart by division, once a stretch, and count on from there.
+// hands them to smolscale_team_run(); and a loop over a stretch of items, compiled for its shape,
+// form and step. The loops are two inline functions, run_rows() for fixed steps and run_dynamic().
+// They take the first item's coordinates apart by division, once a stretch, and count on from
+// there.
 //
 // An item is one tile (one index where nothing is tiled). Before its callback is called it is
-// claimed; the rules of claim() are those of call.c.
+// claimed.
 
 #include "shapes.h"
 #include "forward.h"
-#include "pool.h"
 
 #include <stdint.h>
 
@@ -22,15 +22,34 @@
 enum form { PLAIN, THREAD, THREAD32, UARCH, BOTH };
 enum { GUIDE_fixed = 0, GUIDE_dynamic = 1 };
 
-// Announces that the items below `upto` are taken, then looks whether a thief was first (call.c, a,
-// A, b).
-inlined bool claim(struct share *share, size_t upto, bool fenced)
+enum { max_dims = 6 };
+
+// Written by the public function; the team has a copy.
+struct call {
+    struct smolscale_loop loop; // first
+    void (*task)(void);
+    void *context;
+    size_t range[max_dims]; // as the program gave them
+    size_t tile[max_dims];  // 1 where the shape has no tile
+    size_t count[max_dims]; // tiles in each dimension
+    uint32_t uarch_default;
+    uint32_t uarch_max;
+    bool wants_uarch;
+};
+_Static_assert(sizeof(struct call) <= SMOLSCALE_LOOP_MAX, "a team has no room for it");
+
+uint32_t cpuinfo_get_current_uarch_index_with_default(uint32_t) __attribute__((weak));
+
+// Of the thread that runs the share: asked for once in each call.
+static uint32_t uarch_here(const struct call *call, struct smolscale_share *share)
 {
-    atomic_store_explicit(&share->next, upto, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst);
-    if (fenced)
-        atomic_thread_fence(memory_order_seq_cst);
-    return ptp_likely(upto <= atomic_load_explicit(&share->limit, memory_order_relaxed));
+    if (!call->wants_uarch || !cpuinfo_get_current_uarch_index_with_default)
+        return call->uarch_default;
+    if (share->local == 0) {
+        uint32_t uarch = cpuinfo_get_current_uarch_index_with_default(call->uarch_default);
+        share->local = 1 + (uint64_t)(uarch > call->uarch_max ? call->uarch_default : uarch);
+    }
+    return (uint32_t)(share->local - 1);
 }
 
 // Calls the callback with `n` sizes. Everything but v[] and the pointers is constant after
@@ -89,8 +108,8 @@ inlined void carry(const struct call *call, int d, size_t *x)
 
 // One callback an item. v[] is what it gets: the index in each dimension, then the length of each
 // tile.
-inlined size_t run_rows(const struct call *given, struct share *share, size_t i, size_t end,
-                        uint32_t uarch, size_t thread, const int dims, const int tiled,
+inlined size_t run_rows(const struct call *given, struct smolscale_share *share, size_t i,
+                        size_t end, uint32_t uarch, size_t thread, const int dims, const int tiled,
                         const enum form form, const bool fenced)
 {
     const struct call call = {.task = given->task, .context = given->context};
@@ -114,7 +133,7 @@ inlined size_t run_rows(const struct call *given, struct share *share, size_t i,
         }
         size_t row = row_end - i;
         for (size_t at = x[last] * step; row > 0; row--, at += step) {
-            if (!claim(share, ++i, fenced))
+            if (!smolscale_claim(share, ++i, fenced))
                 return i - 1;
             v[last] = at;
             if (tiled)
@@ -130,11 +149,11 @@ inlined size_t run_rows(const struct call *given, struct share *share, size_t i,
 
 // Fenced claims, a fence each, in a loop of their own: a test in the common one would cost a
 // register.
-inlined size_t run_fixed(const struct call *given, struct share *share, size_t i, size_t end,
-                         uint32_t uarch, size_t thread, const int dims, const int tiled,
+inlined size_t run_fixed(const struct call *given, struct smolscale_share *share, size_t i,
+                         size_t end, uint32_t uarch, size_t thread, const int dims, const int tiled,
                          const enum form form)
 {
-    if (ptp_unlikely(given->fenced))
+    if (ptp_unlikely(given->loop.fenced))
         return run_rows(given, share, i, end, uarch, thread, dims, tiled, form, true);
     return run_rows(given, share, i, end, uarch, thread, dims, tiled, form, false);
 }
@@ -142,9 +161,9 @@ inlined size_t run_fixed(const struct call *given, struct share *share, size_t i
 // One callback for several tiles of one row: in the innermost dimension, or in the one before where
 // the innermost has a single tile. Without `guide` a whole row; else a fixed part of what is left
 // in the share, so that pieces shrink towards the end and can be balanced.
-inlined size_t run_dynamic(const struct call *given, struct share *share, size_t i, size_t end,
-                           uint32_t uarch, size_t thread, const int dims, const int tiled,
-                           const enum form form)
+inlined size_t run_dynamic(const struct call *given, struct smolscale_share *share, size_t i,
+                           size_t end, uint32_t uarch, size_t thread, const int dims,
+                           const int tiled, const enum form form)
 {
     const int along = tiled == 2 && given->count[dims - 1] == 1 ? dims - 2 : dims - 1;
     size_t x[max_dims];
@@ -154,13 +173,10 @@ inlined size_t run_dynamic(const struct call *given, struct share *share, size_t
         size_t n = given->count[along] - x[along];
         if (n > end - i)
             n = end - i;
-        if (given->guide) {
-            size_t limit = atomic_load_explicit(&share->limit, memory_order_relaxed);
-            size_t part = limit > i ? (limit - i) / given->guide : 0;
-            if (n > part)
-                n = part ? part : 1;
-        }
-        if (!claim(share, i + n, given->fenced))
+        size_t part = smolscale_loop_part(&given->loop, share, i);
+        if (n > part)
+            n = part;
+        if (!smolscale_claim(share, i + n, given->loop.fenced))
             return i;
         for (int d = 0; d < dims; d++) {
             v[d] = x[d];
@@ -184,7 +200,7 @@ inlined size_t run_dynamic(const struct call *given, struct share *share, size_t
     return i;
 }
 
-static void parallelize(struct pthreadpool *pool, struct call *call, int dims, int tiled,
+static void parallelize(pthreadpool_t pool, struct call *call, int dims, int tiled,
                         const size_t *ranges, const size_t *tiles)
 {
     size_t total = 1;
@@ -201,38 +217,57 @@ static void parallelize(struct pthreadpool *pool, struct call *call, int dims, i
         if (__builtin_mul_overflow(total, count, &total))
             total = SIZE_MAX - 1; // nobody sees the end of it
     }
-    call->total = total;
-    ptp_call(pool, call);
+    call->loop.items = total;
+    smolscale_team_run(ptp_team(pool), &call->loop, sizeof *call);
 }
 
-#define PARALLELIZE(NAME, DIMS, TILED, FORM, STEP, TYPE)                                 \
-    static size_t run_##NAME(const struct call *call, struct share *share, size_t first, \
-                             size_t end, uint32_t uarch, size_t thread)                  \
-    {                                                                                    \
-        return run_##STEP(call, share, first, end, uarch, thread, DIMS, TILED, FORM);    \
-    }                                                                                    \
-    SMOLSCALE_API void pthreadpool_parallelize_##NAME(                                   \
-        pthreadpool_t pool, pthreadpool_##TYPE function, void *context,                  \
-        UARCH_PARAMS_##FORM RANGE_PARAMS_##DIMS TILE_PARAMS_##TILED, uint32_t flags)     \
-    {                                                                                    \
-        FORWARD_VOID(pthreadpool_parallelize_##NAME,                                     \
-                     (pool, function, context,                                           \
-                      UARCH_NAMES_##FORM RANGE_NAMES_##DIMS TILE_NAMES_##TILED, flags),  \
-                     pthreadpool_t, pthreadpool_##TYPE, void *,                          \
-                     UARCH_TYPES_##FORM SIZES_##DIMS TILE_TYPES_##TILED, uint32_t)       \
-        struct call call;                                                                \
-        call.run = run_##NAME;                                                           \
-        call.task = (void (*)(void))function;                                            \
-        call.context = context;                                                          \
-        call.flags = flags;                                                              \
-        call.uarch_default = 0;                                                          \
-        call.uarch_max = 0;                                                              \
-        call.guide = GUIDE_##STEP;                                                       \
-        call.wants_uarch = false;                                                        \
-        call.fenced = false;                                                             \
-        UARCH_GIVEN_##FORM parallelize(pool, &call, DIMS, TILED,                         \
-                                       (const size_t[]){RANGE_NAMES_##DIMS},             \
-                                       (const size_t[]){0 TILE_NAMES_##TILED} + 1);      \
+// The public flags in the core's words. (Helpers that yield between calls do not spin for long.)
+static unsigned flags_of(uint32_t flags)
+{
+    return (flags & PTHREADPOOL_FLAG_DISABLE_DENORMALS ? SMOLSCALE_LOOP_FLUSH_DENORMALS : 0) |
+           (flags & PTHREADPOOL_FLAG_DONT_SPIN_WORKERS ? SMOLSCALE_LOOP_NO_LINGER : 0);
+}
+
+// The first lines of each public function. (No initialiser: it would clear the dimensions, too.)
+inlined void describe(struct call *call, smolscale_loop_fn *run, void (*task)(void), void *context,
+                      uint32_t flags, bool guided)
+{
+    call->loop.run = run;
+    call->loop.what = (const void *)(uintptr_t)task;
+    call->loop.max_threads = 0;
+    call->loop.flags = flags_of(flags);
+    call->loop.guided = guided;
+    call->loop.fenced = false;
+    call->loop.guide = 0;
+    call->task = task;
+    call->context = context;
+    call->uarch_default = 0;
+    call->uarch_max = 0;
+    call->wants_uarch = false;
+}
+
+#define PARALLELIZE(NAME, DIMS, TILED, FORM, STEP, TYPE)                                         \
+    static size_t run_##NAME(const struct smolscale_loop *loop, struct smolscale_share *share,   \
+                             size_t first, size_t end, size_t thread)                            \
+    {                                                                                            \
+        const struct call *call = (const struct call *)loop;                                     \
+        return run_##STEP(call, share, first, end, uarch_here(call, share), thread, DIMS, TILED, \
+                          FORM);                                                                 \
+    }                                                                                            \
+    SMOLSCALE_API void pthreadpool_parallelize_##NAME(                                           \
+        pthreadpool_t pool, pthreadpool_##TYPE function, void *context,                          \
+        UARCH_PARAMS_##FORM RANGE_PARAMS_##DIMS TILE_PARAMS_##TILED, uint32_t flags)             \
+    {                                                                                            \
+        FORWARD_VOID(pthreadpool_parallelize_##NAME,                                             \
+                     (pool, function, context,                                                   \
+                      UARCH_NAMES_##FORM RANGE_NAMES_##DIMS TILE_NAMES_##TILED, flags),          \
+                     pthreadpool_t, pthreadpool_##TYPE, void *,                                  \
+                     UARCH_TYPES_##FORM SIZES_##DIMS TILE_TYPES_##TILED, uint32_t)               \
+        struct call call;                                                                        \
+        describe(&call, run_##NAME, (void (*)(void))function, context, flags, GUIDE_##STEP);     \
+        UARCH_GIVEN_##FORM parallelize(pool, &call, DIMS, TILED,                                 \
+                                       (const size_t[]){RANGE_NAMES_##DIMS},                     \
+                                       (const size_t[]){0 TILE_NAMES_##TILED} + 1);              \
     }
 
 PARALLELIZE_TABLE(PARALLELIZE)
@@ -241,10 +276,11 @@ PARALLELIZE_TABLE(PARALLELIZE)
 // deprecated for those who call them, not for us who name them.
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 #define COMPUTE(NAME, DIMS, TILED, TYPE)                                                           \
-    static size_t compute_##NAME(const struct call *call, struct share *share, size_t first,       \
-                                 size_t end, uint32_t uarch, size_t thread)                        \
+    static size_t compute_##NAME(const struct smolscale_loop *loop, struct smolscale_share *share, \
+                                 size_t first, size_t end, size_t thread)                          \
     {                                                                                              \
-        return run_fixed(call, share, first, end, uarch, thread, DIMS, TILED, PLAIN);              \
+        return run_fixed((const struct call *)loop, share, first, end, 0, thread, DIMS, TILED,     \
+                         PLAIN);                                                                   \
     }                                                                                              \
     SMOLSCALE_API void pthreadpool_compute_##NAME(pthreadpool_t pool, pthreadpool_##TYPE function, \
                                                   void *context,                                   \
@@ -254,15 +290,7 @@ PARALLELIZE_TABLE(PARALLELIZE)
                      (pool, function, context, RANGE_NAMES_##DIMS TILE_NAMES_##TILED),             \
                      pthreadpool_t, pthreadpool_##TYPE, void *, SIZES_##DIMS TILE_TYPES_##TILED)   \
         struct call call;                                                                          \
-        call.run = compute_##NAME;                                                                 \
-        call.task = (void (*)(void))function;                                                      \
-        call.context = context;                                                                    \
-        call.flags = 0;                                                                            \
-        call.uarch_default = 0;                                                                    \
-        call.uarch_max = 0;                                                                        \
-        call.guide = 0;                                                                            \
-        call.wants_uarch = false;                                                                  \
-        call.fenced = false;                                                                       \
+        describe(&call, compute_##NAME, (void (*)(void))function, context, 0, false);              \
         parallelize(pool, &call, DIMS, TILED, (const size_t[]){RANGE_NAMES_##DIMS},                \
                     (const size_t[]){0 TILE_NAMES_##TILED} + 1);                                   \
     }

@@ -12,6 +12,7 @@
 
 #define load_relaxed(p)         atomic_load_explicit((p), memory_order_relaxed)
 #define load_acquire(p)         atomic_load_explicit((p), memory_order_acquire)
+#define load_seq_cst(p)         atomic_load_explicit((p), memory_order_seq_cst)
 #define store_relaxed(p, v)     atomic_store_explicit((p), (v), memory_order_relaxed)
 #define store_release(p, v)     atomic_store_explicit((p), (v), memory_order_release)
 #define exchange_acquire(p, v)  atomic_exchange_explicit((p), (v), memory_order_acquire)
@@ -22,10 +23,13 @@
 #define fetch_add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
 #define fetch_add_release(p, v) atomic_fetch_add_explicit((p), (v), memory_order_release)
 #define fetch_add_acq_rel(p, v) atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
+#define fetch_add_seq_cst(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
 #define fetch_sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
 #define fetch_sub_release(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_release)
 #define fetch_sub_acq_rel(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel)
+#define fetch_sub_seq_cst(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_seq_cst)
 #define fetch_or_relaxed(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
+#define fetch_or_release(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_release)
 #define fetch_or_seq_cst(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
 #define fetch_and_relaxed(p, v) atomic_fetch_and_explicit((p), (v), memory_order_relaxed)
 #define fetch_and_acq_rel(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)
@@ -35,6 +39,15 @@
 #define cas_weak_seq_cst(p, expected, v)                                              \
     atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_seq_cst, \
                                           memory_order_relaxed)
+#define cas_weak_release(p, expected, v)                                              \
+    atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_release, \
+                                          memory_order_relaxed)
+#define cas_weak_acq_rel(p, expected, v)                                              \
+    atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_acq_rel, \
+                                          memory_order_acquire)
+#define cas_strong_seq_cst(p, expected, v)                                              \
+    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, \
+                                            memory_order_seq_cst)
 #define cas_strong_acquire(p, expected, v)                                              \
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire, \
                                             memory_order_relaxed)
@@ -45,13 +58,17 @@
 // The same for words of the public structures, whose type is plain so that C++ can read it.
 #define word_load_relaxed(p)         __atomic_load_n((p), __ATOMIC_RELAXED)
 #define word_load_acquire(p)         __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define word_store_relaxed(p, v)     __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define word_store_release(p, v)     __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define word_exchange_acquire(p, v)  __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
 #define word_fetch_or_acquire(p, v)  __atomic_fetch_or((p), (v), __ATOMIC_ACQUIRE)
 #define word_fetch_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
 #define word_fetch_sub_acq_rel(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL)
 
-// A full fence, and one that only keeps the compiler from reordering.
+// A full fence, one that keeps later accesses behind earlier loads, and one that only keeps the
+// compiler from reordering.
 #define fence_seq_cst()  atomic_thread_fence(memory_order_seq_cst)
+#define fence_acquire()  atomic_thread_fence(memory_order_acquire)
 #define compiler_fence() atomic_signal_fence(memory_order_seq_cst)
 
 // A variable that each thread has for itself. Of the kind that costs no call from a shared library.

@@ -44,6 +44,16 @@ void ss_heavy_fence(void)
     fence_seq_cst();
 }
 
+bool ss_try_heavy_fence(void)
+{
+    if (!load_acquire(&ss_asymmetric))
+        return false;
+    if (ss_os.membarrier())
+        return true;
+    give_up();
+    return false;
+}
+
 // Order: registered, then announced. A thread that reads true early has its fences executed by the
 // kernel; one that reads false late executes them itself.
 void ss_asymmetric_register(void)

@@ -34,6 +34,11 @@ static inline void ss_light_fence(void)
 // 0.4 to 7 µs.
 void ss_heavy_fence(void);
 
+// For pairs whose light side cannot change over: it has found ss_asymmetric true once, and goes on
+// without a fence of its own. False: there was no fence, because membarrier has been forbidden
+// since, or this is a child of fork(); the caller has to do without what it wanted.
+bool ss_try_heavy_fence(void);
+
 // Registers the process. Slow; by the balancer.
 void ss_asymmetric_register(void);
 

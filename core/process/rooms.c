@@ -17,6 +17,7 @@
     X(os_linux_placement) \
     X(os_linux_look)      \
     X(os_fence)           \
+    X(os_ticks)           \
     X(sched_executor)     \
     X(sched_group)        \
     X(sched_spawner)      \
@@ -24,6 +25,11 @@
     X(sched_worker)       \
     X(sched_duty)         \
     X(queue_life)         \
+    X(region_costs)       \
+    X(region_lend)        \
+    X(region_stand)       \
+    X(region_team)        \
+    X(region_for)         \
     X(io_timer)           \
     X(io_seat)            \
     X(io_reactor)         \

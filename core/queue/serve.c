@@ -152,21 +152,13 @@ static void leave(const struct visit *visit)
     ss_queue_unlock_and_follow_up(queue);
 }
 
-static void set_thread_name(struct ss_worker *worker, const smolscale_queue *queue)
-{
-    if (queue->name[0] == '\0' || memcmp(worker->name, queue->name, sizeof worker->name) == 0)
-        return;
-    memcpy(worker->name, queue->name, sizeof worker->name);
-    ss_os.name_thread(worker->name);
-}
-
 static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
 {
     struct visit visit = {.queue = ss_queue_of(runnable),
                           .worker = worker,
                           .server = ss_server_of(worker),
                           .generation = ss.generation};
-    set_thread_name(worker, visit.queue);
+    ss_name_worker(worker, visit.queue->name);
     ss_lock(runnable->lock);
     if (!arrive(&visit)) {
         ss_unlock(runnable->lock);

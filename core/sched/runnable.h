@@ -85,7 +85,7 @@ struct ss_runnable_ops {
     void (*count_blocked)(struct ss_runnable *runnable, int change);
 
     // The thread of the worker, which serves the runnable, ends inside a job (pthread_exit):
-    // settles the worker's accounts with it. By that thread; no lock held.
+    // settles the worker's accounts with it. By that thread; no lock held. NULL: there are none.
     void (*abandon)(struct ss_runnable *runnable, struct ss_worker *worker);
 
     // The last reference is gone: frees it. NULL: it lives for ever. No lock held.

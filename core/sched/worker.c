@@ -46,6 +46,20 @@ void ss_inject(struct ss_group *group, struct ss_runnable *runnable)
     store_relaxed(&group->injected, load_relaxed(&group->injected) + 1);
 }
 
+bool ss_uninject(struct ss_group *group, struct ss_runnable *runnable)
+{
+    struct ss_runnable *before = NULL, *other = group->head;
+    for (; other && other != runnable; other = other->next)
+        before = other;
+    if (!other)
+        return false;
+    *(before ? &before->next : &group->head) = runnable->next;
+    if (group->tail == runnable)
+        group->tail = before;
+    store_relaxed(&group->injected, load_relaxed(&group->injected) - 1);
+    return true;
+}
+
 void ss_inject_first(struct ss_group *group, struct ss_runnable *runnable)
 {
     struct ss_runnable *before = NULL;
@@ -282,6 +296,14 @@ void ss_worker_out_of_job(struct ss_worker *worker)
     }
     ss_unlock(&ss.lock);
     worker->blocking_depth = 0; // whatever its job or its tasks have left open
+}
+
+void ss_name_worker(struct ss_worker *worker, const char name[16])
+{
+    if (name[0] == '\0' || memcmp(worker->name, name, sizeof worker->name) == 0)
+        return;
+    memcpy(worker->name, name, sizeof worker->name);
+    ss_os.name_thread(worker->name);
 }
 
 // ---- a worker's life ----
@@ -612,7 +634,7 @@ static void on_thread_death(void *arg)
     if (worker->generation != ss.generation)
         return;
     struct ss_runnable *served = worker->serves;
-    if (served)
+    if (served && served->ops->abandon)
         served->ops->abandon(served, worker);
     end_parts(worker);
     enum ss_cover cover = SS_COVERED;

@@ -124,6 +124,9 @@ void ss_inject(struct ss_group *group, struct ss_runnable *runnable);
 // Moves a runnable that is in the injection queue to its front.
 void ss_inject_first(struct ss_group *group, struct ss_runnable *runnable);
 
+// Takes it out again. False: it is not there, a worker has taken it.
+bool ss_uninject(struct ss_group *group, struct ss_runnable *runnable);
+
 // Picks a parked worker to be woken for work that was published before, under ss.lock, marks it
 // awake and returns it: the caller drops its locks and calls ss_unpark(). NULL: *cover says why.
 struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover);
@@ -149,6 +152,10 @@ int ss_start_worker(struct ss_worker *worker);
 
 // Waits for the end of a worker's thread that was found in group->ended. No lock held.
 void ss_join_worker(struct ss_worker *worker);
+
+// Gives the calling worker's thread a name, of at most 15 bytes and zero behind it; not if it is
+// empty. No lock held.
+void ss_name_worker(struct ss_worker *worker, const char name[16]);
 
 // A worker that is counted in no runnable and has left user code ends what it did there. No lock
 // held.

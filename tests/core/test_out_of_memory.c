@@ -287,6 +287,47 @@ START_TEST(an_item_is_moved_to_the_front_of_a_full_list_without_memory)
 }
 END_TEST
 
+// ---------------------------------------------------------------------------------------------
+// Parallel loops
+// ---------------------------------------------------------------------------------------------
+
+struct loop {
+    pthread_t caller;
+    size_t ran, elsewhere;
+};
+
+static void note_thread(void *context, size_t begin, size_t end, size_t thread)
+{
+    struct loop *loop = context;
+    loop->ran += end - begin;
+    loop->elsewhere += thread != 0 || !pthread_equal(loop->caller, pthread_self());
+}
+
+START_TEST(without_memory_a_loop_runs_in_its_caller_and_no_team_is_made)
+{
+    struct loop loop = {.caller = pthread_self()};
+    struct smolscale_parallel_attr attr = SMOLSCALE_PARALLEL_ATTR_INIT;
+    attr.max_threads = 4;
+    attr.grain = 1;
+    WITHOUT_MEMORY((smolscale_parallel_for(0, 100, note_thread, &loop, &attr), 0));
+    ck_assert_uint_eq(loop.ran, 100);
+    ck_assert_uint_eq(loop.elsewhere, 0);
+
+    struct smolscale_team_attr team_attr = SMOLSCALE_TEAM_ATTR_INIT;
+    team_attr.max_threads = 4;
+    team_attr.flags = SMOLSCALE_TEAM_OWN_THREADS;
+    smolscale_team *team = (smolscale_team *)&loop;
+    for (unsigned in = 1;; in++) { // whichever allocation fails
+        int err = SHORT_OF_MEMORY(in, false, smolscale_team_new(&team, &team_attr));
+        if (err == 0)
+            break;
+        ck_assert_int_eq(err, -ENOMEM);
+        ck_assert_ptr_null(team);
+    }
+    smolscale_team_free(team);
+}
+END_TEST
+
 int main(void)
 {
     return test_suite("out of memory",
@@ -294,6 +335,7 @@ int main(void)
                           calls_without_memory_change_nothing_or_do_it_all,
                           a_batch_is_recalled_into_a_full_list_without_memory,
                           an_item_is_moved_to_the_front_of_a_full_list_without_memory,
+                          without_memory_a_loop_runs_in_its_caller_and_no_team_is_made,
                           NULL,
                       });
 }

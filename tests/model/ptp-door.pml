@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * The door of a pool (compat/pthreadpool/call.c: ptp_lock(), begin_call(), check_in(), ptp_leave(), wait_for_helpers(),
- * end_call()). One caller makes a call; another lowers the number of threads, to one or two, and makes one. Two helpers come at any
+ * The gate of a team, here a door (core/region/gate.h, gate.c: ss_gate_lock(), ss_gate_ready(), ss_gate_enter(),
+ * ss_gate_leave(), ss_gate_wait_empty(), ss_gate_end(); call.c: begin_call()). One caller makes a call; another lowers the number of threads, to one or two, and makes one. Two helpers come at any
  * time, also long after the call that they were asked for. Holds: a helper is only ever inside of a call whose
  * description it reads as it was written, the call does not end meanwhile, no more helpers are inside than
  * the call has threads for; and when all is quiet, all calls have ended.
@@ -89,7 +89,7 @@ inline wake_waiting_caller()
 #endif
 }
 
-/* pthreadpool_set_threads_count() */
+/* smolscale_team_set_threads(); a call writes down the limit of its own in the same way */
 inline set_threads(n)
 {
     ptp_lock();
@@ -123,13 +123,13 @@ inline call(number)
     :: !(door & OPEN) -> fetch_or(DOOR, OPEN, old)
     :: skip
     fi;
-    /* end_call() */
+    /* ss_gate_end() */
     load(DOOR, door);
     do
     ::
         if
         :: present(door) != 0 ->
-            /* wait_for_helpers() */
+            /* ss_gate_wait_empty() */
             fetch_clear(DOOR, OPEN, door);
             door = door - (door & OPEN);
             do
@@ -196,7 +196,7 @@ proctype helper(byte me)
 {
     byte door, threads, data, old, i;
     bool good, alone;
-    /* check_in() */
+    /* ss_gate_enter() */
     load(DOOR, door);
     do
     ::

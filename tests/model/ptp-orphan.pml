@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC
  *
- * The end of a call whose caller has left it (compat/pthreadpool/call.c: abandon(), end_orphan(), ptp_leave(), ptp_lock()).
+ * The end of a call whose caller has left it (core/region/orphan.c: abandon(), end_orphan(), ss_team_leave(); gate.h: ss_gate_lock()).
  * The call has two items when its caller, back from elsewhere, makes an orphan of it and then makes its next call, for which it
  * waits as any other caller does (ptp-door.pml). The helper that was asked for comes when the door opens, takes items until there
- * are none, and leaves; the watcher looks in at any time, counted as present, and takes none. Holds: the call
+ * are none, and leaves; the balancer looks in at any time, counted as present, and takes none. Holds: the call
  * ends when its items have run and nobody is inside, and then the pool can be had.
  *
  * broken END_WITH_ITEMS_LEFT:  whoever leaves last ends the call

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * Shares of items, pieces and theft (compat/pthreadpool/call.c: run_share(), steal(); shapes.c: claim()). Two
+ * Shares of items, pieces and theft (core/region/shares.h, shares.c: ss_announce_piece(), ss_look_again(), ss_steal(); smolscale.h: smolscale_claim()). Two
  * participants: one begins with all items, the other with none, and each steals from the other when it has run dry. The
  * owner announces a piece with a fence, and an item within it with a plain store. The thief cuts the limit, and reads the
  * announcement: of pieces after its own fence, of items after a membarrier. In one of two cases the door was shut when the

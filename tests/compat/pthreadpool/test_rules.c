@@ -4,7 +4,7 @@
 // for whom, what a thread is told and how it is left. The functions themselves are in
 // test_shapes.c.
 
-#include "machine.h"
+#include "os/fpu.h"
 #include "pthreadpool.h"
 
 #include <check.h>
@@ -13,13 +13,17 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #ifdef __SANITIZE_THREAD__
 // Tests fork in threaded processes on purpose.
@@ -64,7 +68,7 @@ START_TEST(items_may_wait_for_each_other_where_there_are_threads_for_all)
 }
 END_TEST
 
-// Nobody is asked to help a call that has always been cheap: the watcher has to notice.
+// Nobody is asked to help a call that has always been cheap: the balancer has to notice.
 START_TEST(items_of_a_call_that_was_always_cheap_may_suddenly_wait_for_each_other)
 {
     pthreadpool_t pool = pthreadpool_create(4);
@@ -121,8 +125,8 @@ static void sit(void *context, size_t thread, size_t i)
     if (thread >= s->count || s->taken[thread]++)
         s->clashes++;
     s->seen |= 1u << thread;
-    for (int n = 0; n < 200; n++)
-        cpu_pause();
+    for (volatile int n = 0; n < 2000; n++)
+        ;
     s->taken[thread]--;
 }
 
@@ -322,15 +326,15 @@ struct denormals {
 static void look_at_fpu(void *context, size_t i)
 {
     struct denormals *d = context;
-    d->flushed += fpu_get() == fpu_without_denormals(fpu_get());
+    d->flushed += ss_fpu_get() == ss_fpu_without_denormals(ss_fpu_get());
     meet(&d->meeting, i);
 }
 
 // The items meet, so every one of them runs in a thread of its own.
 START_TEST(denormals_are_disabled_in_every_thread_of_a_call_and_restored_after_it)
 {
-    fpu_state before = fpu_get();
-    ck_assert(before != fpu_without_denormals(before));
+    ss_fpu before = ss_fpu_get();
+    ck_assert(before != ss_fpu_without_denormals(before));
     pthreadpool_t pools[] = {NULL, pthreadpool_create(3)};
     for (int p = 0; p < 2; p++) {
         size_t items = p ? 3 : 1;
@@ -339,7 +343,7 @@ START_TEST(denormals_are_disabled_in_every_thread_of_a_call_and_restored_after_i
             struct denormals d = {.meeting = {.all = items, .meet = true}};
             pthreadpool_parallelize_1d(pools[p], look_at_fpu, &d, items, flags);
             ck_assert_uint_eq(d.flushed, flags ? items : 0);
-            ck_assert(fpu_get() == before);
+            ck_assert(ss_fpu_get() == before);
         }
     }
     pthreadpool_destroy(pools[1]);
@@ -816,9 +820,9 @@ static int threads_named(const char *name)
     return found;
 }
 
-// With an executor of the program's own, whose threads are joined: a thread that the watcher has
-// made begins with its name. One is listed until soon after it was joined, hence the wait.
-START_TEST(the_watcher_ends_with_the_last_pool)
+// With an executor of the program's own, whose threads are joined: what is left are the executor's
+// own. One is listed until soon after its end, hence the wait.
+START_TEST(who_watches_the_calls_ends_with_the_last_pool)
 {
     for (int round = 0; round < 20; round++) {
         struct own_executor own = {.threads = 2};
@@ -833,11 +837,11 @@ START_TEST(the_watcher_ends_with_the_last_pool)
         pthreadpool_destroy(pools[round % 2]);
         struct meeting m = {.all = 3, .meet = true};
         pthreadpool_parallelize_1d(pools[1 - round % 2], meet, &m, 3, 0);
-        while (threads_named("smolscale-watch") == 0)
+        while (threads_named("smolscale") == 0)
             sched_yield();
         pthreadpool_destroy(pools[1 - round % 2]);
         own_join(&own);
-        while (threads_named("smolscale-watch") != 0)
+        while (threads_named("smolscale") != 0)
             sched_yield();
     }
 }
@@ -875,7 +879,7 @@ int main(void)
 #endif
     tcase_add_test(rules, items_may_wait_for_each_other_where_no_timer_can_be_had);
     tcase_add_test(rules, items_may_wait_for_each_other_where_no_thread_can_be_had_to_watch_them);
-    tcase_add_test(rules, the_watcher_ends_with_the_last_pool);
+    tcase_add_test(rules, who_watches_the_calls_ends_with_the_last_pool);
     suite_add_tcase(suite, rules);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
