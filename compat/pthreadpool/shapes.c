@@ -15,6 +15,7 @@
 #include "shapes.h"
 #include "forward.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define inlined static inline __attribute__((always_inline))
@@ -24,19 +25,25 @@ enum { GUIDE_fixed = 0, GUIDE_dynamic = 1 };
 
 enum { max_dims = 6 };
 
-// Written by the public function; the team has a copy.
+// Written by the public function; the team has a copy of what the shape needs of it.
 struct call {
-    struct smolscale_loop loop; // first
-    void (*task)(void);
+    struct smolscale_loop loop; // first; `what` is the callback
     void *context;
-    size_t range[max_dims]; // as the program gave them
-    size_t tile[max_dims];  // 1 where the shape has no tile
-    size_t count[max_dims]; // tiles in each dimension
     uint32_t uarch_default;
     uint32_t uarch_max;
     bool wants_uarch;
+    struct dimension {
+        size_t range; // as the program gave it
+        size_t tile;  // 1 where the shape has no tile
+        size_t count; // tiles
+    } dim[max_dims];
 };
 _Static_assert(sizeof(struct call) <= SMOLSCALE_LOOP_MAX, "a team has no room for it");
+
+static inline size_t size_of_call(int dims)
+{
+    return offsetof(struct call, dim) + (size_t)dims * sizeof(struct dimension);
+}
 
 uint32_t cpuinfo_get_current_uarch_index_with_default(uint32_t) __attribute__((weak));
 
@@ -67,7 +74,7 @@ static uint32_t uarch_here(const struct call *call, struct smolscale_share *shar
 inlined void invoke(const struct call *call, enum form form, int n, uint32_t uarch, size_t thread,
                     const size_t *v)
 {
-    void (*task)(void) = call->task;
+    void (*task)(void) = (void (*)(void))(uintptr_t)call->loop.what;
     void *context = call->context;
 #define CASE(N)                                                                            \
     case N:                                                                                \
@@ -91,8 +98,8 @@ inlined void invoke(const struct call *call, enum form form, int n, uint32_t uar
 inlined void split(const struct call *call, int dims, size_t item, size_t *x)
 {
     for (int d = dims - 1; d > 0; d--) {
-        x[d] = item % call->count[d];
-        item /= call->count[d];
+        x[d] = item % call->dim[d].count;
+        item /= call->dim[d].count;
     }
     x[0] = item;
 }
@@ -100,7 +107,7 @@ inlined void split(const struct call *call, int dims, size_t item, size_t *x)
 // The next row: dimension d has come to its end.
 inlined void carry(const struct call *call, int d, size_t *x)
 {
-    while (d > 0 && x[d] >= call->count[d]) {
+    while (d > 0 && x[d] >= call->dim[d].count) {
         x[d] = 0;
         x[--d]++;
     }
@@ -112,23 +119,23 @@ inlined size_t run_rows(const struct call *given, struct smolscale_share *share,
                         size_t end, uint32_t uarch, size_t thread, const int dims, const int tiled,
                         const enum form form, const bool fenced)
 {
-    const struct call call = {.task = given->task, .context = given->context};
+    const struct call call = {.loop = {.what = given->loop.what}, .context = given->context};
     const int last = dims - 1;
-    const size_t step = tiled ? given->tile[last] : 1;
-    const size_t range = given->range[last];
+    const size_t step = tiled ? given->dim[last].tile : 1;
+    const size_t range = given->dim[last].range;
     size_t x[max_dims];
     size_t v[max_dims + 4];
     split(given, dims, i, x);
     for (;;) {
         size_t row_end = end;
-        if (dims > 1 && given->count[last] - x[last] < end - i)
-            row_end = i + given->count[last] - x[last];
+        if (dims > 1 && given->dim[last].count - x[last] < end - i)
+            row_end = i + given->dim[last].count - x[last];
         for (int d = 0; d < last; d++) {
             v[d] = x[d];
             if (d >= dims - tiled) {
-                v[d] *= given->tile[d];
-                size_t left = given->range[d] - v[d];
-                v[tiled + d] = left < given->tile[d] ? left : given->tile[d];
+                v[d] *= given->dim[d].tile;
+                size_t left = given->dim[d].range - v[d];
+                v[tiled + d] = left < given->dim[d].tile ? left : given->dim[d].tile;
             }
         }
         size_t row = row_end - i;
@@ -142,7 +149,7 @@ inlined size_t run_rows(const struct call *given, struct smolscale_share *share,
         }
         if (i == end)
             return i;
-        x[last] = given->count[last];
+        x[last] = given->dim[last].count;
         carry(given, last, x);
     }
 }
@@ -165,12 +172,12 @@ inlined size_t run_dynamic(const struct call *given, struct smolscale_share *sha
                            size_t end, uint32_t uarch, size_t thread, const int dims,
                            const int tiled, const enum form form)
 {
-    const int along = tiled == 2 && given->count[dims - 1] == 1 ? dims - 2 : dims - 1;
+    const int along = tiled == 2 && given->dim[dims - 1].count == 1 ? dims - 2 : dims - 1;
     size_t x[max_dims];
     size_t v[max_dims + 4];
     split(given, dims, i, x);
     while (i < end) {
-        size_t n = given->count[along] - x[along];
+        size_t n = given->dim[along].count - x[along];
         if (n > end - i)
             n = end - i;
         size_t part = smolscale_loop_part(&given->loop, share, i);
@@ -183,14 +190,14 @@ inlined size_t run_dynamic(const struct call *given, struct smolscale_share *sha
             if (d < dims - tiled)
                 continue;
             size_t tiles = d == along ? n : 1;
-            v[d] *= given->tile[d];
-            v[tiled + d] =
-                x[d] + tiles == given->count[d] ? given->range[d] - v[d] : tiles * given->tile[d];
+            v[d] *= given->dim[d].tile;
+            v[tiled + d] = x[d] + tiles == given->dim[d].count ? given->dim[d].range - v[d]
+                                                               : tiles * given->dim[d].tile;
         }
         invoke(given, form, dims + tiled, uarch, thread, v);
         i += n;
         x[along] += n;
-        if (along < dims - 1 && x[along] < given->count[along])
+        if (along < dims - 1 && x[along] < given->dim[along].count)
             continue;
         if (along == dims - 1)
             carry(given, dims - 1, x);
@@ -209,16 +216,16 @@ static void parallelize(pthreadpool_t pool, struct call *call, int dims, int til
         if (tile == 0)
             tile = 1; // natively a division by zero or an endless loop
         size_t count = tile == 1 ? ranges[d] : ranges[d] / tile + (ranges[d] % tile != 0);
-        call->range[d] = ranges[d];
-        call->tile[d] = tile;
-        call->count[d] = count;
+        call->dim[d].range = ranges[d];
+        call->dim[d].tile = tile;
+        call->dim[d].count = count;
         if (count == 0)
             return;
         if (__builtin_mul_overflow(total, count, &total))
             total = SIZE_MAX - 1; // nobody sees the end of it
     }
     call->loop.items = total;
-    smolscale_team_run(ptp_team(pool), &call->loop, sizeof *call);
+    smolscale_team_run(ptp_team(pool), &call->loop, size_of_call(dims));
 }
 
 // The public flags in the core's words. (Helpers that yield between calls do not spin for long.)
@@ -239,7 +246,6 @@ inlined void describe(struct call *call, smolscale_loop_fn *run, void (*task)(vo
     call->loop.guided = guided;
     call->loop.fenced = false;
     call->loop.guide = 0;
-    call->task = task;
     call->context = context;
     call->uarch_default = 0;
     call->uarch_max = 0;
