@@ -54,12 +54,12 @@ def machine(build):
 
 
 def commit():
-    """The commit that was measured; with a + where files differ from it."""
+    """The commit that was measured; with a + where what is built from or run differs from it."""
     try:
         short = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=HERE, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, check=True).stdout.decode().strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "--", "..", ":!../docs"],
-                                 cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "--", "core", "compat", "bench",
+                                  "tests/apps", "meson.build"], cwd=os.path.join(HERE, ".."), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
         return short + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -140,9 +140,8 @@ class Side:
 
     def __init__(self, build, suite, side):
         self.name = side["name"]
-        self.program = os.path.join(build, side.get("program", suite["program"]))
-        if "script" in suite:
-            self.program = os.path.join(HERE, "..", suite["script"])
+        self.program = os.path.join(HERE, "..", suite["script"]) if "script" in suite else \
+            os.path.join(build, side.get("program", suite["program"]))
         self.missing = not os.path.exists(self.program)
         if self.missing and not side.get("optional"):
             raise SystemExit(f"{self.program} is not built: run ./dev build first")
