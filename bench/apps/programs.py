@@ -147,7 +147,7 @@ def ostree_commit(place):
     run(["ostree", f"--repo={repository}", "init", "--mode=archive"])
     return Program(["ostree", f"--repo={repository}", "commit", "--branch=main", f"--tree=dir={place.tree()}",
                     "--timestamp=2026-01-01 00:00:00 +0000", "--owner-uid=0", "--owner-gid=0", "--no-xattrs",
-                    "--fsync=false"], of_output)
+                    "--fsync=false"], of_output, has_jobs=False)  # its own threads do it
 
 
 # ---- libuv ----
