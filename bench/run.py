@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Runs a benchmark suite: every row on every side in turn, several rounds, and prints medians,
-ratios to the first side (the native one) and the targets.
+ratios to the first side (the native one; medians of the rounds' ratios, and their range) and the targets.
 
   run.py BUILD SUITE [FILTER...]    SUITE is a folder here with a suite.toml; FILTER picks rows whose
                                     name contains it
 
 A suite.toml names the program, the sides and the rows:
 
-  program = "bench/glib/bench-glib"     # below the build folder
+  title = "GThreadPool"
+  program = "bench/glib/bench-glib"     # below the build folder; or script = "bench/...", below the top folder
   [[side]]
   name = "native"
   [[side]]
@@ -24,73 +25,89 @@ A suite.toml names the program, the sides and the rows:
   sides = ["native"]                    # where not every side has such a thing
   targets = { wall = { at_least = 50, aim = 25 }, cpu = { at_least = 80, aim = 37 } }
 
+A program prints a line `name value unit` for each figure. It may print `output DIGEST`, which must then be the same in
+all runs of a row, and end with status 77 and a reason on standard error where it cannot be run here.
+
 A target is a number in the figure's unit, a ratio to the first side ("at_least_ratio",
-"aim_ratio") or a distance from it ("at_least_more"). With "higher = true" more is better. Absolute times mean little on a shared machine:
-the sides are interleaved, so that what disturbs one disturbs all, and the ratio is what counts.
+"aim_ratio") or a distance from it ("at_least_more"). With "higher = true" more is better. Absolute times mean
+little on a shared machine: the sides are interleaved, so that what disturbs one disturbs all, and the ratio is what
+counts. kept.py says what the data file has.
 
 Where smolscale is compared with its like instead of preloaded under them, it is the first side and
-the suite says `first_is_ours = true`: the targets are then its own, and a ratio is what another side
-takes divided by what it takes.
+the suite says `first_is_ours = true`: the targets are then its own. A ratio is always what another side takes divided
+by what the first takes.
 """
 
 import argparse
-import json
 import os
-import platform
 import shlex
-import statistics
 import subprocess
 import sys
-import time
 import tomllib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "tests"))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "tests")]
 import harness  # noqa: E402
+import kept     # noqa: E402
+
+ABSENT = 77  # the exit status of a program that says it cannot run here
+
+
+class Failed(Exception):
+    """A run gave no figures, for this reason."""
+
+
+class Absent(Exception):
+    """A row cannot be run here, for this reason."""
 
 
 def run_once(command, env, limit):
-    """{figure: (value, unit)} of one run, or the reason why there is none."""
+    """({figure: (value, unit)}, digest of the output or None) of one run."""
     try:
         result = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, timeout=limit,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except subprocess.TimeoutExpired:
-        return f"no end within {limit} s"
+        raise Failed(f"no end within {limit} s") from None
+    error = (result.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+    if result.returncode == ABSENT:
+        raise Absent(error)
     if result.returncode != 0:
-        error = result.stderr.decode(errors="replace").strip().splitlines()
-        return f"status {result.returncode}: {error[-1] if error else 'no message'}"
-    figures = {}
-    for line in result.stdout.decode().splitlines():
-        words = line.split()
+        raise Failed(f"status {result.returncode}: {error}")
+    figures, digest = {}, None
+    for words in map(str.split, result.stdout.decode().splitlines()):
         if len(words) == 3:
             figures[words[0]] = (float(words[1]), words[2])
-    return figures
+        elif len(words) == 2 and words[0] == "output":
+            digest = words[1]
+    return figures, digest
 
 
 def number(value):
     if value is None:
         return "-"
-    for limit, form in ((100, ".0f"), (10, ".1f"), (0.1, ".2f"), (0, ".3g")):
+    for limit, form in ((100, ".0f"), (10, ".1f"), (0.1, ".2f"), (0, ".2g")):
         if abs(value) >= limit:
             return format(value, form)
     return str(value)
 
 
-def check(target, value, first):
-    """(text of the target, whether the value reaches it) for "at_least"."""
-    bound = target.get("at_least")
-    text = number(bound) if bound is not None else ""
-    if "at_least_ratio" in target and first is not None:
-        bound = target["at_least_ratio"] * first
-        text = f"{target['at_least_ratio']:g} x"
+def check(target, value, first, ratio):
+    """(text of the target, whether it is reached) for "at_least". `first` is the first side's median, `ratio` the
+    median of pairs."""
+    text, bound, compared = "", target.get("at_least"), value
+    if bound is not None:
+        text = number(bound)
+    if "at_least_ratio" in target and ratio is not None:
+        bound, compared = target["at_least_ratio"], ratio
+        text = f"{bound:g} x"
     if "at_least_more" in target and first is not None:
         bound = target["at_least_more"] + first
         text = f"+ {target['at_least_more']:g}"
     if bound is None:
         return "", None
     if target.get("higher"):
-        return ">= " + text, value >= bound
-    return "<= " + text, value <= bound
+        return ">= " + text, compared >= bound
+    return "<= " + text, compared <= bound
 
 
 def aim_text(target):
@@ -100,7 +117,7 @@ def aim_text(target):
 
 
 class Table:
-    """Lines of equal columns, the first left-aligned."""
+    """Lines of equal columns, the first two left-aligned."""
 
     def __init__(self, *head):
         self.rows = [head]
@@ -118,17 +135,107 @@ class Table:
                 print("  ".join("-" * width for width in widths))
 
 
-def machine():
-    model = "unknown CPU"
-    with open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return f"{len(os.sched_getaffinity(0))} CPUs ({model}), Linux {platform.release()}"
+class Side:
+    """One of the programs or preloads that are compared."""
+
+    def __init__(self, build, suite, side):
+        self.name = side["name"]
+        self.program = os.path.join(HERE, "..", suite["script"]) if "script" in suite else \
+            os.path.join(build, side.get("program", suite["program"]))
+        self.missing = not os.path.exists(self.program)
+        if self.missing and not side.get("optional"):
+            raise SystemExit(f"{self.program} is not built: run ./dev build first")
+        self.preload = harness.Preload(build, [] if self.missing else side.get("layers", []))
+        self.env = {**self.preload.env(), "SMOLSCALE_BENCH_BUILD": os.path.abspath(build), **side.get("env", {})}
 
 
-def main():
+class Measurement:
+    """The rounds of a suite: runs them, and gathers what a data file has."""
+
+    def __init__(self, suite, sides, options):
+        self.suite, self.sides, self.options = suite, sides, options
+        self.names = [side.name for side in sides]
+        self.failures = 0
+
+    def run_row(self, row):
+        """The row of the data file."""
+        result = {"name": row["name"], "text": row.get("text", ""), "figures": []}
+        rounds = min(row.get("rounds", self.options.rounds), self.options.rounds)
+        runs = {name: [None] * rounds for name in self.names}
+        digests = set()
+        for turn in range(rounds):
+            order = list(enumerate(self.sides))
+            # Who comes first changes, so that no side always runs on what the other has left behind.
+            for index, side in order if turn % 2 == 0 else reversed(order):
+                if index == 0 and turn >= row.get("first_rounds", rounds):
+                    continue
+                if side.name not in row.get("sides", self.names):
+                    continue
+                command = shlex.split(self.options.prefix) + [side.program] + row["command"]
+                try:
+                    runs[side.name][turn], digest = run_once(command, side.env, self.options.limit)
+                    digests.add(digest)
+                except Absent as why:
+                    result["absent"] = str(why)
+                    return result
+                except Failed as why:
+                    self.fail(f"{row['name']} {side.name}: {why}")
+        if len(digests) > 1:
+            self.fail(f"{row['name']}: the sides differ in what they make")
+        units = {}
+        for run in (run for side in runs.values() for run in side if run):
+            units.update({figure: unit for figure, (_, unit) in run.items()})
+        for figure, unit in units.items():
+            entry = {"name": figure, "unit": unit}
+            if row.get("targets", {}).get(figure, {}).get("higher"):
+                entry["higher"] = True
+            entry["values"] = {name: [run[figure][0] if run and figure in run else None for run in side]
+                               for name, side in runs.items() if any(side)}
+            result["figures"].append(entry)
+        return result
+
+    def fail(self, text):
+        self.failures += 1
+        print(f"FAILED  {text}", flush=True)
+
+
+def ratio_text(ratios):
+    """The median of pairs, and from where to where they go."""
+    if not ratios:
+        return "-"
+    middle = number(kept.median(ratios))
+    return middle if len(ratios) == 1 else f"{middle} ({number(min(ratios))}-{number(max(ratios))})"
+
+
+def print_table(suite, names, wanted, data):
+    """Prints the results; how many targets are missed."""
+    ours_first = suite.get("first_is_ours", False)
+    judged = names[:1] if ours_first else names[1:]
+    table = Table("benchmark", "figure", *names, *(f"{name}/{names[0]}" for name in names[1:]), "at least", "aim",
+                  "reached")
+    missed = 0
+    for row, found in zip(wanted, data["rows"]):
+        if "absent" in found:
+            table.add(row["name"], "absent: " + found["absent"], *[""] * (2 * len(names) + 2))
+        for figure in found["figures"]:
+            medians = {name: kept.median(figure["values"].get(name, [])) for name in names}
+            ratios = {name: kept.pairs(figure, name, names[0]) for name in names[1:]}
+            target = row.get("targets", {}).get(figure["name"], {})
+            reached, text = [], ""
+            for name in judged:
+                if medians[name] is None or target.get("side", name) != name:
+                    continue
+                text, good = check(target, medians[name], medians[names[0]], kept.median(ratios.get(name, [])))
+                if good is not None:
+                    reached.append("yes" if good else "NO")
+                    missed += not good
+            table.add(row["name"], f"{figure['name']} [{figure['unit']}]", *(number(medians[n]) for n in names),
+                      *(ratio_text(ratios[n]) for n in names[1:]), text, aim_text(target), " ".join(reached))
+    table.print()
+    return missed
+
+
+def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
     parser.add_argument("build")
     parser.add_argument("suite")
@@ -137,10 +244,13 @@ def main():
     parser.add_argument("--prefix", default="",
                         help="put before every command, e.g. \"taskset -c 0\"")
     parser.add_argument("--limit", type=int, default=120, help="seconds one run may take (120)")
-    parser.add_argument("--json", help="where the raw figures go")
+    parser.add_argument("--json", help="where the data file goes (below the build folder)")
     parser.add_argument("--list", action="store_true", help="name the rows and end")
-    options = parser.parse_intermixed_args()
+    return parser.parse_intermixed_args()
 
+
+def main():
+    options = parse_arguments()
     with open(os.path.join(HERE, options.suite, "suite.toml"), "rb") as file:
         suite = tomllib.load(file)
     rows = [row for row in suite["row"]
@@ -151,79 +261,31 @@ def main():
         return 0
     if not rows:
         raise SystemExit("no row has such a name; --list shows them")
-
     sides = []
-    for side in suite["side"]:
-        preload = harness.Preload(options.build, side.get("layers", []))
-        env = preload.env()
-        env.update(side.get("env", {}))
-        program = os.path.join(options.build, side.get("program", suite["program"]))
-        if not os.path.exists(program):
-            if side.get("optional"):
-                print(f"side {side['name']} is skipped: {program} is not built")
-                preload.close()
-                continue
-            raise SystemExit(f"{program} is not built: run ./dev build first")
-        sides.append((side["name"], preload, env, program))
-    names = [side[0] for side in sides]
-    ours_first = suite.get("first_is_ours", False)
-    ratio_names = [f"{name}/{names[0]}" if ours_first else f"{names[0]}/{name}"
-                   for name in names[1:]]
-    judged = names[:1] if ours_first else names[1:]
-
-    print(f"{options.suite}: {options.rounds} rounds, sides in turn, medians; {machine()}")
-    raw = {"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-           "rows": {}}
-    table = Table("benchmark", "figure", *names, *ratio_names, "at least", "aim", "reached")
-    failures = missed = 0
+    for side in (Side(options.build, suite, side) for side in suite["side"]):
+        if side.missing:
+            print(f"side {side.name} is skipped: {side.program} is not built")
+        else:
+            sides.append(side)
+    measurement = Measurement(suite, sides, options)
+    data = {"suite": options.suite, "title": suite["title"], "date": kept.now(), "commit": kept.commit(),
+            "load": [kept.load()], "machine": kept.machine(options.build), "rounds": options.rounds,
+            "sides": measurement.names, "rows": []}
+    it = data["machine"]
+    print(f"{options.suite}: {options.rounds} rounds, sides in turn, medians, ratios of pairs; {it['cpus']} CPUs "
+          f"({it['cpu']}), {it['kernel']}", flush=True)
     for row in rows:
         print(f"  {row['name']} ...", file=sys.stderr, flush=True)
-        seen = {name: [] for name in names}
-        for turn in range(options.rounds):
-            for index, (name, _, env, program) in enumerate(sides):
-                rounds = row.get("first_rounds", options.rounds) if index == 0 else options.rounds
-                if turn >= min(rounds, row.get("rounds", rounds)):
-                    continue
-                if name not in row.get("sides", names):
-                    continue
-                command = shlex.split(options.prefix) + [program] + row["command"]
-                result = run_once(command, env, options.limit)
-                if isinstance(result, str):
-                    failures += 1
-                    print(f"FAILED  {row['name']} {name}: {result}", flush=True)
-                else:
-                    seen[name].append(result)
-        raw["rows"][row["name"]] = {"command": row["command"], "runs": seen}
-        figures = next((runs[0] for runs in seen.values() if runs), {})
-        for figure, (_, unit) in figures.items():
-            medians = {name: statistics.median(run[figure][0] for run in runs) if runs else None
-                       for name, runs in seen.items()}
-            first = medians[names[0]]
-            target = row.get("targets", {}).get(figure, {})
-            ratios, reached, text = [], [], ""
-            for name in names[1:]:
-                mine = medians[name]
-                above, below = (mine, first) if ours_first else (first, mine)
-                ratios.append(f"{above / below:.2f}" if above is not None and below else "-")
-            for name in judged:
-                mine = medians[name]
-                if mine is not None and target.get("side", name) == name:
-                    text, good = check(target, mine, first)
-                    if good is not None:
-                        reached.append("yes" if good else "NO")
-                        missed += not good
-            table.add(row["name"], f"{figure} [{unit}]", *(number(medians[n]) for n in names),
-                      *ratios, text, aim_text(target), " ".join(reached))
-    table.print()
-    print(f"{missed} targets missed, {failures} runs failed")
+        data["rows"].append(measurement.run_row(row))
+    data["load"].append(kept.load())
+    missed = print_table(suite, measurement.names, rows, data)
+    print(f"{missed} targets missed, {measurement.failures} runs failed")
     path = options.json or os.path.join(options.build, "logs", f"bench-{options.suite}.json")
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    with open(path, "w") as file:
-        json.dump(raw, file, indent=1)
-    print(f"every run's figures: {path}")
-    for _, preload, _, _ in sides:
-        preload.close()
-    return 1 if failures else 0
+    kept.write(path, data)
+    print(f"every round's values: {path}")
+    for side in sides:
+        side.preload.close()
+    return 1 if measurement.failures else 0
 
 
 if __name__ == "__main__":

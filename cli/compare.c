@@ -32,7 +32,6 @@ struct arguments {
     size_t rounds;
     double time_limit;
     bool json;
-    char **command;
 };
 
 static const struct argp_option options[] = {
@@ -73,30 +72,21 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_JSON:
         arguments->json = true;
         return 0;
-    case ARGP_KEY_ARG: // the rest is the command's own
-        arguments->command = state->argv + state->next - 1;
-        state->next = state->argc;
-        return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "no command is given");
-        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static const struct argp_child children[] = {{&settings_argp, 0, NULL, 0}, {0}};
-
 static const struct argp argp = {
     options,
     parse,
-    "[--] COMMAND [ARGUMENT...]",
+    NULL, // the command is settings_parser's
     "Runs COMMAND natively and on smolscale in turn and compares time, context switches, threads, memory, output and exit "
     "status.\v"
     "The command gets an empty standard input, or the file that standard input is. Its output is not shown.\n\n"
     "The exit status is 0 if output and exit status on smolscale are as natively, 1 if they are not; 125 if smolscale "
     "itself fails, 126 if the command cannot be executed, 127 if it is not found.",
-    children,
+    settings_parser,
     NULL,
     NULL,
 };
@@ -260,17 +250,12 @@ static int open_input(void)
 
 static void must_be_capturable(const char *command)
 {
-    char *path = program_must_find(command);
     struct program program;
-    int err = program_examine(path, &program);
-    if (err)
-        fail(err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE,
-             "%s: the interpreter in its first line: %s", command, strerror(-err));
+    program_must_examine(command, &program);
     if (program.obstacle && program.obstacle != OBSTACLE_NOT_ELF)
         fail(STATUS_FAILED, "%s: %s: nothing can be preloaded, so there is nothing to compare",
              command, program.detail);
     program_finish(&program);
-    free(path);
 }
 
 int command_compare(int argc, char **argv)
@@ -278,16 +263,16 @@ int command_compare(int argc, char **argv)
     struct arguments arguments = {.rounds = 7};
     if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &arguments))
         return STATUS_FAILED;
-    must_be_capturable(arguments.command[0]);
+    must_be_capturable(arguments.settings.command[0]);
 
     size_t places = arguments.rounds + 1;
     int input = open_input();
     char *preload = preload_value(&arguments.settings, getenv("LD_PRELOAD"));
     char *folder = make_folder();
     struct state state = {
-        .native = {arguments.command, native_environment(), input, arguments.time_limit},
-        .ours = {arguments.command, our_environment(&arguments.settings, preload, folder), input,
-                 arguments.time_limit},
+        .native = {arguments.settings.command, native_environment(), input, arguments.time_limit},
+        .ours = {arguments.settings.command, our_environment(&arguments.settings, preload, folder),
+                 input, arguments.time_limit},
         .folder = folder,
         .native_results = must_alloc(places * sizeof(struct measurement)),
         .our_results = must_alloc(places * sizeof(struct measurement)),
@@ -298,7 +283,7 @@ int command_compare(int argc, char **argv)
     rmdir(folder);
 
     struct comparison comparison = {
-        .command = arguments.command,
+        .command = arguments.settings.command,
         .rounds = arguments.rounds,
         .native = state.native_results + 1,
         .ours = state.our_results + 1,

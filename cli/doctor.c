@@ -281,24 +281,19 @@ static int diagnose_command(const char *command)
 {
     struct patient patient = {0};
     struct program program;
-    char *path = program_must_find(command);
-    int err = program_examine(path, &program);
-    if (err)
-        fail(err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE,
-             "%s: the interpreter in its first line: %s", command, strerror(-err));
-    printf("%s", path);
+    program_must_examine(command, &program);
+    printf("%s", program.path);
     for (size_t i = 0; i < program.interpreter_count; i++)
         printf("%s%s", i ? ", then by " : ", a script, run by ", program.interpreters[i]);
     putchar('\n');
     patient.obstacle = program.detail ? must_copy(program.detail) : NULL;
-    err = closure_load(program.object, &patient.closure);
+    int err = closure_load(program.object, &patient.closure);
     if (err && err != -ENOEXEC)
         fail(STATUS_FAILED, "%s: %s", program.object, strerror(-err));
     int status = diagnose(&patient);
     closure_finish(&patient.closure);
     program_finish(&program);
     free(patient.obstacle);
-    free(path);
     return status;
 }
 

@@ -51,12 +51,22 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         parse_workers(state, argument);
         settings->workers = argument;
         return 0;
+    case ARGP_KEY_ARG: // the rest is the command's own
+        settings->command = state->argv + state->next - 1;
+        state->next = state->argc;
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "no command is given");
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-const struct argp settings_argp = {options, parse, NULL, NULL, NULL, NULL, NULL};
+static const struct argp argp = {options, parse, "[--] COMMAND [ARGUMENT...]", NULL, NULL,
+                                 NULL,    NULL};
+
+const struct argp_child settings_parser[] = {{&argp, 0, NULL, 0}, {0}};
 
 // ---- LD_PRELOAD ----
 

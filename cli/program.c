@@ -61,7 +61,7 @@ int program_find(const char *command, char **path)
     }
 }
 
-char *program_must_find(const char *command)
+static char *must_find(const char *command)
 {
     char *path;
     int err = program_find(command, &path);
@@ -259,6 +259,16 @@ int program_examine(const char *path, struct program *program)
     }
     check(program);
     return 0;
+}
+
+void program_must_examine(const char *command, struct program *program)
+{
+    char *path = must_find(command);
+    int err = program_examine(path, program);
+    free(path);
+    if (err)
+        fail(err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE,
+             "%s: the interpreter in its first line: %s", command, strerror(-err));
 }
 
 void program_finish(struct program *program)

@@ -34,12 +34,13 @@ struct program {
 // (to be freed), -ENOENT, or -EACCES if all that was found may not be executed.
 int program_find(const char *command, char **path);
 
-// The same and says why it failed; the process ends with STATUS_NOT_FOUND or STATUS_NOT_EXECUTABLE.
-char *program_must_find(const char *command);
-
 // Examines the file at `path`: follows "#!" lines (and env in them), and looks for an obstacle.
 // Returns 0 or a negative errno, with `program` empty.
 int program_examine(const char *path, struct program *program);
+
+// Finds and examines a command. Where that fails it says why, and the process ends with
+// STATUS_NOT_FOUND or STATUS_NOT_EXECUTABLE.
+void program_must_examine(const char *command, struct program *program);
 void program_finish(struct program *program);
 
 // "x86-64, 64 bit"; to be freed.

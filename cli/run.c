@@ -21,7 +21,6 @@ struct arguments {
     struct settings settings;
     const char *stats; // NULL: none
     bool dry_run, verbose;
-    char **command;
 };
 
 static const struct argp_option options[] = {
@@ -53,28 +52,19 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'v':
         arguments->verbose = true;
         return 0;
-    case ARGP_KEY_ARG: // the rest is the command's own
-        arguments->command = state->argv + state->next - 1;
-        state->next = state->argc;
-        return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "no command is given");
-        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static const struct argp_child children[] = {{&settings_argp, 0, NULL, 0}, {0}};
-
 static const struct argp argp = {
     options,
     parse,
-    "[--] COMMAND [ARGUMENT...]",
+    NULL, // the command is settings_parser's
     "Runs COMMAND with its thread pools on smolscale: sets LD_PRELOAD, and becomes COMMAND.\v"
     "The exit status is that of the command. It is 125 if smolscale itself fails, 126 if the command cannot be executed, and 127 "
     "if it is not found.",
-    children,
+    settings_parser,
     NULL,
     NULL,
 };
@@ -182,13 +172,9 @@ int command_run(int argc, char **argv)
     struct arguments arguments = {0};
     if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &arguments))
         return STATUS_FAILED;
-    const char *command = arguments.command[0];
-    char *path = program_must_find(command);
+    const char *command = arguments.settings.command[0];
     struct program program;
-    int err = program_examine(path, &program);
-    if (err)
-        fail(err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE,
-             "%s: the interpreter in its first line: %s", command, strerror(-err));
+    program_must_examine(command, &program);
     if (program.obstacle)
         say_obstacle(command, &program);
     else
@@ -196,16 +182,14 @@ int command_run(int argc, char **argv)
     set_environment(&arguments, &program);
     program_finish(&program);
     if (arguments.dry_run) {
-        for (char **word = arguments.command; *word; word++) {
+        for (char **word = arguments.settings.command; *word; word++) {
             print_quoted(*word);
             putchar(word[1] ? ' ' : '\n');
         }
-        free(path);
         return 0;
     }
-    execvp(command, arguments.command);
-    err = errno;
-    free(path);
+    execvp(command, arguments.settings.command);
+    int err = errno;
     fail(err == ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE, "%s: %s", command,
          strerror(err));
 }
