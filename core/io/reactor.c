@@ -570,8 +570,12 @@ int smolscale_ready(smolscale_cx *cx, int fd, int events)
 {
     if (events == 0 || events & ~(SMOLSCALE_READABLE | SMOLSCALE_WRITABLE))
         return -EINVAL;
-    struct source *source = fd < 0 ? NULL : get_source(fd);
-    int err = fd < 0 ? -EBADF : source ? watch(source, fd, events, false) : -ENOMEM;
+    // No room for descriptors up to a number that is none.
+    struct pollfd known = {fd, 0, 0};
+    if (fd < 0 || (!find_source(fd) && look(&known) == 0 && known.revents & POLLNVAL))
+        return -EBADF;
+    struct source *source = get_source(fd);
+    int err = source ? watch(source, fd, events, false) : -ENOMEM;
     if (err)
         return err;
     return await(cx, (struct wait){.operation = OP_READY, .fd = fd, .events = events});
