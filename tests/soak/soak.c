@@ -22,6 +22,15 @@
 #define SANITIZED 0
 #endif
 
+#ifdef __SANITIZE_THREAD__
+// The scene of children forks in a process with threads on purpose.
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+#endif
+
 enum { ACTORS = 6, EPISODE_S = 3, PATIENCE_S = 180, MAX_EPISODES = 100000 };
 
 static struct actor actors[ACTORS];
