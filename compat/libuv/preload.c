@@ -458,6 +458,8 @@ static void work_done(uv_async_t *handle);
 
 static struct libuv *libuv_of(uv_loop_t *loop)
 {
+    if (__builtin_expect(loop == NULL, 0))
+        return NULL; // libuv may refuse the call for another reason before it looks into the loop
     uv_async_cb callback = __atomic_load_n(&loop->wq_async.async_cb, __ATOMIC_ACQUIRE);
 
     if (__builtin_expect(callback == work_done, 1))

@@ -463,11 +463,15 @@ static void park(struct ss_worker *worker)
         ss_seat_leave_locked();
 }
 
-// A dedicated worker that its group no longer wants ends. ss.lock held.
-static bool is_unwanted(const struct ss_worker *worker)
+// A dedicated worker ends if its group has too many, whatever it was told: the limit may have
+// changed since, and ss_group_fill() counts those that are on their way out. ss.lock held.
+static bool is_to_end(struct ss_worker *worker)
 {
     const struct ss_group *group = worker->group;
-    return group->owner && group->workers > group->wanted;
+    if (!group->owner)
+        return worker->exit;
+    worker->exit = false;
+    return group->workers > group->wanted;
 }
 
 static void arrive(struct ss_worker *worker)
@@ -516,7 +520,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
         bool arrived = worker->summoned;
         if (arrived)
             arrive(worker);
-        if (worker->exit || is_unwanted(worker))
+        if (is_to_end(worker))
             break;
         struct ss_group *group = worker->group;
         bool surplus =

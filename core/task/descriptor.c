@@ -241,7 +241,8 @@ int smolscale_ready(smolscale_cx *cx, int fd, int events)
 {
     if (events == 0 || events & ~(SMOLSCALE_READABLE | SMOLSCALE_WRITABLE))
         return -EINVAL;
-    if (fd < 0)
+    // No room is made for the numbers up to one that is no descriptor.
+    if (fd < 0 || (!ss_source_find(fd) && ss_fd_ready(fd, events) == -EBADF))
         return -EBADF;
     struct ss_source *source = ss_source_get(fd);
     int err = source ? ss_source_subscribe(source, fd, events, false, &waiting) : -ENOMEM;

@@ -16,7 +16,16 @@
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
-    return "die_after_fork=0";
+    return "die_after_fork=0:allocator_may_return_null=1";
+}
+#endif
+
+#ifdef TEST_ASAN
+// And ask for more memory than there can be.
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
 }
 #endif
 

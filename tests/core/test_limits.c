@@ -315,6 +315,29 @@ START_TEST(a_paused_dedicated_queue_keeps_its_items)
 }
 END_TEST
 
+// Threads that were told to go, and have not gone yet, are wanted again; and those that go twice
+// are no more than were too many.
+START_TEST(a_dedicated_queue_keeps_as_many_threads_as_its_last_limit_says)
+{
+    struct crowd crowd = CROWD_INIT;
+    counter_add(&crowd.leave, 1);
+    smolscale_queue *queue = dedicated_new(join_crowd, &crowd, 3);
+    for (unsigned round = 0; round < SCALED(2000); round++) {
+        const unsigned limits[] = {0, 3, 2, 1, 3, 2, 1, 0, 2};
+        unsigned last = 1 + round % 9;
+        for (unsigned i = 0; i < last; i++)
+            ck_assert_int_eq(smolscale_queue_set_max_active(queue, limits[i]), 0);
+        if (limits[last - 1] == 0)
+            ck_assert_int_eq(smolscale_queue_set_max_active(queue, 3), 0);
+        push(queue, item_of(round));
+        EVENTUALLY(smolscale_queue_pending(queue), ==, 0);
+    }
+    smolscale_queue_wait(queue);
+    ck_assert_uint_eq(counter_get(&crowd.entered), SCALED(2000));
+    smolscale_queue_free(queue);
+}
+END_TEST
+
 START_TEST(a_closed_dedicated_queue_ends_with_its_last_job)
 {
     struct crowd crowd = CROWD_INIT;
@@ -378,6 +401,7 @@ int main(void)
                                     dedicated_threads_serve_nothing_else,
                                     the_limit_of_a_dedicated_queue_adds_and_gives_back_threads,
                                     a_paused_dedicated_queue_keeps_its_items,
+                                    a_dedicated_queue_keeps_as_many_threads_as_its_last_limit_says,
                                     a_closed_dedicated_queue_ends_with_its_last_job,
                                     dedicated_queues_come_and_go,
                                     a_dedicated_queue_exactly_once_under_stress,

@@ -68,6 +68,25 @@ START_TEST(an_exclusive_pool_can_be_raised_and_lowered)
 }
 END_TEST
 
+// Threads that are to go, and have not gone yet, are wanted again.
+START_TEST(an_exclusive_pool_lowered_and_raised_at_once_goes_on)
+{
+    struct gate gate = GATE_INIT;
+    gate_open(&gate);
+    GThreadPool *pool = gate_pool(&gate, 3, true);
+    for (guint i = 1; i <= 1000; i++) {
+        ck_assert(g_thread_pool_set_max_threads(pool, 2, NULL));
+        ck_assert(g_thread_pool_set_max_threads(pool, 1, NULL));
+        if (i % 2)
+            ck_assert(g_thread_pool_set_max_threads(pool, 3, NULL));
+        push(pool, i);
+        EVENTUALLY(g_thread_pool_unprocessed(pool), ==, 0);
+    }
+    g_thread_pool_free(pool, FALSE, TRUE);
+    ck_assert_uint_eq(counter_get(&gate.ended), 1000);
+}
+END_TEST
+
 START_TEST(a_frozen_exclusive_pool_thaws)
 {
     struct gate gate = GATE_INIT;
@@ -415,6 +434,7 @@ int main(void)
         {an_exclusive_pool_has_all_its_threads_from_the_start, 1},
         {an_exclusive_pool_of_size_0_fills_and_runs_when_raised, 1},
         {an_exclusive_pool_can_be_raised_and_lowered, 1},
+        {an_exclusive_pool_lowered_and_raised_at_once_goes_on, 1},
         {a_frozen_exclusive_pool_thaws, 1},
         {threads_are_called_pool_and_the_programs_name, 2},
         {threads_are_called_pool_when_the_program_has_no_name, 1},

@@ -185,6 +185,7 @@ int main(void)
     srunner_add_suite(runner, request_suite());
     srunner_add_suite(runner, thread_suite());
     srunner_add_suite(runner, process_suite());
+    srunner_add_suite(runner, bad_input_suite());
     srunner_run_all(runner, CK_ENV);
     int run = srunner_ntests_run(runner), failed = srunner_ntests_failed(runner);
     printf("%s: %d passed, %d failed\n",

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <uv.h>
 
+Suite *bad_input_suite(void);
 Suite *work_suite(void);
 Suite *request_suite(void);
 Suite *thread_suite(void);
