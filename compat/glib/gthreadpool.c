@@ -15,13 +15,13 @@
 // told from ours by the word at `state`, and every function hands it on. So nothing on the hot path
 // asks whether the layer is enabled, and pools of both kinds may exist side by side.
 
+#include "base/atomic.h"
 #include "native.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <smolscale.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -83,7 +83,7 @@ static struct pool *to_pool(GThreadPool *pool)
 
 static uint64_t pool_state(struct pool *pool)
 {
-    return atomic_load_explicit(&pool->state, memory_order_relaxed);
+    return load_relaxed(&pool->state);
 }
 
 static bool is_running(struct pool *pool)
@@ -109,7 +109,7 @@ static unsigned to_limit(gint max_threads)
 
 static gint get_limit(struct pool *pool)
 {
-    return atomic_load_explicit(&pool->max_threads, memory_order_relaxed);
+    return load_relaxed(&pool->max_threads);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -127,10 +127,9 @@ static void keep_dropped(void *item, void *pool_pointer)
         return;
     }
     node->item = item;
-    node->next = atomic_load_explicit(&pool->dropped, memory_order_relaxed);
+    node->next = load_relaxed(&pool->dropped);
     // Release: dispose() reads the nodes. Nobody takes single nodes off, so there is no ABA.
-    while (!atomic_compare_exchange_weak_explicit(&pool->dropped, &node->next, node,
-                                                  memory_order_release, memory_order_relaxed))
+    while (!cas_weak_release(&pool->dropped, &node->next, node))
         ;
 }
 
@@ -158,12 +157,12 @@ static void run_item(void *item, void *pool_pointer)
 static int apply_limit(struct pool *pool)
 {
     int err;
-    gint max_threads = atomic_load(&pool->max_threads);
+    gint max_threads = load_seq_cst(&pool->max_threads);
     gint applied;
     do {
         applied = max_threads;
         err = smolscale_queue_set_max_active(pool->queue, to_limit(applied));
-        max_threads = atomic_load(&pool->max_threads);
+        max_threads = load_seq_cst(&pool->max_threads);
     } while (max_threads != applied);
     return err;
 }
@@ -176,8 +175,7 @@ static bool populate(struct pool *pool)
     uint64_t from = complete ? POOL_STARVED : POOL_OPEN;
     uint64_t to = complete ? POOL_OPEN : POOL_STARVED;
     // Only from the opposite stage: a pool that is being freed must not be opened again.
-    atomic_compare_exchange_strong_explicit(&pool->state, &from, to, memory_order_relaxed,
-                                            memory_order_relaxed);
+    cas_strong_relaxed(&pool->state, &from, to);
     return complete;
 }
 
@@ -263,7 +261,7 @@ static _Atomic(struct workers *) all_workers;
 static struct workers *newest_workers(void)
 {
     // Acquire: pairs with the release in add_workers().
-    return atomic_load_explicit(&all_workers, memory_order_acquire);
+    return load_acquire(&all_workers);
 }
 
 static const smolscale_group *oldest_group(void)
@@ -292,8 +290,7 @@ static smolscale_group *add_workers(void)
     // Where two threads add workers of one kind at the same time there are two groups of it, which
     // does no harm.
     mine->next = newest_workers();
-    while (!atomic_compare_exchange_weak_explicit(&all_workers, &mine->next, mine,
-                                                  memory_order_release, memory_order_acquire))
+    while (!cas_weak_acq_rel(&all_workers, &mine->next, mine))
         ;
     return mine->group;
 }
@@ -322,7 +319,7 @@ static void format_thread_name(char *name, size_t size, bool exclusive)
 {
     static _Atomic int exclusive_pools = 1;
     if (native_version_at_least(2, 83, 1)) {
-        int number = exclusive ? atomic_fetch_add(&exclusive_pools, 1) : 0;
+        int number = exclusive ? fetch_add_seq_cst(&exclusive_pools, 1) : 0;
         snprintf(name, size, "pool-%d", number);
         return;
     }
@@ -399,13 +396,13 @@ static void *return_at_once(void *arg)
 static COLD bool can_create_threads(void)
 {
     static _Atomic bool seen;
-    if (atomic_load_explicit(&seen, memory_order_relaxed) || !native_version_at_least(2, 85, 2))
+    if (load_relaxed(&seen) || !native_version_at_least(2, 85, 2))
         return true;
     pthread_t thread;
     if (pthread_create(&thread, NULL, return_at_once, NULL) != 0)
         return false;
     pthread_join(thread, NULL);
-    atomic_store_explicit(&seen, true, memory_order_relaxed);
+    store_relaxed(&seen, true);
     return true;
 }
 
@@ -429,8 +426,8 @@ EXPORT GThreadPool *g_thread_pool_new_full(GFunc func, gpointer user_data,
     pool->public.user_data = user_data;
     pool->public.exclusive = exclusive;
     pool->item_free = item_free_func;
-    atomic_init(&pool->max_threads, max_threads);
-    atomic_init(&pool->state, POOL_OPEN);
+    store_relaxed(&pool->max_threads, max_threads);
+    store_relaxed(&pool->state, POOL_OPEN);
 
     unsigned flags = exclusive ? SMOLSCALE_QUEUE_DEDICATED : 0;
     if (new_queue(pool, to_limit(max_threads), flags) == -EAGAIN)
@@ -455,7 +452,7 @@ static void dispose(void *pool_pointer)
 {
     struct pool *pool = pool_pointer;
     // Newest first, as GLib does it. Acquire: pairs with the release in keep_dropped().
-    struct dropped *node = atomic_load_explicit(&pool->dropped, memory_order_acquire);
+    struct dropped *node = load_acquire(&pool->dropped);
     while (node != NULL) {
         struct dropped *next = node->next;
         pool->item_free(node->item);
@@ -478,7 +475,7 @@ EXPORT void g_thread_pool_free(GThreadPool *pool, gboolean immediate, gboolean w
                    "immediate || real->max_threads != 0 || "
                    "g_async_queue_length (real->queue) == 0");
 
-    atomic_store(&real->state, immediate ? POOL_DROPPING : POOL_DRAINING);
+    store_seq_cst(&real->state, immediate ? POOL_DROPPING : POOL_DRAINING);
 
     // Items that never run are kept until the last job has ended: only then GLib calls
     // item_free_func.
@@ -580,7 +577,7 @@ EXPORT gboolean g_thread_pool_set_max_threads(GThreadPool *pool, gint max_thread
                          "!real->pool.exclusive || max_threads != -1", FALSE);
     RETURN_VALUE_IF_FAIL(max_threads >= -1, "max_threads >= -1", FALSE);
 
-    atomic_store(&real->max_threads, max_threads);
+    store_seq_cst(&real->max_threads, max_threads);
     bool done = real->public.exclusive ? populate(real) : apply_limit(real) == 0;
     if (!done)
         native_set_thread_error(error);
@@ -625,7 +622,7 @@ EXPORT guint g_thread_pool_get_num_threads(GThreadPool *pool)
 
 EXPORT gint g_thread_pool_get_max_unused_threads(void)
 {
-    int64_t set = atomic_load(&max_unused_threads);
+    int64_t set = load_seq_cst(&max_unused_threads);
     if (set != NOT_SET)
         return (gint)set;
     __typeof__(&g_thread_pool_get_max_unused_threads) get =
@@ -640,7 +637,7 @@ EXPORT void g_thread_pool_set_max_unused_threads(gint max_threads)
         return;
     }
     RETURN_IF_FAIL(max_threads >= -1, "max_threads >= -1");
-    atomic_store(&max_unused_threads, max_threads);
+    store_seq_cst(&max_unused_threads, max_threads);
     for (struct workers *w = newest_workers(); w != NULL; w = w->next)
         smolscale_group_set_max_idle(w->group, to_limit(max_threads));
 }
@@ -674,14 +671,14 @@ EXPORT void g_thread_pool_set_max_idle_time(guint interval)
         NATIVE(g_thread_pool_set_max_idle_time)(interval);
         return;
     }
-    atomic_store(&max_idle_time, interval);
+    store_seq_cst(&max_idle_time, interval);
     for (struct workers *w = newest_workers(); w != NULL; w = w->next)
         smolscale_group_set_idle_timeout(w->group, idle_timeout_ns(interval));
 }
 
 EXPORT guint g_thread_pool_get_max_idle_time(void)
 {
-    int64_t set = atomic_load(&max_idle_time);
+    int64_t set = load_seq_cst(&max_idle_time);
     if (set != NOT_SET)
         return (guint)set;
     __typeof__(&g_thread_pool_get_max_idle_time) get = NATIVE(g_thread_pool_get_max_idle_time);

@@ -3,10 +3,10 @@
 // Finds GLib in the process; see native.h for the rules.
 
 #include "native.h"
+#include "base/atomic.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
 
 static const char *const symbol_names[NATIVE_SYMBOLS] = {
@@ -37,10 +37,10 @@ void *native_lookup(enum native_symbol symbol)
 {
     // Relaxed: the pointed-to code was mapped by the loader before any thread could find its
     // address.
-    void *address = atomic_load_explicit(&symbol_addresses[symbol], memory_order_relaxed);
+    void *address = load_relaxed(&symbol_addresses[symbol]);
     if (address == NULL) {
         address = find(symbol_names[symbol]);
-        atomic_store_explicit(&symbol_addresses[symbol], address, memory_order_relaxed);
+        store_relaxed(&symbol_addresses[symbol], address);
     }
     return address;
 }

@@ -60,6 +60,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "smolscale.h"
 
 #define DEFAULT_SIZE  4
@@ -93,7 +94,7 @@ _Static_assert(sizeof(((struct uv__work *)0)->wq) == 2 * sizeof(void *), "two wo
 // uv_cancel() may read the ticket; where it does not (32 bit), the queue is searched.
 #if UINTPTR_MAX >= UINT64_MAX
 #define TICKET(w)       ((uint64_t *)(void *)(ss_ticket *)&WQ(w)[1])
-#define TICKET_VALUE(w) __atomic_load_n((ss_ticket *)&WQ(w)[1], __ATOMIC_RELAXED)
+#define TICKET_VALUE(w) word_load_relaxed((ss_ticket *)&WQ(w)[1])
 #else
 #define TICKET(w)       NULL
 #define TICKET_VALUE(w) 0
@@ -164,7 +165,7 @@ static void write_event(uv_loop_t *loop)
 // Before wake_loop(): the pool is not shut down while somebody owes a loop a send.
 static void owe_send(uv_loop_t *loop)
 {
-    __atomic_fetch_add(&ss_uv_pool_of(loop)->sends, 1, __ATOMIC_RELAXED);
+    word_fetch_add_relaxed(&ss_uv_pool_of(loop)->sends, 1);
 }
 
 // uv_async_send for wq_async. Before 1.45 libuv's own marks the handle as busy, writes to the event
@@ -180,16 +181,15 @@ static void wake_loop(uv_loop_t *loop)
 
     // Counted before the mark that lets the loop run: the fence, or libuv's own order, pairs with
     // the loop's acquiring read of the mark.
-    __atomic_fetch_add(SENDERS(loop), 1, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
+    word_fetch_add_relaxed(SENDERS(loop), 1);
+    fence_release();
     if (!pool->early)
         (void)pool->async_send(&loop->wq_async);
-    else if (__atomic_compare_exchange_n(&loop->wq_async.pending, &idle, 2, false, __ATOMIC_ACQ_REL,
-                                         __ATOMIC_RELAXED))
+    else if (word_cas_strong_acq_rel(&loop->wq_async.pending, &idle, 2))
         write_event(loop);
     // The end of all that touches the loop: to settle(), which may let it be freed.
-    __atomic_fetch_sub(SENDERS(loop), 1, __ATOMIC_RELEASE);
-    __atomic_fetch_sub(&pool->sends, 1, __ATOMIC_RELEASE);
+    word_fetch_sub_release(SENDERS(loop), 1);
+    word_fetch_sub_release(&pool->sends, 1);
 }
 
 // Waits, if the program may now close the loop, until no thread is inside of a send to it. With no
@@ -199,7 +199,7 @@ static void settle(uv_loop_t *loop)
     // In a child process the senders counted are the parent's, until something is submitted.
     if (FLYING(loop) > 0 || NOTES(loop)->generation != generation)
         return;
-    while (__atomic_load_n(SENDERS(loop), __ATOMIC_ACQUIRE) != 0)
+    while (word_load_acquire(SENDERS(loop)) != 0)
         sched_yield();
 }
 
@@ -235,7 +235,7 @@ static void give_way(uv_loop_t *loop)
     do {
         sched_yield();
         passed = clock_ns(CLOCK_MONOTONIC) - begin;
-    } while (passed < STAY_UP_NS && __atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) == STAYING);
+    } while (passed < STAY_UP_NS && word_load_relaxed(FINISHED(loop)) == STAYING);
     if (passed > LATE_NS)
         note_stay(NOTES(loop), FAILURES_MAX);
 }
@@ -247,7 +247,7 @@ static bool another_is_marked(uv_loop_t *loop)
 
     for (ss_word *node = list[0]; node != list; node = node[0]) {
         uv_async_t *handle = (uv_async_t *)(void *)((char *)node - offsetof(uv_async_t, queue));
-        if (__atomic_load_n(&handle->pending, __ATOMIC_ACQUIRE) != 0)
+        if (word_load_acquire(&handle->pending) != 0)
             return true;
     }
     return false;
@@ -265,16 +265,15 @@ static void withdraw(uv_loop_t *loop)
     uint64_t event;
     int saved_errno = errno;
 
-    if (!__atomic_load_n(&pool->knows_all_sends, __ATOMIC_RELAXED) || loop->async_wfd != -1 ||
-        __atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) != STAYING)
+    if (!word_load_relaxed(&pool->knows_all_sends) || loop->async_wfd != -1 ||
+        word_load_relaxed(FINISHED(loop)) != STAYING)
         return;
     note_stay(NOTES(loop), NOTES(loop)->failures + 1u);
-    (void)__atomic_fetch_and(&loop->wq_async.pending, pool->early ? ~3 : ~1, __ATOMIC_ACQ_REL);
+    (void)word_fetch_and_acq_rel(&loop->wq_async.pending, pool->early ? ~3 : ~1);
     if (read(loop->async_io_watcher.fd, &event, sizeof(event)) > 0 && another_is_marked(loop))
         write_event(loop);
     errno = saved_errno;
-    if (!__atomic_compare_exchange_n(FINISHED(loop), &head, NULL, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_RELAXED)) {
+    if (!word_cas_strong_acq_rel(FINISHED(loop), &head, NULL)) {
         owe_send(loop);
         wake_loop(loop);
     }
@@ -296,11 +295,11 @@ static void finish(struct uv__work *w, bool soon)
 {
     uv_loop_t *loop = w->loop;
     void **head = FINISHED(loop);
-    void *old = __atomic_load_n(head, __ATOMIC_RELAXED);
+    void *old = word_load_relaxed(head);
 
     do {
         WQ(w)[0] = old;
-    } while (!__atomic_compare_exchange_n(head, &old, w, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    } while (!word_cas_weak_acq_rel(head, &old, w));
     // From here on w belongs to the loop, and may be gone. The loop itself is still there if old is
     // NULL.
     if (old == NULL) {
@@ -346,7 +345,7 @@ static void resend_after_fork(uv_loop_t *loop)
     *NOTES(loop) = (ss_notes){.generation = generation};
     *SENDERS(loop) = 0; // they are not here
     FLYING(loop) = 0;
-    if (__atomic_load_n(FINISHED(loop), __ATOMIC_RELAXED) != NULL) {
+    if (word_load_relaxed(FINISHED(loop)) != NULL) {
         loop->wq_async.pending = 0;
         owe_send(loop);
         wake_loop(loop);
@@ -366,21 +365,20 @@ static void submit_slow(struct ss_uv_pool *pool, struct uv__work *w);
 
 struct ss_uv_pool *ss_uv_pool_of(uv_loop_t *loop)
 {
-    return __atomic_load_n(POOL(loop), __ATOMIC_RELAXED);
+    return word_load_relaxed(POOL(loop));
 }
 
 void ss_uv_adopt(struct ss_uv_pool *pool, uv_loop_t *loop)
 {
     if (ss_uv_pool_of(loop) != pool)
-        __atomic_store_n(POOL(loop), pool, __ATOMIC_RELAXED);
+        word_store_relaxed(POOL(loop), pool);
 }
 
 void ss_uv_submit(struct uv__work *w, enum ss_uv_kind kind)
 {
     struct ss_uv_pool *pool = ss_uv_pool_of(w->loop);
 
-    if (__builtin_expect(__atomic_load_n(&pool->state, __ATOMIC_ACQUIRE) != SS_UV_READY, 0) &&
-        !configure(pool))
+    if (__builtin_expect(word_load_acquire(&pool->state) != SS_UV_READY, 0) && !configure(pool))
         return; // as in libuv, it never runs
     if (__builtin_expect(NOTES(w->loop)->generation != generation, 0))
         resend_after_fork(w->loop);
@@ -398,8 +396,7 @@ static bool send_for(uv_loop_t *loop, void *mark)
 {
     void *head = NULL;
 
-    if (!__atomic_compare_exchange_n(FINISHED(loop), &head, mark, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_RELAXED))
+    if (!word_cas_strong_acq_rel(FINISHED(loop), &head, mark))
         return false;
     owe_send(loop);
     wake_loop(loop);
@@ -416,14 +413,12 @@ void ss_uv_notify(uv_loop_t *loop)
         // The send serves that is made for what is there. One that the loop made for itself does
         // so if the loop cannot take it back.
         head = STAYING;
-    } while (!__atomic_compare_exchange_n(FINISHED(loop), &head, SENT, false, __ATOMIC_ACQ_REL,
-                                          __ATOMIC_RELAXED) &&
-             head == NULL);
+    } while (!word_cas_strong_acq_rel(FINISHED(loop), &head, SENT) && head == NULL);
 }
 
 struct uv__work *ss_uv_take(uv_loop_t *loop)
 {
-    struct uv__work *newest = __atomic_exchange_n(FINISHED(loop), (void *)NULL, __ATOMIC_ACQ_REL);
+    struct uv__work *newest = word_exchange_acq_rel(FINISHED(loop), (void *)NULL);
     struct uv__work *oldest = NULL;
     unsigned taken = 0;
 
@@ -820,9 +815,9 @@ static bool configure(struct ss_uv_pool *pool)
     pthread_mutex_lock(&pool->lock);
     if (pool->state == SS_UV_UNUSED) {
         configure_locked(pool);
-        __atomic_store_n(&pool->state, SS_UV_READY, __ATOMIC_RELEASE);
+        word_store_release(&pool->state, SS_UV_READY);
     }
-    bool ready = __atomic_load_n(&pool->state, __ATOMIC_RELAXED) == SS_UV_READY;
+    bool ready = word_load_relaxed(&pool->state) == SS_UV_READY;
     pthread_mutex_unlock(&pool->lock);
     return ready;
 }
@@ -875,7 +870,7 @@ static size_t outstanding(struct ss_uv_pool *pool)
     count += pool->slow.queued;
     pthread_mutex_unlock(&pool->slow.lock);
     // After the jobs: who owes a send was counted while its job was.
-    return count + __atomic_load_n(&pool->sends, __ATOMIC_ACQUIRE);
+    return count + word_load_acquire(&pool->sends);
 }
 
 // The sum of the numbers in a thread's /proc/self/task/TID/io; 0: it cannot be read.
@@ -951,7 +946,7 @@ static bool is_stuck(struct progress *progress, size_t count)
 // stay, and start nothing.
 static void end_workers(struct ss_uv_pool *pool)
 {
-    smolscale_group *group = __atomic_exchange_n(&pool->group, NULL, __ATOMIC_ACQ_REL);
+    smolscale_group *group = word_exchange_acq_rel(&pool->group, NULL);
 
     if (group == NULL)
         return;
@@ -970,9 +965,7 @@ void ss_uv_shutdown(struct ss_uv_pool *pool)
     enum ss_uv_state ready = SS_UV_READY;
     size_t count;
 
-    if (!__atomic_compare_exchange_n(&pool->state, &ready, SS_UV_ENDED, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE) &&
-        ready != SS_UV_ENDED)
+    if (!word_cas_strong_acq_rel(&pool->state, &ready, SS_UV_ENDED) && ready != SS_UV_ENDED)
         return; // nothing was submitted in this process
     while ((count = outstanding(pool)) > 0 && (patient || !is_stuck(&progress, count))) {
         nanosleep(&pause, NULL);

@@ -54,6 +54,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "inside/capture.h"
 #include "smolscale.h"
 
@@ -124,7 +125,7 @@ static uintptr_t callers[MAX_CALLERS];
 _Static_assert(MAX_LIBUVS <= 16, "a malloc'ed address has four bits to spare");
 
 // What the calling thread is in the middle of.
-static _Thread_local struct {
+static SS_THREAD_LOCAL struct {
     struct libuv *served;  // a call of uv_once(), for this libuv
     uv_once_t *once;       // which initialises this
     uv_mutex_t *mutex;     // the first mutex initialised in it
@@ -133,7 +134,7 @@ static _Thread_local struct {
     bool submitted;        // it has submitted to libuv's pool
     bool forwarding;       // a call of ours to libuv, which submits nothing
     bool native_worker;    // the thread is one of libuv's pool after all
-} here __attribute__((tls_model("initial-exec")));
+} here;
 
 #define CALLER __builtin_return_address(0)
 
@@ -144,11 +145,11 @@ static _Thread_local struct {
 static bool disabled(void)
 {
     static int answer; // 0: not asked yet
-    int known = __atomic_load_n(&answer, __ATOMIC_RELAXED);
+    int known = word_load_relaxed(&answer);
 
     if (__builtin_expect(known == 0, 0)) {
         known = smolscale_disabled() ? 1 : 2;
-        __atomic_store_n(&answer, known, __ATOMIC_RELAXED);
+        word_store_relaxed(&answer, known);
     }
     return known == 1;
 }
@@ -160,17 +161,17 @@ static bool disabled(void)
 // The libuv whose object has this address, among those known. Free of locks.
 static struct libuv *known_libuv(const void *address)
 {
-    unsigned used = __atomic_load_n(&libuvs_used, __ATOMIC_ACQUIRE);
+    unsigned used = word_load_acquire(&libuvs_used);
 
     for (unsigned i = 0; i < used; i++) {
         struct libuv *uv = &libuvs[i];
-        unsigned version = __atomic_load_n(&uv->version, __ATOMIC_ACQUIRE);
-        uintptr_t begin = __atomic_load_n(&uv->begin, __ATOMIC_RELAXED);
-        uintptr_t end = __atomic_load_n(&uv->end, __ATOMIC_RELAXED);
+        unsigned version = word_load_acquire(&uv->version);
+        uintptr_t begin = word_load_relaxed(&uv->begin);
+        uintptr_t end = word_load_relaxed(&uv->end);
         // The range is of that version: pairs with the fence in publish().
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        fence_acquire();
         if ((version & 1) != 0 && (uintptr_t)address - begin < end - begin &&
-            __atomic_load_n(&uv->version, __ATOMIC_RELAXED) == version)
+            word_load_relaxed(&uv->version) == version)
             return uv;
     }
     return NULL;
@@ -279,17 +280,17 @@ static bool fits(const struct object *object)
 static void publish(struct libuv *uv, const struct object *object)
 {
     // A reader that sees the new range after an old version sees that the version is over.
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    __atomic_store_n(&uv->begin, object->begin, __ATOMIC_RELAXED);
-    __atomic_store_n(&uv->end, object->end, __ATOMIC_RELAXED);
-    __atomic_store_n(&uv->version, uv->version + 1, __ATOMIC_RELEASE);
+    fence_release();
+    word_store_relaxed(&uv->begin, object->begin);
+    word_store_relaxed(&uv->end, object->end);
+    word_store_release(&uv->version, uv->version + 1);
 }
 
 static void retire(struct libuv *uv)
 {
-    __atomic_store_n(&uv->version, uv->version + 1, __ATOMIC_RELAXED);
+    word_store_relaxed(&uv->version, uv->version + 1);
     for (unsigned i = 0; i < MAX_CALLERS; i++)
-        __atomic_store_n(&callers[i], 0, __ATOMIC_RELAXED);
+        word_store_relaxed(&callers[i], 0);
 }
 
 // Runs where libuv's destructor would: when its object is closed, or the process exits.
@@ -427,7 +428,7 @@ static struct libuv *record_libuv(const struct candidate *candidate)
                  replace(&candidate->object, candidate->destructor, (uintptr_t)ends[uv - libuvs]);
     publish(uv, &candidate->object);
     if (uv == &libuvs[libuvs_used])
-        __atomic_store_n(&libuvs_used, libuvs_used + 1, __ATOMIC_RELEASE);
+        word_store_release(&libuvs_used, libuvs_used + 1);
     return uv;
 }
 
@@ -460,7 +461,7 @@ static struct libuv *libuv_of(uv_loop_t *loop)
 {
     if (__builtin_expect(loop == NULL, 0))
         return NULL; // libuv may refuse the call for another reason before it looks into the loop
-    uv_async_cb callback = __atomic_load_n(&loop->wq_async.async_cb, __ATOMIC_ACQUIRE);
+    uv_async_cb callback = word_load_acquire(&loop->wq_async.async_cb);
 
     if (__builtin_expect(callback == work_done, 1))
         return (struct libuv *)ss_uv_pool_of(loop);
@@ -531,7 +532,7 @@ static struct link_map *object_with(void *address)
 static struct libuv *remembered(const struct link_map *object)
 {
     for (unsigned i = 0; i < MAX_CALLERS; i++) {
-        uintptr_t word = __atomic_load_n(&callers[i], __ATOMIC_ACQUIRE);
+        uintptr_t word = word_load_acquire(&callers[i]);
         if (word == 0)
             return NULL;
         if ((word & ~(uintptr_t)15) == (uintptr_t)object)
@@ -550,8 +551,7 @@ static void remember(const struct link_map *object, const struct libuv *uv)
     while (i < MAX_CALLERS - 1 && callers[i] != 0)
         i++;
     if ((uv->version & 1) != 0)
-        __atomic_store_n(&callers[i], (uintptr_t)object | (uintptr_t)(uv - libuvs),
-                         __ATOMIC_RELEASE);
+        word_store_release(&callers[i], (uintptr_t)object | (uintptr_t)(uv - libuvs));
     pthread_mutex_unlock(&libuvs_lock);
 }
 
@@ -581,7 +581,7 @@ static struct libuv *libuv_for(void *caller)
 static struct libuv *any_libuv(void)
 {
     for (unsigned i = 0; i < MAX_LIBUVS; i++) {
-        if ((__atomic_load_n(&libuvs[i].version, __ATOMIC_ACQUIRE) & 1) != 0)
+        if ((word_load_acquire(&libuvs[i].version) & 1) != 0)
             return &libuvs[i];
     }
     return NULL;
@@ -593,7 +593,7 @@ static void *find_function(struct libuv *uv, void **place, const char *name, voi
 
     if (uv != NULL) {
         function = lookup(uv->map, name);
-        __atomic_store_n(place, function, __ATOMIC_RELAXED);
+        word_store_relaxed(place, function);
     } else {
         function = bound(object_with(caller), name);
         // What is about no loop is the same in all of them.
@@ -606,8 +606,7 @@ static void *find_function(struct libuv *uv, void **place, const char *name, voi
 // A libuv's own function of that name; without one, what the caller is bound to. NULL: it is newer
 // than that libuv.
 #define REAL(uv, name)                                                                         \
-    __typeof__(&(name)) real =                                                                 \
-        (uv) != NULL ? __atomic_load_n(&(uv)->own.name, __ATOMIC_RELAXED) : NULL;              \
+    __typeof__(&(name)) real = (uv) != NULL ? word_load_relaxed(&(uv)->own.name) : NULL;       \
     if (__builtin_expect(real == NULL, 0))                                                     \
     real = (__typeof__(real))find_function(uv, (uv) != NULL ? (void **)&(uv)->own.name : NULL, \
                                            #name, CALLER)
@@ -677,7 +676,7 @@ static bool is_pool_thread(uv_thread_t *tid, uv_thread_cb entry, void *check_in)
         uv->threads = tid;
         uv->count = 0;
         uv->started = 0;
-        __atomic_store_n(&uv->once, here.once, __ATOMIC_RELEASE);
+        word_store_release(&uv->once, here.once);
     }
     uv->count++;
 
@@ -718,13 +717,12 @@ static struct libuv *guarded_by(const uv_once_t *guard)
 {
     struct libuv *uv = here.request;
 
-    if (uv != NULL && __atomic_load_n(&uv->once, __ATOMIC_ACQUIRE) == guard)
+    if (uv != NULL && word_load_acquire(&uv->once) == guard)
         return uv;
-    unsigned used = __atomic_load_n(&libuvs_used, __ATOMIC_ACQUIRE);
+    unsigned used = word_load_acquire(&libuvs_used);
     for (unsigned i = 0; i < used; i++) {
         uv = &libuvs[i];
-        if (__atomic_load_n(&uv->once, __ATOMIC_ACQUIRE) == guard &&
-            (__atomic_load_n(&uv->version, __ATOMIC_RELAXED) & 1) != 0)
+        if (word_load_acquire(&uv->once) == guard && (word_load_relaxed(&uv->version) & 1) != 0)
             return uv;
     }
     return NULL;
@@ -768,7 +766,7 @@ SMOLSCALE_API int uv_mutex_init(uv_mutex_t *mutex)
 
     // A call out of libuv itself: so come those of uv_async_send(), of its own pool's results.
     if (uv != NULL && uv->ours && known_libuv(CALLER) == uv)
-        __atomic_store_n(&uv->pool.knows_all_sends, true, __ATOMIC_RELAXED);
+        word_store_relaxed(&uv->pool.knows_all_sends, true);
     if (here.once != NULL && here.mutex == NULL)
         here.mutex = mutex;
     return real != NULL ? real(mutex) : UV_ENOSYS;
@@ -834,12 +832,12 @@ static void work_done(uv_async_t *handle)
 // thread of libuv, before it wakes the loop; two threads may do it at once, to the same end.
 static void attach(struct libuv *uv, uv_loop_t *loop)
 {
-    uv_async_cb callback = __atomic_load_n(&loop->wq_async.async_cb, __ATOMIC_RELAXED);
+    uv_async_cb callback = word_load_relaxed(&loop->wq_async.async_cb);
 
     if (__builtin_expect(callback != work_done, 0)) {
         ss_uv_adopt(&uv->pool, loop);
-        __atomic_store_n(&uv->work_done, callback, __ATOMIC_RELAXED);
-        __atomic_store_n(&loop->wq_async.async_cb, work_done, __ATOMIC_RELEASE);
+        word_store_relaxed(&uv->work_done, callback);
+        word_store_release(&loop->wq_async.async_cb, work_done);
     }
 }
 
@@ -852,12 +850,12 @@ SMOLSCALE_API int uv_async_send(uv_async_t *handle)
         if (of_loop != NULL && of_loop->ours)
             attach(of_loop, handle->loop);
     }
-    if (__atomic_load_n(&handle->async_cb, __ATOMIC_RELAXED) == work_done) {
+    if (word_load_relaxed(&handle->async_cb) == work_done) {
         ss_uv_notify(handle->loop);
         return 0;
     }
     // As in every version: the loop of a handle that is marked is not touched. It may be gone.
-    if ((__atomic_load_n(&handle->pending, __ATOMIC_RELAXED) & 1) != 0)
+    if ((word_load_relaxed(&handle->pending) & 1) != 0)
         return 0;
     struct libuv *uv = libuv_of(handle->loop);
     if (uv == NULL)
@@ -927,27 +925,27 @@ static bool end_request(struct libuv *outer)
     return submitted;
 }
 
-#define POOL_FUNCTION(kind, request, name, parameters, arguments)                        \
-    SMOLSCALE_API int name parameters                                                    \
-    {                                                                                    \
-        struct libuv *uv = cb != NULL ? libuv_of(loop) : NULL;                           \
-        bool ours = uv != NULL && uv->ours;                                              \
-        if (uv == NULL)                                                                  \
-            uv = libuv_for(CALLER);                                                      \
-        REAL(uv, name);                                                                  \
-        if (real == NULL)                                                                \
-            return UV_ENOSYS; /* newer than the libuv that is there */                   \
-        if (!ours)                                                                       \
-            return real arguments;                                                       \
-        struct libuv *outer = begin_request(uv);                                         \
-        int result = real arguments;                                                     \
-        if (end_request(outer) && seize(uv, &req->work_req)) {                           \
-            __atomic_store_n(&uv->done_##request, req->work_req.done, __ATOMIC_RELAXED); \
-            req->work_req.done = done_##request;                                         \
-            attach(uv, loop);                                                            \
-            ss_uv_submit(&req->work_req, kind);                                          \
-        }                                                                                \
-        return result;                                                                   \
+#define POOL_FUNCTION(kind, request, name, parameters, arguments)        \
+    SMOLSCALE_API int name parameters                                    \
+    {                                                                    \
+        struct libuv *uv = cb != NULL ? libuv_of(loop) : NULL;           \
+        bool ours = uv != NULL && uv->ours;                              \
+        if (uv == NULL)                                                  \
+            uv = libuv_for(CALLER);                                      \
+        REAL(uv, name);                                                  \
+        if (real == NULL)                                                \
+            return UV_ENOSYS; /* newer than the libuv that is there */   \
+        if (!ours)                                                       \
+            return real arguments;                                       \
+        struct libuv *outer = begin_request(uv);                         \
+        int result = real arguments;                                     \
+        if (end_request(outer) && seize(uv, &req->work_req)) {           \
+            word_store_relaxed(&uv->done_##request, req->work_req.done); \
+            req->work_req.done = done_##request;                         \
+            attach(uv, loop);                                            \
+            ss_uv_submit(&req->work_req, kind);                          \
+        }                                                                \
+        return result;                                                   \
     }
 
 #include "preload_functions.h"

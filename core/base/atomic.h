@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: ISC
 //
 // Atomic operations whose names say what they promise, so that a reader sees it at the call. All
-// atomic operations of the core are here: nothing else of it names the compiler's own.
+// atomic operations of the core and of the layers are here: nothing else of them names the
+// compiler's own.
 
 #ifndef SS_ATOMIC_H
 #define SS_ATOMIC_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #define SS_CACHE_LINE 64
 
@@ -48,6 +50,9 @@
 #define cas_strong_seq_cst(p, expected, v)                                              \
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, \
                                             memory_order_seq_cst)
+#define cas_strong_relaxed(p, expected, v)                                              \
+    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed, \
+                                            memory_order_relaxed)
 #define cas_strong_acquire(p, expected, v)                                              \
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire, \
                                             memory_order_relaxed)
@@ -55,7 +60,8 @@
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel, \
                                             memory_order_acquire)
 
-// The same for words of the public structures, whose type is plain so that C++ can read it.
+// The same for words whose type is plain: of public structures, so that C++ can read them; and of
+// structures that belong to the libraries which the layers replace.
 #define word_load_relaxed(p)         __atomic_load_n((p), __ATOMIC_RELAXED)
 #define word_load_acquire(p)         __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define word_store_relaxed(p, v)     __atomic_store_n((p), (v), __ATOMIC_RELAXED)
@@ -64,11 +70,19 @@
 #define word_fetch_or_acquire(p, v)  __atomic_fetch_or((p), (v), __ATOMIC_ACQUIRE)
 #define word_fetch_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
 #define word_fetch_sub_acq_rel(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL)
+#define word_fetch_sub_release(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_RELEASE)
+#define word_fetch_and_acq_rel(p, v) __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL)
+#define word_exchange_acq_rel(p, v)  __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
+#define word_cas_strong_acq_rel(p, expected, v) \
+    __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+#define word_cas_weak_acq_rel(p, expected, v) \
+    __atomic_compare_exchange_n((p), (expected), (v), true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)
 
-// A full fence, one that keeps later accesses behind earlier loads, and one that only keeps the
-// compiler from reordering.
+// A full fence; one that keeps later accesses behind earlier loads; one that keeps earlier accesses
+// before later stores; and one that only keeps the compiler from reordering.
 #define fence_seq_cst()  atomic_thread_fence(memory_order_seq_cst)
 #define fence_acquire()  atomic_thread_fence(memory_order_acquire)
+#define fence_release()  atomic_thread_fence(memory_order_release)
 #define compiler_fence() atomic_signal_fence(memory_order_seq_cst)
 
 // A variable that each thread has for itself. Of the kind that costs no call from a shared library.

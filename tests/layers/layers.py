@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""The order of the core's rooms, and the check of it: layers.py [--list] [--left FILE] OBJECTS CORE.
+"""The order of the core's rooms, and the check of it: layers.py OBJECTS CORE COMPAT.
 
 A room is a folder of core/. Each may use those below it, and never one above or beside it: by an include,
 or by a symbol that another room's object defines. And only base/atomic.h and os/ may name what belongs to
@@ -11,9 +11,11 @@ A source file whose object has variables (writable static data, thread-locals in
 SS_ROOM(), what the first use and fork() mean for them, and is listed in process/rooms.c, in the order of the
 rooms. One that is forgotten is found here: a child of fork() would see what its parent's threads have left.
 
-OBJECTS is the folder of the library's objects, CORE the source folder. FILE names the arrows and names
-that are still to be removed, one a line; a line that is no longer needed fails the check, too, so that the
-list only becomes shorter. --list prints what FILE would have to contain.
+The compat layers know the core's public header, and of its inside only base/, from where they have their
+atomic operations, too.
+
+OBJECTS is the folder of the library's objects, CORE and COMPAT are source folders. A wrong arrow is a line
+of the output, and fails the check.
 """
 
 import argparse
@@ -184,26 +186,32 @@ def circles(core):
     return found
 
 
+def layer_findings(compat):
+    """The compat layers know the public header and their own API, and of the core's inside base/ alone."""
+    found = {}
+    for path, text in sources(compat):
+        code = without_comments(text)
+        for include in re.findall(r'#\s*include\s*"([^"]+)"', code):
+            if room_of(include) in RANK and room_of(include) != "base":
+                found[f"compat/{path}: include {include}"] = "a layer knows the public header and base/ only"
+        for what, pattern in RAW:
+            for name in re.findall(pattern, code):
+                found[f"compat/{path}: {what} {name}"] = "base/atomic.h has a name for it"
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--list", action="store_true")
-    parser.add_argument("--left")
     parser.add_argument("objects")
     parser.add_argument("core")
+    parser.add_argument("compat")
     args = parser.parse_args()
-    found = findings(args.objects, args.core)
-    if args.list:
-        print("\n".join(sorted(found)))
-        return 0
-    left = set()
-    if args.left:
-        with open(args.left, encoding="utf-8") as file:
-            left = {line.strip() for line in file if line.strip() and not line.startswith("#")}
-    bad = [f"core/{key}: {found[key]}" for key in sorted(set(found) - left)]
-    bad += [f"{args.left}: no longer true, remove it: {key}" for key in sorted(left - set(found))]
+    bad = [f"core/{key}: {why}" for key, why in sorted(findings(args.objects, args.core).items())]
+    bad += [f"{key}: {why}" for key, why in sorted(layer_findings(args.compat).items())]
     bad += [f"headers include each other: {circle}" for circle in circles(args.core)]
-    print("\n".join(bad))
-    print(f"{len(found)} left to remove, {len(bad)} new or outdated")
+    for line in bad:
+        print(line)
+    print(f"{len(bad)} faults")
     return 1 if bad else 0
 
 

@@ -30,6 +30,7 @@
 #include "instance.h"
 #include "layout.h"
 
+#include "base/atomic.h"
 #include "smolscale.h"
 
 #define RECORDS 32
@@ -208,7 +209,7 @@ static void look_after_fork(void)
 static bool is_wanted(void)
 {
     static int answer; // 0: not asked yet
-    int known = __atomic_load_n(&answer, __ATOMIC_RELAXED);
+    int known = word_load_relaxed(&answer);
 
     if (known == 0) {
         // A program that forbids itself system calls may be ended for ours.
@@ -216,7 +217,7 @@ static bool is_wanted(void)
                         smolscale_option("SMOLSCALE_QUIET") == 1
                     ? 1
                     : 2;
-        __atomic_store_n(&answer, known, __ATOMIC_RELAXED);
+        word_store_relaxed(&answer, known);
     }
     return known == 2;
 }
@@ -224,11 +225,11 @@ static bool is_wanted(void)
 static int native_epoll_create1(int flags)
 {
     static int (*found)(int flags);
-    int (*native)(int flags) = __atomic_load_n(&found, __ATOMIC_RELAXED);
+    int (*native)(int flags) = word_load_relaxed(&found);
 
     if (native == NULL) {
         native = (int (*)(int))dlsym(RTLD_NEXT, "epoll_create1");
-        __atomic_store_n(&found, native, __ATOMIC_RELAXED);
+        word_store_relaxed(&found, native);
     }
     return native != NULL ? native(flags) : (int)syscall(SYS_epoll_create1, flags);
 }

@@ -15,6 +15,7 @@
 
 #include <stdlib.h>
 
+#include "base/atomic.h"
 #include "layout.h"
 
 // Written before its functions jump here. Whoever comes by such a jump has a loop, which was made
@@ -100,7 +101,7 @@ static enum ss_adoption adopt(uv_loop_t *loop)
     if (adoption == SS_LOOP_TAKEN) {
         give_pool(loop);
         // Others may ask whose loop it is (ss_inside_origin).
-        __atomic_store_n(&loop->wq_async.async_cb, work_done, __ATOMIC_RELEASE);
+        word_store_release(&loop->wq_async.async_cb, work_done);
     }
     return adoption;
 }

@@ -292,7 +292,7 @@ int main(void)
 {
     Suite *suite = suite_create("pthreadpool bad input");
     TCase *tcase = tcase_create("bad input");
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, an_empty_range_in_any_dimension_calls_nothing_not_even_NULL);
     tcase_add_test(tcase, any_flags_are_accepted);
     tcase_add_test(tcase, a_tile_without_end_is_one_tile);

@@ -201,7 +201,7 @@ int main(void)
 {
     Suite *suite = suite_create("pthreadpool escape");
     TCase *jumps = tcase_create("jumps");
-    tcase_set_timeout(jumps, 60);
+    tcase_set_timeout(jumps, 300);
     tcase_add_test(jumps, the_other_items_run_all_the_same);
     tcase_add_test(jumps, other_pools_can_be_called_and_destroy_returns);
     tcase_add_test(jumps, another_thread_can_destroy_the_pool);

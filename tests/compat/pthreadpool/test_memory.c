@@ -133,7 +133,7 @@ int main(void)
 {
     Suite *suite = suite_create("pthreadpool memory");
     TCase *memory = tcase_create("memory");
-    tcase_set_timeout(memory, 120);
+    tcase_set_timeout(memory, 300);
     tcase_add_test(memory, nothing_is_lost_where_a_pool_cannot_be_made);
     suite_add_tcase(suite, memory);
     SRunner *runner = srunner_create(suite);

@@ -851,7 +851,7 @@ int main(void)
 {
     Suite *suite = suite_create("pthreadpool rules");
     TCase *rules = tcase_create("rules");
-    tcase_set_timeout(rules, 60);
+    tcase_set_timeout(rules, 300);
     tcase_add_test(rules, items_may_wait_for_each_other_where_there_are_threads_for_all);
     tcase_add_test(rules, items_of_a_call_that_was_always_cheap_may_suddenly_wait_for_each_other);
     tcase_add_test(rules, an_item_may_wait_until_all_others_are_done);

@@ -233,7 +233,7 @@ int main(void)
 {
     Suite *suite = suite_create("pthreadpool shapes");
     TCase *each = tcase_create("each function");
-    tcase_set_timeout(each, 60);
+    tcase_set_timeout(each, 300);
     tcase_add_loop_test(each, visits_each_index_once_with_the_right_arguments, 0, row_count);
     tcase_add_test(each, large_ranges_add_up);
     suite_add_tcase(suite, each);

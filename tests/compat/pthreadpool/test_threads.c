@@ -512,7 +512,7 @@ int main(void)
 {
     Suite *suite = suite_create("pthreadpool threads");
     TCase *tests = tcase_create("threads");
-    tcase_set_timeout(tests, 60);
+    tcase_set_timeout(tests, 300);
     tcase_add_test(tests, thread_local_data_is_destroyed_when_destroy_returns);
     if (!thread_sanitizer) {
         tcase_add_test(tests, no_thread_is_left_after_the_last_pool);
