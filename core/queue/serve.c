@@ -38,15 +38,15 @@ static void take_batch(const struct visit *visit)
     struct ss_server *server = visit->server;
     unsigned jobs = ss_batch_take(queue, &server->batch, server->batch_start);
     visit->worker->blocked_last = false;
-    enum ss_cover cover;
-    struct ss_worker *wake = ss_queue_call_worker(queue, &cover);
+    enum ss_follow_up todo;
+    struct ss_worker *wake = ss_queue_call_worker(queue, &todo);
     bool due = server->notices.count > 0 && notices_are_due(visit, jobs);
     ss_unlock(queue->runnable.lock);
     if (due)
         ss_notices_give(queue, &server->notices);
     // Should the first job block, the balancer must see to the others and to the notices.
     bool holds_more = jobs > 1 || server->notices.count > 0;
-    ss_follow_up(queue->group, wake, holds_more && cover == SS_COVERED ? SS_WATCH : cover);
+    ss_follow_up(queue->group, wake, holds_more && todo == SS_DO_NOTHING ? SS_WAKE_BALANCER : todo);
     if (wake)
         server->batch_start = ss_os.now(); // the wake-up is not the jobs' time
 }
@@ -176,7 +176,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         take_batch(&visit);
         unsigned jobs = run_batch(&visit);
         if (visit.generation != ss.generation) {
-            ss_worker_out_of_job(worker);
+            ss_leave_job(worker);
             return; // a job forked, and this is the child, where the queue was reset
         }
         settle_batch(&visit, jobs);
@@ -241,13 +241,13 @@ smolscale_queue *smolscale_current_queue(void)
 }
 
 // Marks the worker as blocked. Returns a worker to wake for other queues of the group. Lock held.
-static struct ss_worker *give_up_cpu(struct ss_worker *worker, enum ss_cover *cover)
+static struct ss_worker *give_up_cpu(struct ss_worker *worker, enum ss_follow_up *todo)
 {
-    *cover = SS_COVERED;
+    *todo = SS_DO_NOTHING;
     ss_lock(&ss.lock);
     ss_set_activity(worker, SS_BLOCKED);
     struct ss_group *group = worker->group;
-    struct ss_worker *wake = ss_group_demand(group) ? ss_recruit(group, cover) : NULL;
+    struct ss_worker *wake = ss_group_demand(group) ? ss_recruit(group, todo) : NULL;
     ss_unlock(&ss.lock);
     return wake;
 }
@@ -263,14 +263,14 @@ void smolscale_blocking_begin(void)
     struct ss_server *server = ss_server_of(worker);
     if (server->notices.count > 0)
         ss_notices_give(queue, &server->notices);
-    enum ss_cover cover, own_cover;
+    enum ss_follow_up todo, own_todo;
     ss_lock(queue->runnable.lock);
     ss_batch_recall(queue, &server->batch);
-    struct ss_worker *wake = give_up_cpu(worker, &cover);
-    struct ss_worker *own_wake = ss_queue_offer(queue, &own_cover);
+    struct ss_worker *wake = give_up_cpu(worker, &todo);
+    struct ss_worker *own_wake = ss_queue_offer(queue, &own_todo);
     ss_unlock(queue->runnable.lock);
-    ss_follow_up(queue->group, wake, cover);
-    ss_follow_up(queue->group, own_wake, own_cover);
+    ss_follow_up(queue->group, wake, todo);
+    ss_follow_up(queue->group, own_wake, own_todo);
 }
 
 void smolscale_blocking_end(void)

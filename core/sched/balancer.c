@@ -78,7 +78,7 @@ static void survey_holdings(struct look *look, struct ss_worker *worker)
 
 static void survey_worker(struct look *look, struct ss_worker *worker)
 {
-    if (worker->idle || worker->summoned || load_relaxed(&worker->tid) == 0 ||
+    if (worker->idle || worker->arriving || load_relaxed(&worker->tid) == 0 ||
         load_relaxed(&worker->park) == SS_PARK_NAPPING)
         return;
     survey_holdings(look, worker);
@@ -291,7 +291,7 @@ static void examine(struct look *look)
 static unsigned summon(struct ss_group *group, unsigned count, struct ss_worker **list)
 {
     while (count > 0) {
-        struct ss_worker *worker = ss_summon(group);
+        struct ss_worker *worker = ss_take_idle(group);
         if (!worker)
             break;
         worker->idle_next = *list;
@@ -317,10 +317,10 @@ static unsigned compensate(struct look *look, struct ss_group *group, struct ss_
     unsigned demand = unstaffed_demand(group), busy = ss_group_busy(group),
              limit = ss_group_limit(group);
     if (look->blocked)
-        group->growth_age = 0;
-    else if (group->growth_age < SS_GROWTH_TICKS)
-        group->growth_age++;
-    if (group->growth_age >= SS_GROWTH_TICKS)
+        group->ticks_since_blocked = 0;
+    else if (group->ticks_since_blocked < SS_GROWTH_TICKS)
+        group->ticks_since_blocked++;
+    if (group->ticks_since_blocked >= SS_GROWTH_TICKS)
         group->growth = 0;
     if (demand == 0 || busy >= limit)
         return 0;
@@ -394,7 +394,7 @@ static unsigned strengthen(struct look *look, struct ss_group *group, struct ss_
     bool acted = look->acted;
     look->acted = false;
     unsigned to_create = answer_request(group);
-    unsigned more = group->waking ? 0 : compensate(look, group, list);
+    unsigned more = group->arriving ? 0 : compensate(look, group, list);
     if (!look->acted)
         more = unstall(look, group, list);
     look->acted |= acted;
@@ -540,8 +540,8 @@ static bool is_wanted(uint32_t how)
 
 // Going to sleep for as long as nothing is published, on the futex or in the seat; or, if
 // lanes want another look, for `limit` at most. Announce (an exchange, a full fence), then
-// look; pairs with ss_watch(): publish, fence, then look for the announcement. One of the two sees
-// the other.
+// look; pairs with ss_wake_balancer(): publish, fence, then look for the announcement. One of the
+// two sees the other.
 static void sleep_until_needed(uint32_t how, uint64_t limit)
 {
     exchange_seq_cst(&ss.balancer, how);
@@ -618,7 +618,7 @@ bool ss_balance(void)
                                    ss_time_in(timer < sleep ? timer : sleep));
         }
         // A kick from here on is answered by the tick that follows.
-        uint32_t kicked = SS_BALANCER_KICKED;
+        uint32_t kicked = SS_BALANCER_HURRIED;
         cas_strong_acq_rel(&ss.balancer, &kicked, SS_BALANCER_AWAKE);
     }
 }
@@ -631,7 +631,7 @@ static void wake(uint32_t how)
         ss_os.futex_wake(&ss.balancer, 1);
 }
 
-void ss_watch_slow(enum ss_balancer_state enough)
+void ss_wake_balancer_slow(enum ss_balancer_state enough)
 {
     uint32_t asleep = load_relaxed(&ss.balancer);
     while (asleep != SS_BALANCER_NONE && asleep < enough) {
@@ -645,15 +645,15 @@ void ss_watch_slow(enum ss_balancer_state enough)
         ss_start_balancer();
 }
 
-void ss_watch_if_running(void)
+void ss_wake_balancer_if_any(void)
 {
     if (load_relaxed(&ss.balancer) != SS_BALANCER_NONE)
-        ss_watch();
+        ss_wake_balancer();
 }
 
 // NONE is never overwritten: it may come at any moment, and a kick that took its place would pass
 // for a balancer from then on.
-void ss_kick_balancer(void)
+void ss_hurry_balancer(void)
 {
     uint32_t how = load_relaxed(&ss.balancer);
     for (;;) {
@@ -661,10 +661,10 @@ void ss_kick_balancer(void)
             return;
         if (how == SS_BALANCER_NONE)
             how = load_relaxed(&ss.balancer);
-        else if (cas_strong_acq_rel(&ss.balancer, &how, SS_BALANCER_KICKED))
+        else if (cas_strong_acq_rel(&ss.balancer, &how, SS_BALANCER_HURRIED))
             break;
     }
-    if (how != SS_BALANCER_KICKED)
+    if (how != SS_BALANCER_HURRIED)
         wake(how);
 }
 

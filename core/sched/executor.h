@@ -134,23 +134,23 @@ static inline unsigned ss_group_limit(const struct ss_group *group)
 
 // Makes sure the balancer looks at what the caller has just published (after an atomic
 // read-modify-write that follows the publication, see fence_after_rmw()).
-static inline void ss_watch_as(enum ss_balancer_state enough)
+static inline void ss_wake_balancer_below(enum ss_balancer_state enough)
 {
     // Publish, fence, look for the sleeper; the balancer announces its sleep, fences, looks for
     // work (balancer.c, "Going to sleep").
     fence_after_rmw();
     if (__builtin_expect(load_relaxed(&ss.balancer) < enough, 0))
-        ss_watch_slow(enough);
+        ss_wake_balancer_slow(enough);
 }
-static inline void ss_watch(void)
+static inline void ss_wake_balancer(void)
 {
-    ss_watch_as(SS_BALANCER_AWAKE);
+    ss_wake_balancer_below(SS_BALANCER_AWAKE);
 }
 
 // The same for a lane that is served, to which a dozing balancer comes soon enough.
-static inline void ss_watch_lanes(void)
+static inline void ss_wake_balancer_for_lanes(void)
 {
-    ss_watch_as(SS_BALANCER_DOZING);
+    ss_wake_balancer_below(SS_BALANCER_DOZING);
 }
 
 #endif // SS_EXECUTOR_H

@@ -27,7 +27,7 @@ void ss_group_init(struct ss_group *group)
 {
     *group = (struct ss_group){
         .next = ss.groups,
-        .growth_age = UINT32_MAX,
+        .ticks_since_blocked = UINT32_MAX,
         .max_workers = SMOLSCALE_UNLIMITED,
         .max_idle = SMOLSCALE_UNLIMITED,
         .refs = 1,
@@ -91,7 +91,7 @@ void ss_group_refresh(struct ss_group *group)
     }
     unsigned limit = ss_group_limit(group);
     bool can_add = group->idle || ss_group_can_grow(group);
-    store_relaxed(&group->can_recruit, !group->waking && busy < limit && can_add);
+    store_relaxed(&group->can_recruit, !group->arriving && busy < limit && can_add);
     store_relaxed(&group->surplus, group->owner ? group->workers > group->wanted : busy > limit);
 }
 
@@ -277,9 +277,9 @@ static void reset(struct ss_group *group)
     group->head = group->tail = NULL;
     store_relaxed(&group->injected, 0);
     group->idle = NULL;
-    group->idle_count = group->untimed = group->workers = group->blocked = group->hogs = 0;
-    group->waking = group->growth = group->ordered = group->leaving = group->counted = 0;
-    group->growth_age = UINT32_MAX;
+    group->idle_count = group->kept = group->workers = group->blocked = group->hogs = 0;
+    group->arriving = group->growth = group->ordered = group->leaving = group->counted = 0;
+    group->ticks_since_blocked = UINT32_MAX;
     group->spawn_requested = group->starting = group->settled = false;
     group->spawner = NULL;
     group->ended = NULL;

@@ -50,20 +50,20 @@ struct ss_group {
     _Atomic unsigned injected;       // S+: its length
     struct ss_worker *idle;          // S: parked workers, the last to park first
     unsigned idle_count;             // S
-    unsigned untimed;                // S: of these, how many sleep without a time limit
+    unsigned kept;                   // S: of these, how many sleep without a time limit
     unsigned workers;                // S: all; those in creation included
     unsigned wanted;                 // S: dedicated: how many there should be
     unsigned blocked;                // S: workers known to be asleep in a job
     unsigned hogs;                   // S: workers known to have computed on one job for long
-    unsigned waking;                 // S: woken or created, and not yet arrived
-    uint64_t waking_since;           // S: when the first of these was, ns
-    unsigned growth;          // S: workers added when the balancer last compensated, if they block
-    unsigned growth_age;      // S: ticks since a worker was last found blocked; large: never
-    _Atomic bool can_recruit; // S+: ss_recruit() would find a worker
-    _Atomic bool surplus;     // S+: a worker that finishes a job should leave
-    bool spawn_requested;     // S: the balancer was asked to create a worker
-    bool starting;            // S: the thread that found it without a worker is about to create one
-    bool dissolved;           // S: its queue is gone: workers leave
+    unsigned arriving;               // S: woken or created, and not yet arrived
+    uint64_t arriving_since;         // S: when the first of these was, ns
+    unsigned growth; // S: workers added when the balancer last compensated, if they block
+    unsigned ticks_since_blocked; // S: ticks since a worker was last found blocked; large: never
+    _Atomic bool can_recruit;     // S+: ss_recruit() would find a worker
+    _Atomic bool surplus;         // S+: a worker that finishes a job should leave
+    bool spawn_requested;         // S: the balancer was asked to create a worker
+    bool starting;  // S: the thread that found it without a worker is about to create one
+    bool dissolved; // S: its queue is gone: workers leave
 };
 
 // ---- ss.lock held, except where noted

@@ -19,7 +19,7 @@
 //
 // An order (`ordered` of a group) is placed and taken under ss.lock. The spawner sleeps on its
 // futex word `word`, to which each order adds one under that lock: the sleep does not begin if an
-// order came before it. The balancer is kicked instead (balancer.c).
+// order came before it. The balancer is hurried instead (balancer.c).
 
 #include "os/memory.h"
 #include "sched/executor.h"
@@ -204,7 +204,7 @@ static void end(struct ss_spawner *self)
     bool asked = exchange_acq_rel(&self->end, GONE) != RUNS; // and the asker still waits
     ss_unlock(&ss.lock);
     answer();
-    ss_watch_if_running(); // the balancer, too, may have been kept by this one
+    ss_wake_balancer_if_any(); // the balancer, too, may have been kept by this one
     if (asked)
         ss_os.futex_wake(&self->end, 1); // the structure is the asker's now
     else
@@ -363,7 +363,7 @@ void ss_spawner_order(struct ss_group *group, unsigned count)
     if (group->ordered < count)
         group->ordered = count;
     struct ss_spawner *spawner = group->spawner;
-    if (spawner && !spawner->balances) // else it is the caller, or about to be kicked by it
+    if (spawner && !spawner->balances) // else it is the caller, or about to be hurried by it
         tell(spawner);
 }
 
@@ -436,7 +436,7 @@ static int order_and_wait(struct ss_group *group)
     while (group->ordered > 0 && group->workers == 0) {
         uint32_t seen = load_relaxed(&ss.spawn_answers);
         ss_unlock(&ss.lock);
-        ss_kick_balancer();
+        ss_hurry_balancer();
         // Counted under the lock, after what it tells: a wait begun too late finds another number.
         ss_os.futex_wait_until(&ss.spawn_answers, seen, SS_FOREVER);
         ss_lock(&ss.lock);
@@ -546,7 +546,7 @@ static bool end_unneeded(bool balances)
     if (!spawner)
         return false;
     if (balances)
-        ss_kick_balancer();
+        ss_hurry_balancer();
     wait_for_end(spawner);
     return true;
 }

@@ -40,7 +40,7 @@ int ss_start_balancer(void);
 int ss_group_start_spawner(struct ss_group *group);
 
 // Has the group's spawner create `count` workers more; the balancer, if it is the balancer's
-// business, must be kicked, or be the caller. ss.lock held.
+// business, must be hurried, or be the caller. ss.lock held.
 void ss_spawner_order(struct ss_group *group, unsigned count);
 
 // There is no worker at all: creates one, or has one created and waits for the outcome. No lock

@@ -70,11 +70,11 @@ unsigned ss_group_demand(const struct ss_group *group)
 
 // ---- the idle list: the last to park is woken first, so the coldest retires ----
 
-static void add_idle(struct ss_worker *worker, bool untimed)
+static void add_idle(struct ss_worker *worker, bool kept)
 {
     struct ss_group *group = worker->group;
-    worker->untimed = untimed;
-    group->untimed += untimed;
+    worker->kept = kept;
+    group->kept += kept;
     worker->idle_prev = NULL;
     worker->idle_next = group->idle;
     if (group->idle)
@@ -93,7 +93,7 @@ static void remove_idle(struct ss_worker *worker)
     if (worker->idle_next)
         worker->idle_next->idle_prev = worker->idle_prev;
     group->idle_count--;
-    group->untimed -= worker->untimed;
+    group->kept -= worker->kept;
     worker->idle = false;
 }
 
@@ -108,42 +108,42 @@ static struct ss_worker *first_idle(struct ss_group *group)
                : worker;
 }
 
-struct ss_worker *ss_summon(struct ss_group *group)
+struct ss_worker *ss_take_idle(struct ss_group *group)
 {
     struct ss_worker *worker = first_idle(group);
     if (!worker)
         return NULL;
     remove_idle(worker);
-    worker->summoned = true;
-    if (group->waking++ == 0)
-        group->waking_since = ss_os.now();
+    worker->arriving = true;
+    if (group->arriving++ == 0)
+        group->arriving_since = ss_os.now();
     fetch_add_relaxed(&ss.stats.wakes, 1);
     ss_group_refresh(group);
     return worker;
 }
 
-struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
+struct ss_worker *ss_recruit(struct ss_group *group, enum ss_follow_up *todo)
 {
-    *cover = SS_COVERED;
-    bool late = group->waking && ss_os.now() - group->waking_since > SS_ARRIVAL_NS;
-    if (group->waking && !late)
+    *todo = SS_DO_NOTHING;
+    bool late = group->arriving && ss_os.now() - group->arriving_since > SS_ARRIVAL_NS;
+    if (group->arriving && !late)
         return NULL;
     bool room = ss_group_busy(group) < ss_group_limit(group);
     if (room && group->idle) {
-        struct ss_worker *worker = ss_summon(group);
+        struct ss_worker *worker = ss_take_idle(group);
         worker->keep_away = late;
-        group->waking_since = ss_os.now();
-        if (group->waking_since >= load_relaxed(&ss.cpus_due))
-            *cover = SS_WATCH; // it would sleep on, and see no change of the CPUs
+        group->arriving_since = ss_os.now();
+        if (group->arriving_since >= load_relaxed(&ss.cpus_due))
+            *todo = SS_WAKE_BALANCER; // it would sleep on, and see no change of the CPUs
         return worker;
     }
-    *cover = SS_WATCH;
+    *todo = SS_WAKE_BALANCER;
     if (group->workers == 0) {
-        *cover = SS_NOBODY;
+        *todo = SS_CREATE_WORKER;
         group->starting = !group->owner;
     } else if (room && ss_group_can_grow(group) && !group->spawn_requested) {
         group->spawn_requested = true;
-        *cover = SS_KICK;
+        *todo = SS_HURRY_BALANCER;
     }
     return NULL;
 }
@@ -219,20 +219,20 @@ void ss_unpark_list(struct ss_worker *list)
     }
 }
 
-int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover cover)
+int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_follow_up todo)
 {
     if (wake)
         ss_unpark(wake);
-    switch (cover) {
-    case SS_COVERED:
+    switch (todo) {
+    case SS_DO_NOTHING:
         return 0;
-    case SS_WATCH:
-        ss_watch();
+    case SS_WAKE_BALANCER:
+        ss_wake_balancer();
         return 0;
-    case SS_KICK:
-        ss_kick_balancer();
+    case SS_HURRY_BALANCER:
+        ss_hurry_balancer();
         return 0;
-    case SS_NOBODY:
+    case SS_CREATE_WORKER:
         return group->owner ? ss_group_fill(group) : ss_group_first_worker(group);
     }
     return 0;
@@ -271,7 +271,7 @@ void ss_resume_slow(struct ss_worker *worker)
 
 // Under ss.lock, so the balancer's verdict on a worker in a task's poll either precedes this and is
 // undone here, or finds in_job false.
-void ss_worker_out_of_job(struct ss_worker *worker)
+void ss_leave_job(struct ss_worker *worker)
 {
     ss_lock(&ss.lock);
     store_relaxed(&worker->in_job, false);
@@ -338,7 +338,7 @@ static uint64_t idle_time(const struct ss_group *group)
         return SS_IDLE_EXCESS_NS;
     if (group->idle_timeout)
         return group->idle_timeout;
-    return group->untimed < idle_kept(group) ? SS_FOREVER : SS_IDLE_SURPLUS_NS;
+    return group->kept < idle_kept(group) ? SS_FOREVER : SS_IDLE_SURPLUS_NS;
 }
 
 // The keeper: the one of the parked workers that wakes by itself when a timer is due. Whoever puts
@@ -368,9 +368,9 @@ static void fire(struct ss_worker *worker, bool events)
 {
     struct ss_group *group = worker->group;
     remove_idle(worker);
-    worker->summoned = true;
-    if (group->waking++ == 0)
-        group->waking_since = ss_os.now();
+    worker->arriving = true;
+    if (group->arriving++ == 0)
+        group->arriving_since = ss_os.now();
     ss_group_refresh(group);
     ss_unlock(&ss.lock);
     ss_fire(ss_os.now());
@@ -450,14 +450,14 @@ static bool is_unwanted(const struct ss_worker *worker)
 
 static void arrive(struct ss_worker *worker)
 {
-    worker->summoned = false;
-    worker->group->waking--;
+    worker->arriving = false;
+    worker->group->arriving--;
     ss_group_refresh(worker->group);
 }
 
 // The worker's end begins: no list has it any more but, where its thread is to be joined, that of
 // its group. ss.lock held. Returns a worker to wake for what is left to do.
-static struct ss_worker *leave(struct ss_worker *worker, enum ss_cover *cover)
+static struct ss_worker *leave(struct ss_worker *worker, enum ss_follow_up *todo)
 {
     struct ss_group *group = worker->group;
     leave_group(worker);
@@ -469,11 +469,11 @@ static struct ss_worker *leave(struct ss_worker *worker, enum ss_cover *cover)
     group->leaving += worker->is_joined;
     if (group->ending && !group->joined && group->workers == 0)
         ss_spawner_group_left(group); // smolscale_group_free() has returned and looks no more
-    struct ss_worker *wake = ss_group_demand(group) > 0 ? ss_recruit(group, cover) : NULL;
-    if (*cover == SS_NOBODY) { // a new one shall inherit nothing of what jobs have left here
+    struct ss_worker *wake = ss_group_demand(group) > 0 ? ss_recruit(group, todo) : NULL;
+    if (*todo == SS_CREATE_WORKER) { // a new one shall inherit nothing of what jobs have left here
         group->starting = false;
         group->spawn_requested = true;
-        *cover = SS_KICK;
+        *todo = SS_HURRY_BALANCER;
     }
     return wake;
 }
@@ -486,12 +486,12 @@ static struct ss_runnable *next(struct ss_worker *worker)
         served = NULL;
     struct ss_runnable *runnable = NULL;
     struct ss_worker *wake = NULL;
-    enum ss_cover cover = SS_COVERED;
+    enum ss_follow_up todo = SS_DO_NOTHING;
 
     ss_lock(&ss.lock);
     worker->serves = NULL;
     for (;;) {
-        bool arrived = worker->summoned;
+        bool arrived = worker->arriving;
         if (arrived)
             arrive(worker);
         if (worker->exit || is_unwanted(worker))
@@ -506,7 +506,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
             worker->serves = runnable;
             store_relaxed(&worker->serves_ops, runnable->ops);
             if (arrived && ss_group_demand(group))
-                wake = ss_recruit(group, &cover);
+                wake = ss_recruit(group, &todo);
             break;
         }
         if (worker->exit_if_idle)
@@ -517,11 +517,11 @@ static struct ss_runnable *next(struct ss_worker *worker)
             if (served)
                 ss_runnable_unref(served);
             if (leaves_work)
-                ss_watch();
+                ss_wake_balancer();
             ss_lock(&ss.lock);
             served = NULL;
             // Look again: it was published while the lock was free.
-            bool news = worker->summoned || group->head || group->dissolved;
+            bool news = worker->arriving || group->head || group->dissolved;
             if (worker->exit || (news && !leaves_work))
                 continue;
         }
@@ -529,21 +529,21 @@ static struct ss_runnable *next(struct ss_worker *worker)
     }
     struct ss_group *group = worker->group;
     if (!runnable) // it ends
-        wake = leave(worker, &cover);
+        wake = leave(worker, &todo);
     bool last = ss.workers == NULL;
     ss_unlock(&ss.lock);
     if (served)
         ss_runnable_unref(served);
     if (last)
-        ss_watch(); // the balancer may have nothing left to do
+        ss_wake_balancer(); // the balancer may have nothing left to do
     // A worker that serves a lane fires timers. One that runs jobs, or ends, leaves them to the
     // balancer if no other keeps the time.
     bool keeps_time = runnable && runnable->ops->keeps_time;
     if (!keeps_time && !ss_time_is_kept())
-        ss_watch();
+        ss_wake_balancer();
     if (!keeps_time)
         ss_events_cover();
-    ss_follow_up(group, wake, cover);
+    ss_follow_up(group, wake, todo);
     return runnable;
 }
 
@@ -615,20 +615,20 @@ static void on_thread_death(void *arg)
     if (served)
         served->ops->abandon(served, worker);
     end_parts(worker);
-    enum ss_cover cover = SS_COVERED;
+    enum ss_follow_up todo = SS_DO_NOTHING;
     struct ss_group *group = worker->group;
     ss_lock(&ss.lock);
     worker->serves = NULL;
-    struct ss_worker *wake = leave(worker, &cover);
+    struct ss_worker *wake = leave(worker, &todo);
     bool last = ss.workers == NULL;
     ss_unlock(&ss.lock);
     if (served)
         ss_runnable_unref(served);
     if (group->owner)
         ss_group_fill(group); // a dedicated thread is replaced, as far as that is possible here
-    ss_follow_up(group, wake, cover);
+    ss_follow_up(group, wake, todo);
     if (last)
-        ss_watch();
+        ss_wake_balancer();
     end(worker);
 }
 
@@ -691,7 +691,7 @@ static void renew(struct ss_worker *worker, struct ss_group *group)
     store_relaxed(&worker->counted_in, NULL);
     worker->group = group;
     worker->idle_next = worker->idle_prev = NULL;
-    worker->idle = worker->untimed = worker->summoned = false;
+    worker->idle = worker->kept = worker->arriving = false;
     worker->exit = worker->exit_if_idle = worker->attends = false;
     store_relaxed(&worker->activity, SS_RUNNING);
     worker->joinable = group->joined;
@@ -724,10 +724,10 @@ static struct ss_worker *new_worker(struct ss_group *group)
         ss.allocated = worker;
     }
     renew(worker, group);
-    worker->summoned = true; // so that what is pushed from now on counts on it
+    worker->arriving = true; // so that what is pushed from now on counts on it
     ss_group_count_worker(group, 1);
-    if (group->waking++ == 0)
-        group->waking_since = ss_os.now();
+    if (group->arriving++ == 0)
+        group->arriving_since = ss_os.now();
     worker->next = ss.workers;
     worker->prev_link = &ss.workers;
     if (ss.workers)
@@ -778,7 +778,7 @@ int ss_start_worker(struct ss_worker *worker)
     ss_unlock(&ss.lock);
     ss_os.futex_wake(&group->ended_word, INT32_MAX);
     if (missed)
-        ss_watch(); // for those who counted on it
+        ss_wake_balancer(); // for those who counted on it
     if (owner)
         ss_runnable_unref(owner); // never the last: the caller has one
     else
@@ -829,7 +829,7 @@ void ss_group_dismiss(struct ss_group *group, unsigned kept, bool to_end)
 // a worker is always one of the two. One that was woken for work is neither.
 static bool is_jobless(const struct ss_worker *worker, const struct ss_group *group)
 {
-    return worker->group == group && !worker->summoned && !load_relaxed(&worker->counted_in);
+    return worker->group == group && !worker->arriving && !load_relaxed(&worker->counted_in);
 }
 
 unsigned ss_group_jobless(const struct ss_group *group)
@@ -846,7 +846,7 @@ void ss_group_retire_idle(struct ss_group *group)
     for (struct ss_worker *worker = ss.workers; worker; worker = worker->next) {
         if (worker->group != group || worker->idle)
             continue;
-        if (worker->summoned)
+        if (worker->arriving)
             worker->exit_if_idle = true; // for work that may be gone when it arrives
         else if (is_jobless(worker, group))
             worker->exit = true; // on its way to park

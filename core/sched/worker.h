@@ -56,8 +56,8 @@ struct ss_worker {
     struct ss_group *group;                   // S
     struct ss_worker *idle_next, *idle_prev;  // S, then W: in group->idle, while parked
     bool idle;                                // S: is in group->idle
-    bool untimed;                             // S: sleeps there without a time limit
-    bool summoned;                            // S: woken or created and not yet arrived
+    bool kept;                                // S: sleeps there without a time limit
+    bool arriving;                            // S: woken or created and not yet arrived
     bool exit;                                // S: is to end
     bool exit_if_idle;                        // S: the same if it finds nothing when it arrives
     bool attends;                             // S: see duty.h
@@ -106,11 +106,12 @@ enum ss_activity {
 
 // What the publisher of new work must do after it has dropped its locks, so that the work is not
 // forgotten.
-enum ss_cover {
-    SS_COVERED, // nothing: a worker that is on its way will see the work
-    SS_WATCH,   // wake the balancer: busy workers will come to the work, unless they are stuck
-    SS_KICK,    // have the balancer look now: it was asked for a worker
-    SS_NOBODY,  // create a worker: there is none
+enum ss_follow_up {
+    SS_DO_NOTHING,     // nothing: a worker that is on its way will see the work
+    SS_WAKE_BALANCER,  // wake the balancer: busy workers will come to the work, unless they are
+                       // stuck
+    SS_HURRY_BALANCER, // have the balancer look now: it was asked for a worker
+    SS_CREATE_WORKER,  // create a worker: there is none
 };
 
 // The worker that the calling thread is; NULL elsewhere.
@@ -125,11 +126,11 @@ void ss_inject(struct ss_group *group, struct ss_runnable *runnable);
 void ss_inject_first(struct ss_group *group, struct ss_runnable *runnable);
 
 // Picks a parked worker to be woken for work that was published before, under ss.lock, marks it
-// awake and returns it: the caller drops its locks and calls ss_unpark(). NULL: *cover says why.
-struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover);
+// awake and returns it: the caller drops its locks and calls ss_unpark(). NULL: *todo says why.
+struct ss_worker *ss_recruit(struct ss_group *group, enum ss_follow_up *todo);
 
 // Takes the worker that parked last, even if another is on its way; NULL if none is parked.
-struct ss_worker *ss_summon(struct ss_group *group);
+struct ss_worker *ss_take_idle(struct ss_group *group);
 
 // The kernel half of a wake-up: of one worker, or of a list by idle_next. No lock held.
 void ss_unpark(struct ss_worker *worker);
@@ -137,7 +138,7 @@ void ss_unpark_list(struct ss_worker *list);
 
 // Follows up on what ss_recruit() returned. No lock held.
 // Returns 0, or a negative errno value when there is no worker and none can be created.
-int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover cover);
+int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_follow_up todo);
 
 // A new worker of the group, which counts as on its way; NULL: no memory. `inherits`: the thread
 // that will call ss_start_worker() has the settings that the worker is to have, the signal mask
@@ -152,7 +153,7 @@ void ss_join_worker(struct ss_worker *worker);
 
 // A worker that is counted in no runnable and has left user code ends what it did there. No lock
 // held.
-void ss_worker_out_of_job(struct ss_worker *worker);
+void ss_leave_job(struct ss_worker *worker);
 
 // Notes what a worker does. The lock of the runnable that it is counted in, if any, and ss.lock
 // held.

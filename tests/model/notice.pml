@@ -43,7 +43,7 @@ inline give()
     fi
 }
 
-/* ss_follow_up(SS_WATCH); ss_unlock() before it is a fence */
+/* ss_follow_up(SS_WAKE_BALANCER); ss_unlock() before it is a fence */
 inline watch()
 {
     fence();

@@ -32,7 +32,7 @@ inline write_eventfd()
     eventfd = true
 }
 
-/* ss_watch() */
+/* ss_wake_balancer() */
 inline watch(how)
 {
     how = balancer;
