@@ -40,7 +40,7 @@ int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
 }
 
 // One worker has been woken for many jobs: calls others for the rest of them, as far as there are
-// CPUs. Returns a list (by idle_next) of those that must be woken. The queue's lock held.
+// CPUs. Returns those that must be woken, for ss_unpark_list(). The queue's lock held.
 static struct ss_worker *call_others(const smolscale_queue *queue, unsigned jobs)
 {
     struct ss_group *group = queue->group;
@@ -52,9 +52,8 @@ static struct ss_worker *call_others(const smolscale_queue *queue, unsigned jobs
         struct ss_worker *other = ss_take_idle(group);
         if (!other)
             break;
-        other->keep_away = true; // the pusher is likely to go on working
-        other->idle_next = list;
-        list = other;
+        ss_keep_away(other); // the pusher is likely to go on working
+        ss_add_to_list(&list, other);
     }
     ss_unlock(&ss.lock);
     return list;
@@ -67,7 +66,7 @@ static int call_workers_and_unlock(smolscale_queue *queue, unsigned jobs)
     enum ss_follow_up todo;
     struct ss_worker *wake = ss_queue_call_worker(queue, &todo), *others = NULL;
     if (wake) {
-        wake->keep_away = true;
+        ss_keep_away(wake);
         others = call_others(queue, jobs);
     }
     struct ss_group *group = queue->group; // read now, as in smolscale_queue_push()
@@ -191,8 +190,8 @@ unsigned smolscale_queue_active(smolscale_queue *queue)
 
 // ---- settings
 
-// Changes the number of a dedicated queue's workers. Returns a list (by idle_next) of those that
-// must be woken to end. The queue's lock held.
+// Changes the number of a dedicated queue's workers. Returns those that must be woken to
+// end, for ss_unpark_list(). The queue's lock held.
 static struct ss_worker *want_workers(smolscale_queue *queue, unsigned workers)
 {
     ss_lock(&ss.lock);

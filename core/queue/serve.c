@@ -37,7 +37,7 @@ static void take_batch(const struct visit *visit)
     smolscale_queue *queue = visit->queue;
     struct ss_server *server = visit->server;
     unsigned jobs = ss_batch_take(queue, &server->batch, server->batch_start);
-    visit->worker->blocked_last = false;
+    ss_forget_blocked(&visit->worker->doing);
     enum ss_follow_up todo;
     struct ss_worker *wake = ss_queue_call_worker(queue, &todo);
     bool due = server->notices.count > 0 && notices_are_due(visit, jobs);
@@ -86,7 +86,7 @@ static void settle_batch(struct visit *visit, unsigned jobs)
     ss_queue_learn(queue, end - server->batch_start, jobs);
     fetch_add_relaxed(&ss.stats.jobs, jobs);
     ss_resume(visit->worker);
-    visit->worker->blocking_depth = 0; // whatever its job has left open
+    ss_blocking_end(&visit->worker->doing); // whatever its job has left open
     server->batch_start = end;
     visit->served += jobs;
     queue->steady |= visit->served >= SS_STEADY_JOBS;
@@ -99,7 +99,7 @@ static bool must_leave(const struct visit *visit)
     const smolscale_queue *queue = visit->queue;
     const struct ss_group *group = queue->group;
     bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0);
-    bool surplus = load_relaxed(&group->surplus) && !visit->worker->blocked_last &&
+    bool surplus = load_relaxed(&group->surplus) && !ss_blocked_last(&visit->worker->doing) &&
                    visit->server->batch_start - visit->arrived >= SS_SURPLUS_STAY_NS;
     return others_wait || surplus || ss_queue_above_limit(queue);
 }
@@ -255,7 +255,7 @@ static struct ss_worker *give_up_cpu(struct ss_worker *worker, enum ss_follow_up
 void smolscale_blocking_begin(void)
 {
     struct ss_worker *worker = ss_self;
-    if (!worker || worker->blocking_depth++ > 0)
+    if (!worker || !ss_blocking_open(&worker->doing))
         return;
     smolscale_queue *queue = ss_queue_of_job();
     if (!queue)
@@ -276,7 +276,7 @@ void smolscale_blocking_begin(void)
 void smolscale_blocking_end(void)
 {
     struct ss_worker *worker = ss_self;
-    if (!worker || worker->blocking_depth == 0 || --worker->blocking_depth > 0)
+    if (!worker || !ss_blocking_close(&worker->doing))
         return;
     smolscale_queue *queue = ss_queue_of_job();
     if (!queue)

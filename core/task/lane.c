@@ -108,7 +108,7 @@ int ss_lane_list(struct ss_lane *lane)
     struct ss_worker *wake = ss_recruit(&ss.shared, &todo);
     store_relaxed(&lane->called_at, wake ? now : 0);
     if (wake && ss_backed_off(&waker_cpu, now))
-        wake->keep_away = true;
+        ss_keep_away(wake);
     ss_unlock(&ss.lock);
     return ss_follow_up(&ss.shared, wake, todo);
 }
@@ -391,7 +391,7 @@ static void begin_serving(struct ss_worker *worker, struct ss_lane *lane, uint64
     attach(worker, lane);
     fetch_add_relaxed(&ss_lanes.served, 1);
     ss_wake_balancer_for_lanes(); // it looks while lanes are served: spread.c
-    worker->blocked_last = false;
+    ss_forget_blocked(&worker->doing);
     store_relaxed(&worker->in_job, true);
 }
 
