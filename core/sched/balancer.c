@@ -42,7 +42,7 @@ static uint64_t until_timer(void)
     return due > now + SS_TICK_MIN_NS ? due - now : SS_TICK_MIN_NS;
 }
 
-// A descriptor's event that nobody would see before the next tick.
+// A descriptor's event that no other thread would see before the next tick.
 static void poll_if_uncovered(void)
 {
     if (!ss_events_awaited())
@@ -54,7 +54,7 @@ static void poll_if_uncovered(void)
         ss_events_poll();
 }
 
-// Affinity, cpuset and quota may change at any time, and nobody tells. So the CPUs are counted
+// Affinity, cpuset and quota may change at any time, and no call tells. So the CPUs are counted
 // again and again while there is work. Where the balancer sleeps meanwhile, the thread that wakes a
 // worker wakes it as well when it is time (recruit.c).
 static void count_cpus_if_due(uint64_t now)
@@ -166,7 +166,7 @@ static bool is_wanted(uint32_t how)
 
 // ---- sleeping
 
-// One sleep, on the futex or in the seat. True: somebody needs it, or the time is up.
+// One sleep, on the futex or in the seat. True: it is needed, or the time is up.
 static bool sleep_once(uint32_t how, uint64_t until)
 {
     if (how != SS_BALANCER_SEATED)

@@ -88,7 +88,7 @@ void ss_survey(struct ss_tick *tick)
     ss_unlock(&ss.lock);
 }
 
-// ---- who sleeps
+// ---- which of them sleep
 
 static bool is_still(const struct ss_tick *tick, const struct ss_worker *worker)
 {

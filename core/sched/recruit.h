@@ -20,7 +20,7 @@ enum ss_follow_up {
 
 // Takes a parked worker that is to be woken for work that was published before, under ss.lock, if
 // waking one pays: none is on its way, and a CPU is free. The caller drops its locks and calls
-// ss_follow_up() with both results. NULL: nobody is to be woken. ss.lock held. (ss_take_idle()
+// ss_follow_up() with both results. NULL: none is to be woken. ss.lock held. (ss_take_idle()
 // takes one in any case.)
 struct ss_worker *ss_recruit(struct ss_group *group, enum ss_follow_up *todo);
 
