@@ -21,7 +21,9 @@
     X(sched_executor)     \
     X(sched_group)        \
     X(sched_spawner)      \
+    X(sched_blocked)      \
     X(sched_balancer)     \
+    X(sched_placement)    \
     X(sched_worker)       \
     X(sched_duty)         \
     X(queue_life)         \

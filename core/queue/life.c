@@ -207,12 +207,12 @@ static void act_on(smolscale_queue *queue, enum outcome outcome)
 
 int ss_queue_unlock_and_follow_up(smolscale_queue *queue)
 {
-    enum ss_cover cover;
-    struct ss_worker *wake = ss_queue_offer(queue, &cover);
+    enum ss_follow_up todo;
+    struct ss_worker *wake = ss_queue_offer(queue, &todo);
     enum outcome outcome = note_idle(queue);
     struct ss_group *group = queue->group;
     ss_unlock(queue->runnable.lock);
-    int err = ss_follow_up(group, wake, cover);
+    int err = ss_follow_up(group, wake, todo);
     act_on(queue, outcome);
     return err;
 }
@@ -233,10 +233,10 @@ static bool has_no_worker(const smolscale_queue *queue)
 // Lock held on entry and exit.
 static void ask_again(smolscale_queue *queue)
 {
-    enum ss_cover cover;
-    struct ss_worker *wake = ss_queue_offer(queue, &cover);
+    enum ss_follow_up todo;
+    struct ss_worker *wake = ss_queue_offer(queue, &todo);
     ss_unlock(queue->runnable.lock);
-    ss_follow_up(queue->group, wake, cover);
+    ss_follow_up(queue->group, wake, todo);
     ss_lock(queue->runnable.lock);
 }
 

@@ -12,9 +12,9 @@
 // (balancer.c), not at once: waking it costs as much as a notice.
 //
 // A notice never waits for a job that blocks: the balancer is awake while a job runs and a notice
-// is owed. The worker sees to that before the job (SS_WATCH), and the balancer does not park while
-// jobs are unclaimed or notices are owed. It looks in this order: an entry is written before the
-// next job is claimed (release), so whoever sees the claim (acquire) sees the entry
+// is owed. The worker sees to that before the job (SS_WAKE_BALANCER), and the balancer does not
+// park while jobs are unclaimed or notices are owed. It looks in this order: an entry is written
+// before the next job is claimed (release), so whoever sees the claim (acquire) sees the entry
 // (tests/model/notice.pml).
 //
 // The worker gives its notices last, just before it gives up its place: what comes of them may

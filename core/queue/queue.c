@@ -31,17 +31,17 @@ int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
         return err;
     }
     ss_queue_publish_pending(queue);
-    enum ss_cover cover;
-    struct ss_worker *wake = ss_queue_call_worker(queue, &cover);
+    enum ss_follow_up todo;
+    struct ss_worker *wake = ss_queue_call_worker(queue, &todo);
     // Read before the lock goes: the item may run, and its queue be freed, at any time after.
     struct ss_group *group = queue->group;
     ss_unlock(queue->runnable.lock);
-    return ss_follow_up(group, wake, cover);
+    return ss_follow_up(group, wake, todo);
 }
 
-// One worker has been woken for many jobs: summons others for the rest of them, as far as there are
-// CPUs. Returns a list (by idle_next) of those that must be woken. The queue's lock held.
-static struct ss_worker *summon_others(const smolscale_queue *queue, unsigned jobs)
+// One worker has been woken for many jobs: calls others for the rest of them, as far as there are
+// CPUs. Returns those that must be woken, for ss_unpark_list(). The queue's lock held.
+static struct ss_worker *call_others(const smolscale_queue *queue, unsigned jobs)
 {
     struct ss_group *group = queue->group;
     struct ss_worker *list = NULL;
@@ -49,12 +49,11 @@ static struct ss_worker *summon_others(const smolscale_queue *queue, unsigned jo
     ss_lock(&ss.lock);
     for (unsigned i = 1; i < jobs && i < room && ss_group_busy(group) < ss_group_limit(group);
          i++) {
-        struct ss_worker *other = ss_summon(group);
+        struct ss_worker *other = ss_take_idle(group);
         if (!other)
             break;
-        other->keep_away = true; // the pusher is likely to go on working
-        other->idle_next = list;
-        list = other;
+        ss_keep_away(other); // the pusher is likely to go on working
+        ss_add_to_list(&list, other);
     }
     ss_unlock(&ss.lock);
     return list;
@@ -64,16 +63,16 @@ static struct ss_worker *summon_others(const smolscale_queue *queue, unsigned jo
 static int call_workers_and_unlock(smolscale_queue *queue, unsigned jobs)
 {
     ss_queue_publish_pending(queue);
-    enum ss_cover cover;
-    struct ss_worker *wake = ss_queue_call_worker(queue, &cover), *others = NULL;
+    enum ss_follow_up todo;
+    struct ss_worker *wake = ss_queue_call_worker(queue, &todo), *others = NULL;
     if (wake) {
-        wake->keep_away = true;
-        others = summon_others(queue, jobs);
+        ss_keep_away(wake);
+        others = call_others(queue, jobs);
     }
     struct ss_group *group = queue->group; // read now, as in smolscale_queue_push()
     ss_unlock(queue->runnable.lock);
     ss_unpark_list(others);
-    return ss_follow_up(group, wake, cover);
+    return ss_follow_up(group, wake, todo);
 }
 
 int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count, uint64_t *ticket)
@@ -191,8 +190,8 @@ unsigned smolscale_queue_active(smolscale_queue *queue)
 
 // ---- settings
 
-// Changes the number of a dedicated queue's workers. Returns a list (by idle_next) of those that
-// must be woken to end. The queue's lock held.
+// Changes the number of a dedicated queue's workers. Returns those that must be woken to
+// end, for ss_unpark_list(). The queue's lock held.
 static struct ss_worker *want_workers(smolscale_queue *queue, unsigned workers)
 {
     ss_lock(&ss.lock);

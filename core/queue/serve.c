@@ -37,16 +37,16 @@ static void take_batch(const struct visit *visit)
     smolscale_queue *queue = visit->queue;
     struct ss_server *server = visit->server;
     unsigned jobs = ss_batch_take(queue, &server->batch, server->batch_start);
-    visit->worker->blocked_last = false;
-    enum ss_cover cover;
-    struct ss_worker *wake = ss_queue_call_worker(queue, &cover);
+    ss_forget_blocked(&visit->worker->doing);
+    enum ss_follow_up todo;
+    struct ss_worker *wake = ss_queue_call_worker(queue, &todo);
     bool due = server->notices.count > 0 && notices_are_due(visit, jobs);
     ss_unlock(queue->runnable.lock);
     if (due)
         ss_notices_give(queue, &server->notices);
     // Should the first job block, the balancer must see to the others and to the notices.
     bool holds_more = jobs > 1 || server->notices.count > 0;
-    ss_follow_up(queue->group, wake, holds_more && cover == SS_COVERED ? SS_WATCH : cover);
+    ss_follow_up(queue->group, wake, holds_more && todo == SS_DO_NOTHING ? SS_WAKE_BALANCER : todo);
     if (wake)
         server->batch_start = ss_os.now(); // the wake-up is not the jobs' time
 }
@@ -86,7 +86,7 @@ static void settle_batch(struct visit *visit, unsigned jobs)
     ss_queue_learn(queue, end - server->batch_start, jobs);
     fetch_add_relaxed(&ss.stats.jobs, jobs);
     ss_resume(visit->worker);
-    visit->worker->blocking_depth = 0; // whatever its job has left open
+    ss_blocking_end(&visit->worker->doing); // whatever its job has left open
     server->batch_start = end;
     visit->served += jobs;
     queue->steady |= visit->served >= SS_STEADY_JOBS;
@@ -99,7 +99,7 @@ static bool must_leave(const struct visit *visit)
     const smolscale_queue *queue = visit->queue;
     const struct ss_group *group = queue->group;
     bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0);
-    bool surplus = load_relaxed(&group->surplus) && !visit->worker->blocked_last &&
+    bool surplus = load_relaxed(&group->surplus) && !ss_blocked_last(&visit->worker->doing) &&
                    visit->server->batch_start - visit->arrived >= SS_SURPLUS_STAY_NS;
     return others_wait || surplus || ss_queue_above_limit(queue);
 }
@@ -168,7 +168,7 @@ static void serve(struct ss_runnable *runnable, struct ss_worker *worker)
         take_batch(&visit);
         unsigned jobs = run_batch(&visit);
         if (visit.generation != ss.generation) {
-            ss_worker_out_of_job(worker);
+            ss_leave_job(worker);
             return; // a job forked, and this is the child, where the queue was reset
         }
         settle_batch(&visit, jobs);
@@ -233,13 +233,13 @@ smolscale_queue *smolscale_current_queue(void)
 }
 
 // Marks the worker as blocked. Returns a worker to wake for other queues of the group. Lock held.
-static struct ss_worker *give_up_cpu(struct ss_worker *worker, enum ss_cover *cover)
+static struct ss_worker *give_up_cpu(struct ss_worker *worker, enum ss_follow_up *todo)
 {
-    *cover = SS_COVERED;
+    *todo = SS_DO_NOTHING;
     ss_lock(&ss.lock);
     ss_set_activity(worker, SS_BLOCKED);
     struct ss_group *group = worker->group;
-    struct ss_worker *wake = ss_group_demand(group) ? ss_recruit(group, cover) : NULL;
+    struct ss_worker *wake = ss_group_demand(group) ? ss_recruit(group, todo) : NULL;
     ss_unlock(&ss.lock);
     return wake;
 }
@@ -247,7 +247,7 @@ static struct ss_worker *give_up_cpu(struct ss_worker *worker, enum ss_cover *co
 void smolscale_blocking_begin(void)
 {
     struct ss_worker *worker = ss_self;
-    if (!worker || worker->blocking_depth++ > 0)
+    if (!worker || !ss_blocking_open(&worker->doing))
         return;
     smolscale_queue *queue = ss_queue_of_job();
     if (!queue)
@@ -255,20 +255,20 @@ void smolscale_blocking_begin(void)
     struct ss_server *server = ss_server_of(worker);
     if (server->notices.count > 0)
         ss_notices_give(queue, &server->notices);
-    enum ss_cover cover, own_cover;
+    enum ss_follow_up todo, own_todo;
     ss_lock(queue->runnable.lock);
     ss_batch_recall(queue, &server->batch);
-    struct ss_worker *wake = give_up_cpu(worker, &cover);
-    struct ss_worker *own_wake = ss_queue_offer(queue, &own_cover);
+    struct ss_worker *wake = give_up_cpu(worker, &todo);
+    struct ss_worker *own_wake = ss_queue_offer(queue, &own_todo);
     ss_unlock(queue->runnable.lock);
-    ss_follow_up(queue->group, wake, cover);
-    ss_follow_up(queue->group, own_wake, own_cover);
+    ss_follow_up(queue->group, wake, todo);
+    ss_follow_up(queue->group, own_wake, own_todo);
 }
 
 void smolscale_blocking_end(void)
 {
     struct ss_worker *worker = ss_self;
-    if (!worker || worker->blocking_depth == 0 || --worker->blocking_depth > 0)
+    if (!worker || !ss_blocking_close(&worker->doing))
         return;
     smolscale_queue *queue = ss_queue_of_job();
     if (!queue)

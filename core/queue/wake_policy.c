@@ -15,31 +15,31 @@ static void inject(smolscale_queue *queue)
 }
 
 struct ss_worker *ss_queue_inject_and_recruit(smolscale_queue *queue, bool needed,
-                                              enum ss_cover *cover)
+                                              enum ss_follow_up *todo)
 {
     struct ss_worker *wake = NULL;
     ss_lock(&ss.lock);
     inject(queue);
     if (needed)
-        wake = ss_recruit(queue->group, cover);
+        wake = ss_recruit(queue->group, todo);
     else
-        *cover = queue->napper ? SS_COVERED : SS_WATCH;
+        *todo = queue->napper ? SS_DO_NOTHING : SS_WAKE_BALANCER;
     ss_unlock(&ss.lock);
     return wake;
 }
 
-struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover)
+struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_follow_up *todo)
 {
-    *cover = SS_COVERED;
+    *todo = SS_DO_NOTHING;
     struct ss_worker *wake = NULL;
     for (smolscale_queue *member = ss_queue_head(queue); member;
          member = ss_queue_next_member(member)) {
         if (load_relaxed(&member->pending) == 0)
             continue;
-        enum ss_cover member_cover;
-        struct ss_worker *other = ss_queue_call_worker(member, &member_cover);
+        enum ss_follow_up member_todo;
+        struct ss_worker *other = ss_queue_call_worker(member, &member_todo);
         wake = other ? other : wake; // at most one: the next ss_recruit() finds it on its way
-        *cover = member_cover > *cover ? member_cover : *cover;
+        *todo = member_todo > *todo ? member_todo : *todo;
     }
     return wake;
 }

@@ -45,38 +45,39 @@ static inline bool ss_queue_needs_worker(smolscale_queue *queue)
 // Puts the queue into the injection queue, if it is not there, and recruits a worker if one is
 // needed. Returns as ss_queue_call_worker().
 struct ss_worker *ss_queue_inject_and_recruit(smolscale_queue *queue, bool needed,
-                                              enum ss_cover *cover);
+                                              enum ss_follow_up *todo);
 
 // Sees to it that the queue is listed if it may start a job. Returns a worker that the caller must
-// wake when the lock is dropped, or NULL. `cover` says what else the caller must do then; see
+// wake when the lock is dropped, or NULL. `todo` says what else the caller must do then; see
 // ss_follow_up().
-static inline struct ss_worker *ss_queue_call_worker(smolscale_queue *queue, enum ss_cover *cover)
+static inline struct ss_worker *ss_queue_call_worker(smolscale_queue *queue,
+                                                     enum ss_follow_up *todo)
 {
     if (!ss_queue_wants_worker(queue)) {
         // Nothing may start now. The worker that next frees a slot calls ss_queue_offer(). Where
         // sleeping workers do not count, the balancer must see whether those that serve it sleep.
         bool elastic = queue->flags & SMOLSCALE_QUEUE_ELASTIC;
-        *cover = elastic && load_relaxed(&queue->pending) > 0 ? SS_WATCH : SS_COVERED;
+        *todo = elastic && load_relaxed(&queue->pending) > 0 ? SS_WAKE_BALANCER : SS_DO_NOTHING;
         return NULL;
     }
     bool needed = ss_queue_needs_worker(queue);
     ss_queue_set_staffed(queue, !needed && queue->active > queue->blocked);
     queue->wakes_saved += !needed;
     if (queue->listed && !needed) {
-        *cover = queue->napper ? SS_COVERED : SS_WATCH;
+        *todo = queue->napper ? SS_DO_NOTHING : SS_WAKE_BALANCER;
         return NULL;
     }
-    // can_recruit is read without ss.lock. If it is stale no worker is woken now; SS_WATCH makes
-    // the balancer do it within a tick.
+    // can_recruit is read without ss.lock. If it is stale no worker is woken now; SS_WAKE_BALANCER
+    // makes the balancer do it within a tick.
     if (queue->listed && queue->active && !load_relaxed(&queue->group->can_recruit)) {
-        *cover = SS_WATCH;
+        *todo = SS_WAKE_BALANCER;
         return NULL;
     }
-    return ss_queue_inject_and_recruit(queue, needed, cover);
+    return ss_queue_inject_and_recruit(queue, needed, todo);
 }
 
 // The same for the whole family.
-struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover);
+struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_follow_up *todo);
 
 // Sees to it that each member of the family that may start a job is in the injection queue. Wakes
 // nobody: the balancer calls this, which counts itself whom it wakes.

@@ -94,7 +94,7 @@ void ss_team_serve(struct ss_runnable *runnable, struct ss_worker *worker)
         help_with_calls(team);
     }
     if (load_relaxed(&worker->in_job))
-        ss_worker_out_of_job(worker);
+        ss_leave_job(worker);
 }
 
 void ss_team_help_lent(void *given)

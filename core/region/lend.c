@@ -30,25 +30,24 @@ _Atomic unsigned ss_region_generation;
 static void call_workers(smolscale_team *team, uint32_t count)
 {
     struct ss_group *group = team->group;
-    enum ss_cover cover;
+    enum ss_follow_up todo;
     if (!team->listed)
         ss_inject(group, &team->runnable);
     team->listed = true;
-    struct ss_worker *wake = ss_recruit(group, &cover), *more = NULL;
+    struct ss_worker *wake = ss_recruit(group, &todo), *more = NULL;
     if (wake)
-        wake->keep_away = true;
+        ss_keep_away(wake);
     for (uint32_t i = 1; wake && i < count && ss_group_busy(group) < ss_group_limit(group); i++) {
-        struct ss_worker *other = ss_summon(group);
+        struct ss_worker *other = ss_take_idle(group);
         if (!other)
             break;
-        other->keep_away = true;
-        other->idle_next = more;
-        more = other;
+        ss_keep_away(other);
+        ss_add_to_list(&more, other);
     }
     ss_group_ref(group);
     ss_unlock(&ss.lock);
     ss_unpark_list(more);
-    ss_follow_up(group, wake, cover); // if it fails, they come as soon as a thread can be had
+    ss_follow_up(group, wake, todo); // if it fails, they come as soon as a thread can be had
     ss_group_unref(group);
 }
 
@@ -200,7 +199,7 @@ void ss_team_withdraw(smolscale_team *team)
 static void take_listing_out(smolscale_team *team, struct ss_group *group)
 {
     ss_lock(&ss.lock);
-    if (team->listed && ss_uninject(group, &team->runnable))
+    if (team->listed && ss_inject_withdraw(group, &team->runnable))
         team->listed = false;
     while (team->listed) {
         ss_unlock(&ss.lock);

@@ -195,7 +195,7 @@ bool ss_watch_calls_slow(void)
     if (!cas_strong_seq_cst(&ss_calls_watched, &seen, SS_WATCH_CHANGING) &&
         seen == SS_WATCH_CHANGING)
         return false; // another caller is at it, or the watch is ending
-    ss_watch();
+    ss_wake_balancer();
     bool exists = load_relaxed(&ss.balancer) != SS_BALANCER_NONE || ss_start_balancer() == 0;
     store_relaxed(&retry_at, exists ? 0 : ss_time_in(RETRY_NS));
     if (seen == SS_UNWATCHED)

@@ -13,21 +13,21 @@ enum ss_balancer_state {
     SS_BALANCER_SEATED, // the same, or until a descriptor has an event (reactor.c)
     SS_BALANCER_DOZING, // asleep until its next look at lanes; what is published for others ends it
     SS_BALANCER_AWAKE,  // looks, or sleeps until its next look, which comes soon
-    SS_BALANCER_KICKED, // is to look now
+    SS_BALANCER_HURRIED, // is to look now
 };
 
 // ---- No lock held.
 
-// ss_watch() (executor.h) makes sure that the balancer looks at what the caller has just published.
-// This is the part of it for a balancer that sleeps, or that is not there.
-// `enough`: a balancer in this state, or a later one, need not be woken.
-void ss_watch_slow(enum ss_balancer_state enough);
+// ss_wake_balancer() (executor.h) makes sure that the balancer looks at what the caller has just
+// published. This is the part of it for a balancer that sleeps, or that is not there. `enough`: a
+// balancer in this state, or a later one, need not be woken.
+void ss_wake_balancer_slow(enum ss_balancer_state enough);
 
 // The same, but starts no balancer if there is none.
-void ss_watch_if_running(void);
+void ss_wake_balancer_if_any(void);
 
 // Makes the balancer look now.
-void ss_kick_balancer(void);
+void ss_hurry_balancer(void);
 
 // Balances until the role goes to another spawner, or there is nothing left to do: true then, and
 // the thread is to end.

@@ -65,14 +65,14 @@
 #define SS_DRY_SKIPS_MAX 1024u
 
 // A worker too many leaves after it has served a queue for this long. Not before: it may have come
-// because no other did (balancer.c, rule 3).
+// because no other did (growth.c, "stall").
 #define SS_SURPLUS_STAY_NS SS_NS_PER_MS
 
 // If no thread could be had, a thread that waits for a queue asks for one again after this long:
 // there is no other that could.
 #define SS_WAIT_RETRY_NS (100 * SS_NS_PER_MS)
 
-// ---- homing: waking the worker on its waker's CPU (worker.c, "Placing")
+// ---- homing: waking the worker on its waker's CPU (placement.c)
 
 // Wakes that come one after the other within this time, so many of them, with a sleep of the waker
 // between. Depends on: the time of a round trip on one CPU, and the cost of the system call that

@@ -33,7 +33,7 @@ void ss_attend_end(struct ss_worker *worker)
 
 bool ss_events_covered(void)
 {
-    return !ss_events_awaited() || ss_duties.seat_taken || ss.shared.waking > 0 || ss_attended();
+    return !ss_events_awaited() || ss_duties.seat_taken || ss.shared.arriving > 0 || ss_attended();
 }
 
 void ss_events_cover(void)
@@ -44,7 +44,7 @@ void ss_events_cover(void)
     bool covered = ss_events_covered();
     ss_unlock(&ss.lock);
     if (!covered)
-        ss_watch();
+        ss_wake_balancer();
 }
 
 bool ss_seat_take_locked(void)

@@ -10,7 +10,7 @@
 // Which threads do it. A worker that *attends* looks after time and events between the runs of what
 // it serves: then no other thread has to. Otherwise threads do it that sleep:
 //
-//   the keeper    the parked worker that wakes by itself when something is due (worker.c)
+//   the keeper    the parked worker that wakes by itself when something is due (idle.c)
 //   the seat      where one thread at a time sleeps until an event comes: the worker that parked
 //                 last; or a thread that waits like a task, or for its local executor; or else the
 //                 balancer

@@ -17,7 +17,7 @@
 
 struct ss_executor ss;
 
-// ---- fork ----
+// ---- fork
 
 // Other threads are gone, in whatever they were doing: nothing of what they shared is looked at,
 // all is begun anew.
@@ -53,7 +53,7 @@ static void after_fork(void)
     memset(&ss.stats, 0, sizeof ss.stats);
 }
 
-// ---- start ----
+// ---- start
 
 static void say_that_it_started(void)
 {
@@ -94,7 +94,7 @@ void ss_start_slow(void)
     errno = saved_errno;
 }
 
-// ---- CPUs ----
+// ---- CPUs
 
 void ss_count_cpus(void)
 {

@@ -2,19 +2,29 @@
 //
 // The executor: its one instance, and what its parts share.
 //
-//   executor.c  the whole: start, fork, CPUs
-//   group.c     groups of workers: their settings, limits and end
-//   worker.c    a worker from birth to its end; waking it
-//   spawner.c   the threads that create workers, so that these inherit the settings of their group
-//   balancer.c  what one of these also does: watch for blocked workers, stuck queues, growth
-//   costs.h     the times and numbers that they decide by
-//   runnable.h  what a worker can serve: work queues, lanes of tasks
+//   executor.c   the whole: start, fork, CPUs
+//   runnable.h   what a worker can serve: work queues, lanes of tasks
+//   duty.c       what threads look after for the rooms above: time, events
+//
+//   group.c      groups of workers: their settings, their references and their end
+//   inject.c     what waits for workers
+//   recruit.c    calling a worker for work that was published
+//   worker.c     a worker from its birth to its end
+//   idle.c       how a worker sleeps, and how it is woken
+//   placement.c  on which CPU it wakes
+//   retire.c     how long idle workers stay
+//   activity.c   what a worker is found to do
+//   spawner.c    the threads that create workers, so that these inherit the settings of their group
+//
+//   balancer.c   what one of these also does: it looks at the whole, in ticks
+//   blocked.c    which workers stand still
+//   growth.c     how many more workers
+//   costs.h      the times and numbers that all this is decided by
 //
 // Two kinds of locks. A runnable's lock guards its accounts. The executor's lock `ss.lock` guards
 // everything else here. Order: the runnable's, then the executor's. Neither is held while a job
-// runs. No thread is woken under ss.lock but a spawner, which may be gone
-// without it (tell() in spawner.c), and none under a queue's lock but a worker that naps (end_nap()
-// in queue.c).
+// runs. No thread is woken under ss.lock but a spawner, which may be gone without it (tell() in
+// spawner.c), and none under a queue's lock but a worker that naps (queue/dry.h).
 
 #ifndef SS_EXECUTOR_H
 #define SS_EXECUTOR_H
@@ -27,6 +37,9 @@
 #include "sched/balancer.h"
 #include "sched/costs.h"
 #include "sched/group.h"
+#include "sched/inject.h"
+#include "sched/recruit.h"
+#include "sched/retire.h"
 #include "sched/runnable.h"
 #include "sched/spawner.h"
 #include "sched/worker.h"
@@ -134,23 +147,23 @@ static inline unsigned ss_group_limit(const struct ss_group *group)
 
 // Makes sure the balancer looks at what the caller has just published (after an atomic
 // read-modify-write that follows the publication, see fence_after_rmw()).
-static inline void ss_watch_as(enum ss_balancer_state enough)
+static inline void ss_wake_balancer_below(enum ss_balancer_state enough)
 {
     // Publish, fence, look for the sleeper; the balancer announces its sleep, fences, looks for
-    // work (balancer.c, "Going to sleep").
+    // work (balancer.c, sleep_until_needed()).
     fence_after_rmw();
     if (__builtin_expect(load_relaxed(&ss.balancer) < enough, 0))
-        ss_watch_slow(enough);
+        ss_wake_balancer_slow(enough);
 }
-static inline void ss_watch(void)
+static inline void ss_wake_balancer(void)
 {
-    ss_watch_as(SS_BALANCER_AWAKE);
+    ss_wake_balancer_below(SS_BALANCER_AWAKE);
 }
 
 // The same for a lane that is served, to which a dozing balancer comes soon enough.
-static inline void ss_watch_lanes(void)
+static inline void ss_wake_balancer_for_lanes(void)
 {
-    ss_watch_as(SS_BALANCER_DOZING);
+    ss_wake_balancer_below(SS_BALANCER_DOZING);
 }
 
 #endif // SS_EXECUTOR_H

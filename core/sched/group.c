@@ -21,13 +21,13 @@
 
 static struct ss_group *free_groups; // ss.lock; never given back: a stale pointer may be followed
 
-// ---- the list of groups, and what a group counts ----
+// ---- the list of groups, and what a group counts
 
 void ss_group_init(struct ss_group *group)
 {
     *group = (struct ss_group){
         .next = ss.groups,
-        .growth_age = UINT32_MAX,
+        .ticks_since_blocked = UINT32_MAX,
         .max_workers = SMOLSCALE_UNLIMITED,
         .max_idle = SMOLSCALE_UNLIMITED,
         .refs = 1,
@@ -43,45 +43,6 @@ static void unlink_group(struct ss_group *group)
     *link = group->next;
 }
 
-void ss_group_init_dedicated(struct ss_group *group, struct ss_runnable *owner, unsigned workers)
-{
-    ss_group_init(group);
-    group->owner = owner;
-    group->wanted = workers;
-}
-
-// Empties the injection queue of a dedicated group. The caller has a reference to the owner, which
-// is all that can be in it.
-static void drop_owner(struct ss_group *group)
-{
-    for (struct ss_runnable *stale = group->head; stale; stale = stale->next)
-        ss_runnable_unref_not_last(stale);
-    group->head = NULL;
-    store_relaxed(&group->injected, 0);
-}
-
-void ss_group_remove(struct ss_group *group)
-{
-    drop_owner(group);
-    unlink_group(group);
-}
-
-struct ss_worker *ss_group_want(struct ss_group *group, unsigned workers)
-{
-    group->wanted = workers;
-    struct ss_worker *leaving = ss_group_shrink(group);
-    ss_group_refresh(group);
-    return leaving;
-}
-
-struct ss_worker *ss_group_dissolve(struct ss_group *group)
-{
-    group->wanted = 0;
-    group->dissolved = true;
-    drop_owner(group); // no worker looks at it any more
-    return ss_group_shrink(group);
-}
-
 void ss_group_refresh(struct ss_group *group)
 {
     unsigned busy = ss_group_busy(group);
@@ -91,7 +52,7 @@ void ss_group_refresh(struct ss_group *group)
     }
     unsigned limit = ss_group_limit(group);
     bool can_add = group->idle || ss_group_can_grow(group);
-    store_relaxed(&group->can_recruit, !group->waking && busy < limit && can_add);
+    store_relaxed(&group->can_recruit, !group->arriving && busy < limit && can_add);
     store_relaxed(&group->surplus, group->owner ? group->workers > group->wanted : busy > limit);
 }
 
@@ -116,7 +77,89 @@ void ss_group_unref(struct ss_group *group)
     ss_unlock(&ss.lock);
 }
 
-// ---- settings ----
+// ---- dedicated groups
+
+void ss_group_init_dedicated(struct ss_group *group, struct ss_runnable *owner, unsigned workers)
+{
+    ss_group_init(group);
+    group->owner = owner;
+    group->wanted = workers;
+}
+
+// Empties the injection queue of a dedicated group. The caller has a reference to the owner, which
+// is all that can be in it.
+static void drop_owner(struct ss_group *group)
+{
+    struct ss_runnable *stale = ss_inject_take_all(group);
+    for (; stale; stale = stale->next)
+        ss_runnable_unref_not_last(stale);
+}
+
+void ss_group_remove(struct ss_group *group)
+{
+    drop_owner(group);
+    unlink_group(group);
+}
+
+// Takes parked workers off the idle list of which the group has more than it wants: to end. Returns
+// them, for ss_unpark_list().
+static struct ss_worker *shrink(struct ss_group *group)
+{
+    struct ss_worker *leaving = NULL;
+    unsigned surplus = group->workers > group->wanted ? group->workers - group->wanted : 0;
+    for (; group->idle && surplus > 0; surplus--) {
+        struct ss_worker *worker = group->idle;
+        ss_take_off_idle(worker);
+        worker->exit = true;
+        ss_add_to_list(&leaving, worker);
+    }
+    if (group->dissolved && group->workers == 0)
+        ss_group_remove(group);
+    return leaving;
+}
+
+struct ss_worker *ss_group_want(struct ss_group *group, unsigned workers)
+{
+    group->wanted = workers;
+    struct ss_worker *leaving = shrink(group);
+    ss_group_refresh(group);
+    return leaving;
+}
+
+struct ss_worker *ss_group_dissolve(struct ss_group *group)
+{
+    group->wanted = 0;
+    group->dissolved = true;
+    drop_owner(group); // no worker looks at it any more
+    return shrink(group);
+}
+
+// A worker more, with its reference to the owner. *full: there are as many as are wanted.
+static struct ss_worker *new_if_wanted(struct ss_group *group, bool *full)
+{
+    ss_lock(&ss.lock);
+    *full = group->workers >= group->wanted;
+    struct ss_worker *worker = *full ? NULL : ss_new_worker(group, true);
+    if (worker)
+        ss_runnable_ref(group->owner);
+    ss_unlock(&ss.lock);
+    return worker;
+}
+
+int ss_group_fill(struct ss_group *group)
+{
+    for (;;) {
+        bool full;
+        struct ss_worker *worker = new_if_wanted(group, &full);
+        if (full)
+            return 0;
+        int err = worker ? ss_start_worker(worker) : -ENOMEM;
+        if (err)
+            return err;
+    }
+}
+
+// ---- settings
 
 // Those that the calling thread would give to the group. No lock held.
 static void take_traits(const struct ss_group *group, struct ss_traits *traits)
@@ -161,7 +204,7 @@ bool smolscale_group_suits(smolscale_group *group)
     return suits;
 }
 
-// ---- making and ending one ----
+// ---- making one
 
 static bool valid(const struct smolscale_group_attr *attr)
 {
@@ -180,36 +223,59 @@ static struct ss_group *allocate(void)
     return group;
 }
 
+// ss.lock held. NULL: no memory.
+static struct ss_group *new_group(const struct smolscale_group_attr *attr)
+{
+    struct ss_group *group = allocate();
+    if (!group)
+        return NULL;
+    ss_group_init(group);
+    group->max_workers = attr->max_workers;
+    group->max_idle = attr->max_idle;
+    group->idle_timeout = attr->idle_timeout;
+    group->stack_size = attr->stack_size;
+    group->scheduled_as = attr->scheduled_as;
+    group->joined = true;
+    group->eager = attr->flags & SMOLSCALE_GROUP_EAGER;
+    ss.eager_groups += group->eager;
+    ss_group_refresh(group);
+    return group;
+}
+
 int smolscale_group_new(smolscale_group **out, const struct smolscale_group_attr *attr)
 {
     *out = NULL;
     ss_start();
     if (!valid(attr))
         return -EINVAL;
-    bool eager = attr->flags & SMOLSCALE_GROUP_EAGER;
     ss_lock(&ss.lock);
-    struct ss_group *group = allocate();
-    if (group) {
-        ss_group_init(group);
-        group->max_workers = attr->max_workers;
-        group->max_idle = attr->max_idle;
-        group->idle_timeout = attr->idle_timeout;
-        group->stack_size = attr->stack_size;
-        group->scheduled_as = attr->scheduled_as;
-        group->joined = true;
-        group->eager = eager;
-        ss.eager_groups += eager;
-        ss_group_refresh(group);
-    }
+    struct ss_group *group = new_group(attr);
     ss_unlock(&ss.lock);
     if (!group)
         return -ENOMEM;
     ss_group_settle(group);
-    if (eager)
-        ss_group_start_spawner(
-            group); // if it fails, the push that needs the first worker tries again
+    // If this fails, the push that needs the first worker tries again.
+    if (attr->flags & SMOLSCALE_GROUP_EAGER)
+        ss_group_start_spawner(group);
     *out = group;
     return 0;
+}
+
+// ---- ending one
+
+// Nothing is ordered for the group from now on, and all its workers are to leave.
+static void begin_end(struct ss_group *group, bool from_within)
+{
+    ss_lock(&ss.lock);
+    ss.frees++;
+    group->ending = true;
+    group->ordered = 0;
+    ss.eager_groups -= group->eager;
+    group->eager = false;
+    if (from_within)
+        ss_self->exit = true;
+    ss_unlock(&ss.lock);
+    ss_group_send_away(group);
 }
 
 // Waits until all workers of the group have left, but for the calling thread if it is one.
@@ -232,9 +298,7 @@ static void wait_for_end(struct ss_group *group, bool from_within)
 static void drop_injected(struct ss_group *group)
 {
     ss_lock(&ss.lock);
-    struct ss_runnable *stale = group->head;
-    group->head = NULL;
-    store_relaxed(&group->injected, 0);
+    struct ss_runnable *stale = ss_inject_take_all(group);
     ss_unlock(&ss.lock);
     while (stale) {
         struct ss_runnable *next = stale->next;
@@ -243,33 +307,32 @@ static void drop_injected(struct ss_group *group)
     }
 }
 
-void smolscale_group_free(smolscale_group *group)
+// Joins the thread that ended last, which has joined those before it.
+static void join_last(struct ss_group *group)
 {
-    if (!group)
-        return;
-    bool from_within = ss_self && ss_self->group == group;
-    ss_lock(&ss.lock);
-    ss.frees++;
-    group->ending = true;
-    group->ordered = 0;
-    ss.eager_groups -= group->eager;
-    group->eager = false;
-    if (from_within)
-        ss_self->exit = true;
-    ss_unlock(&ss.lock);
-    ss_group_send_away(group);
-    wait_for_end(group, from_within);
-    drop_injected(group); // no worker comes by any more
     ss_lock(&ss.lock);
     struct ss_worker *ended = group->ended;
     group->ended = NULL;
     group->joined = false; // the calling worker, if it is one of them, is not joined
     ss_unlock(&ss.lock);
     if (ended)
-        ss_join_worker(ended); // it has joined those before it
+        ss_join_worker(ended);
+}
+
+void smolscale_group_free(smolscale_group *group)
+{
+    if (!group)
+        return;
+    bool from_within = ss_self && ss_self->group == group;
+    begin_end(group, from_within);
+    wait_for_end(group, from_within);
+    drop_injected(group); // no worker comes by any more
+    join_last(group);
     ss_group_unref(group);
     ss_spawners_retire();
 }
+
+// ---- fork()
 
 // In the child the threads of a group do not exist. The group does, for its owner.
 static void reset(struct ss_group *group)
@@ -277,9 +340,9 @@ static void reset(struct ss_group *group)
     group->head = group->tail = NULL;
     store_relaxed(&group->injected, 0);
     group->idle = NULL;
-    group->idle_count = group->untimed = group->workers = group->blocked = group->hogs = 0;
-    group->waking = group->growth = group->ordered = group->leaving = group->counted = 0;
-    group->growth_age = UINT32_MAX;
+    group->idle_count = group->kept = group->workers = group->blocked = group->hogs = 0;
+    group->arriving = group->growth = group->ordered = group->leaving = group->counted = 0;
+    group->ticks_since_blocked = UINT32_MAX;
     group->spawn_requested = group->starting = group->settled = false;
     group->spawner = NULL;
     group->ended = NULL;
@@ -292,7 +355,7 @@ static void after_fork(void)
 {
     struct ss_group *group = ss.groups;
     ss.groups = NULL;
-    ss.elastic = NULL; // those who are in it add themselves again
+    ss.elastic = NULL; // what was in it is added again
     ss.eager_groups = 0;
     if (!load_relaxed(&ss.started))
         return; // a start that another thread had begun is begun anew
@@ -305,108 +368,6 @@ static void after_fork(void)
         }
         group = next;
     }
-}
-
-// ---- what waits, though it may not start ----
-
-void ss_elastic_add(struct ss_elastic *elastic)
-{
-    elastic->next = ss.elastic;
-    elastic->prev_link = &ss.elastic;
-    if (ss.elastic)
-        ss.elastic->prev_link = &elastic->next;
-    ss.elastic = elastic;
-}
-
-void ss_elastic_remove(struct ss_elastic *elastic)
-{
-    *elastic->prev_link = elastic->next;
-    if (elastic->next)
-        elastic->next->prev_link = elastic->prev_link;
-}
-
-// ---- idle workers ----
-
-static struct ss_group *or_default(smolscale_group *group)
-{
-    ss_start();
-    return group ? group : &ss.shared;
-}
-
-void smolscale_group_set_max_idle(smolscale_group *group, unsigned max_idle)
-{
-    group = or_default(group);
-    ss_lock(&ss.lock);
-    group->max_idle = max_idle;
-    ss_unlock(&ss.lock);
-    ss_group_dismiss(group, max_idle, true);
-}
-
-void smolscale_group_set_idle_timeout(smolscale_group *group, uint64_t timeout_ns)
-{
-    group = or_default(group);
-    ss_lock(&ss.lock);
-    group->idle_timeout = timeout_ns;
-    ss_unlock(&ss.lock);
-    ss_group_dismiss(group, 0, false);
-}
-
-void smolscale_group_retire_idle(smolscale_group *group)
-{
-    ss_group_retire_idle(or_default(group));
-}
-
-unsigned smolscale_group_idle_workers(smolscale_group *group)
-{
-    group = or_default(group);
-    ss_lock(&ss.lock);
-    unsigned idle = ss_group_jobless(group);
-    ss_unlock(&ss.lock);
-    return idle;
-}
-
-int smolscale_group_set_max_workers(smolscale_group *group, unsigned max_workers)
-{
-    if (max_workers == 0)
-        return -EINVAL;
-    group = or_default(group);
-    ss_lock(&ss.lock);
-    group->max_workers = max_workers;
-    ss_group_refresh(group);
-    ss_unlock(&ss.lock);
-    return 0;
-}
-
-void smolscale_set_max_idle(unsigned max_idle)
-{
-    smolscale_group_set_max_idle(NULL, max_idle);
-}
-
-void smolscale_set_idle_timeout(uint64_t timeout_ns)
-{
-    smolscale_group_set_idle_timeout(NULL, timeout_ns);
-}
-
-void smolscale_retire_idle(void)
-{
-    smolscale_group_retire_idle(NULL);
-}
-
-unsigned smolscale_idle_workers(void)
-{
-    return smolscale_group_idle_workers(NULL);
-}
-
-unsigned smolscale_busy_workers(void)
-{
-    ss_start();
-    ss_lock(&ss.lock);
-    unsigned busy = 0;
-    for (struct ss_group *group = ss.groups; group; group = group->next)
-        if (!group->owner)
-            busy += group->workers - group->idle_count - group->blocked;
-    ss_unlock(&ss.lock);
-    return busy;
 }
 
 SS_ROOM(sched_group, NULL, after_fork);

@@ -29,20 +29,20 @@ struct ss_group {
     struct ss_runnable *owner; // C: of a dedicated group: what it serves, of which it is a part;
                                // NULL: any other
     unsigned max_workers;      // S: threads at most
-    unsigned max_idle;         // S: idle workers kept at most; SMOLSCALE_UNLIMITED: see idle_time()
-    uint64_t idle_timeout;     // S: ns; 0: see idle_time(); SS_FOREVER: idle workers do not end
-    size_t stack_size;         // C: bytes; 0: the C library's default
-    struct ss_traits traits;   // S: its workers' settings; constant while `settled`
-    bool settled;              // S
-    bool eager;                // S: a thread with these settings is kept while the group exists
-    bool joined;               // S: its ended threads are joined by smolscale_group_free()
-    bool ending;               // S: smolscale_group_free() has begun
+    unsigned max_idle;     // S: idle workers kept at most; SMOLSCALE_UNLIMITED: see ss_idle_time()
+    uint64_t idle_timeout; // S: ns; 0: see ss_idle_time(); SS_FOREVER: idle workers do not end
+    size_t stack_size;     // C: bytes; 0: the C library's default
+    struct ss_traits traits; // S: its workers' settings; constant while `settled`
+    bool settled;            // S
+    bool eager;              // S: a thread with these settings is kept while the group exists
+    bool joined;             // S: its ended threads are joined by smolscale_group_free()
+    bool ending;             // S: smolscale_group_free() has begun
     const struct ss_group *scheduled_as; // C: whose scheduling it takes; NULL: its own
     struct ss_spawner *spawner;          // S: the one with these settings; NULL: none (any more)
     unsigned ordered;                    // S: workers that the spawner is to create
     int create_error;                    // S: why the last order failed; 0: it did not
     unsigned counted;                    // S: of ss.busy, this group's part
-    struct ss_worker *ended;             // S: whose thread is to be joined
+    struct ss_worker *ended;             // S: the worker whose thread is to be joined
     unsigned leaving;                    // S: workers that will be `ended`
     _Atomic uint32_t ended_word;         // F: of smolscale_group_free(): counts what has ended
     unsigned refs; // S: owner, queues, workers; not of the default and dedicated ones
@@ -50,20 +50,20 @@ struct ss_group {
     _Atomic unsigned injected;       // S+: its length
     struct ss_worker *idle;          // S: parked workers, the last to park first
     unsigned idle_count;             // S
-    unsigned untimed;                // S: of these, how many sleep without a time limit
+    unsigned kept;                   // S: of these, how many sleep without a time limit
     unsigned workers;                // S: all; those in creation included
     unsigned wanted;                 // S: dedicated: how many there should be
     unsigned blocked;                // S: workers known to be asleep in a job
     unsigned hogs;                   // S: workers known to have computed on one job for long
-    unsigned waking;                 // S: woken or created, and not yet arrived
-    uint64_t waking_since;           // S: when the first of these was, ns
-    unsigned growth;          // S: workers added when the balancer last compensated, if they block
-    unsigned growth_age;      // S: ticks since a worker was last found blocked; large: never
-    _Atomic bool can_recruit; // S+: ss_recruit() would find a worker
-    _Atomic bool surplus;     // S+: a worker that finishes a job should leave
-    bool spawn_requested;     // S: the balancer was asked to create a worker
-    bool starting;            // S: the thread that found it without a worker is about to create one
-    bool dissolved;           // S: its queue is gone: workers leave
+    unsigned arriving;               // S: woken or created, and not yet arrived
+    uint64_t arriving_since;         // S: when the first of these was, ns
+    unsigned growth; // S: workers added when the balancer last compensated, if they block
+    unsigned ticks_since_blocked; // S: ticks since a worker was last found blocked; large: never
+    _Atomic bool can_recruit;     // S+: ss_recruit() would find a worker
+    _Atomic bool surplus;         // S+: a worker that finishes a job should leave
+    bool spawn_requested;         // S: the balancer was asked to create a worker
+    bool starting;  // S: a thread has found it without a worker, and is about to create one
+    bool dissolved; // S: its queue is gone: workers leave
 };
 
 // ---- ss.lock held, except where noted
@@ -74,8 +74,8 @@ void ss_group_remove(struct ss_group *group);
 // A dedicated group: `workers` threads that serve nothing but `owner`, of which it is a part.
 void ss_group_init_dedicated(struct ss_group *group, struct ss_runnable *owner, unsigned workers);
 
-// Changes the number of a dedicated group's workers. Returns a list (by idle_next) of parked ones
-// that must be woken to end; if there are too few, ss_group_fill() follows.
+// Changes the number of a dedicated group's workers. Returns the parked ones that
+// must be woken to end, for ss_unpark_list(). If there are too few, ss_group_fill() follows.
 struct ss_worker *ss_group_want(struct ss_group *group, unsigned workers);
 
 // The owner of a dedicated group ends: so do the workers. Returns as ss_group_want(). The caller
@@ -101,29 +101,8 @@ void ss_group_unref(struct ss_group *group);
 // Refreshes the group's hints; after every change of what they depend on.
 void ss_group_refresh(struct ss_group *group);
 
-// How many workers the runnables of the injection queue could use.
-unsigned ss_group_demand(const struct ss_group *group);
-
-// Workers that run no job and were not called for one.
-unsigned ss_group_jobless(const struct ss_group *group);
-
-// Wakes parked workers, the coldest first, until `kept` are left: to end, or to park again by new
-// rules. No lock held.
-void ss_group_dismiss(struct ss_group *group, unsigned kept, bool to_end);
-
-// Ends all workers that run no job, those included that are on their way and will find nothing. No
-// lock held.
-void ss_group_retire_idle(struct ss_group *group);
-
-// Ends all workers, each when its job has ended. No lock held.
-void ss_group_send_away(struct ss_group *group);
-
 // Brings a dedicated group to the number of workers it wants. No lock held. 0 or a negative errno
 // value.
 int ss_group_fill(struct ss_group *group);
-
-// Sends parked workers of a dedicated group away of which it has more than it wants. Returns a list
-// (by idle_next) of those that must be woken to end, by ss_unpark_list().
-struct ss_worker *ss_group_shrink(struct ss_group *group);
 
 #endif // SS_GROUP_H

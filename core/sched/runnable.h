@@ -77,7 +77,7 @@ struct ss_runnable_ops {
                     struct ss_taken_notices *notices);
 
     // Sees to it that it is in the injection queue if it can use a worker, and likewise whatever
-    // shares its limits. Wakes nobody. The runnable's lock held.
+    // shares its limits. Wakes no worker. The runnable's lock held.
     void (*inject)(struct ss_runnable *runnable);
 
     // One of the workers counted in it has been found blocked (1), or is no longer so (-1). The
@@ -102,7 +102,7 @@ struct ss_runnable {
     const struct ss_runnable_ops *ops; // C
     struct ss_lock *lock;              // C: of its accounts; NULL: ss.lock
     _Atomic unsigned refs;             // A
-    _Atomic bool staffed;              // l: those who serve it will do: more would not pay
+    _Atomic bool staffed;              // l: the workers that serve it will do: more would not pay
     _Atomic uint64_t taken;            // l: counts what of it was begun
     uint64_t seen_taken;               // B
     uint64_t stalled_since;            // B: ns; 0: not seen yet
@@ -135,10 +135,10 @@ static inline void ss_runnable_unref_not_last(struct ss_runnable *runnable)
 
 // Something whose limits do not count workers that sleep in its jobs. While work waits in it the
 // balancer stays awake, even if none of it may start and so nothing of it is in an injection queue:
-// only the balancer sees that a worker falls asleep. Guarded by ss.lock.
+// only the balancer sees that a worker falls asleep.
 struct ss_elastic {
-    struct ss_elastic *next, **prev_link;
-    const _Atomic size_t *waiting; // how much waits in it; read as a hint
+    struct ss_elastic *next, **prev_link; // S
+    const _Atomic size_t *waiting;        // C: how much waits in it; read as a hint
 };
 
 // ss.lock held.

@@ -19,7 +19,7 @@
 //
 // An order (`ordered` of a group) is placed and taken under ss.lock. The spawner sleeps on its
 // futex word `word`, to which each order adds one under that lock: the sleep does not begin if an
-// order came before it. The balancer is kicked instead (balancer.c).
+// order came before it. The balancer is hurried instead (balancer.c).
 
 #include "os/memory.h"
 #include "sched/executor.h"
@@ -39,7 +39,7 @@ SS_THREAD_LOCAL struct ss_spawner *ss_spawner_self;
 
 static struct ss_spawner *free_spawners; // ss.lock; never given back: a late wake may touch one
 
-// ---- settings ----
+// ---- settings
 
 // The signal mask apart: that is a matter of the group's.
 static bool have_same_settings(const struct ss_traits *a, const struct ss_traits *b)
@@ -82,7 +82,7 @@ static bool is_better(const struct ss_traits *a, const struct ss_traits *b)
     return CPU_EQUAL(&both, &b->affinity) && !CPU_EQUAL(&a->affinity, &b->affinity);
 }
 
-// ---- a spawner's life ----
+// ---- a spawner's life
 
 // ss.lock held.
 static struct ss_spawner *new_spawner(const struct ss_traits *traits, bool balances)
@@ -204,7 +204,7 @@ static void end(struct ss_spawner *self)
     bool asked = exchange_acq_rel(&self->end, GONE) != RUNS; // and the asker still waits
     ss_unlock(&ss.lock);
     answer();
-    ss_watch_if_running(); // the balancer, too, may have been kept by this one
+    ss_wake_balancer_if_any(); // the balancer, too, may have been kept by this one
     if (asked)
         ss_os.futex_wake(&self->end, 1); // the structure is the asker's now
     else
@@ -284,7 +284,7 @@ int ss_group_start_spawner(struct ss_group *group)
     return exists ? 0 : no_memory ? -ENOMEM : start(spawner);
 }
 
-// ---- the balancer's role ----
+// ---- the balancer's role
 
 // Of those whose thread runs: one that is being created may come to nothing. ss.lock held.
 static struct ss_spawner *best_balancer(struct ss_spawner *self)
@@ -350,7 +350,7 @@ bool ss_balancer_is_asked(void)
     return load_relaxed(&ss_spawner_self->end) == ASKED;
 }
 
-// ---- orders ----
+// ---- orders
 
 // Does it create the workers of the group? The balancer does so for groups without a spawner.
 static bool serves(const struct ss_spawner *self, const struct ss_group *group)
@@ -363,7 +363,7 @@ void ss_spawner_order(struct ss_group *group, unsigned count)
     if (group->ordered < count)
         group->ordered = count;
     struct ss_spawner *spawner = group->spawner;
-    if (spawner && !spawner->balances) // else it is the caller, or about to be kicked by it
+    if (spawner && !spawner->balances) // else it is the caller, or about to be hurried by it
         tell(spawner);
 }
 
@@ -436,7 +436,7 @@ static int order_and_wait(struct ss_group *group)
     while (group->ordered > 0 && group->workers == 0) {
         uint32_t seen = load_relaxed(&ss.spawn_answers);
         ss_unlock(&ss.lock);
-        ss_kick_balancer();
+        ss_hurry_balancer();
         // Counted under the lock, after what it tells: a wait begun too late finds another number.
         ss_os.futex_wait_until(&ss.spawn_answers, seen, SS_FOREVER);
         ss_lock(&ss.lock);
@@ -462,37 +462,49 @@ static bool may_create(const struct ss_group *group, const struct ss_traits *tra
     return have_same_settings(traits, &group->traits) && !(group->eager && group->spawner);
 }
 
+// Where there is no spawner yet, has one created by this thread if it may create the group's
+// workers. A spawner (it fires a timer) waits for no spawner: it might be itself. No lock held.
+static void prepare_spawner(struct ss_group *group, const struct ss_traits *mine)
+{
+    ss_lock(&ss.lock);
+    bool same = may_create(group, mine);
+    ss_unlock(&ss.lock);
+    if (!ss_spawner_self && ss_start_balancer() == 0 && same)
+        ss_group_start_spawner(group);
+}
+
+// Creates a worker, or has one created. *again: that came to nothing, and may be tried again.
+// ss.lock held on entry and exit. 0 or a negative errno value.
+static int try_first(struct ss_group *group, const struct ss_traits *mine, bool *again)
+{
+    *again = false;
+    if (!group->spawner)
+        group->spawner = find(&group->traits);
+    struct ss_spawner *spawner = group->spawner;
+    bool same = may_create(group, mine); // others may have settled it anew
+    if (same || !spawner || spawner == ss_spawner_self)
+        return create_here(group, same || spawner);
+    if (ss_spawner_self) {
+        ss_spawner_order(group, 1);
+        return 0;
+    }
+    int err = order_and_wait(group);
+    *again = !err && ss_group_demand(group) > 0;
+    return err;
+}
+
 int ss_group_first_worker(struct ss_group *group)
 {
     struct ss_traits mine;
     ss_os.thread_traits(&mine);
     ss_group_settle(group);
-    ss_lock(&ss.lock);
-    bool same = may_create(group, &mine);
-    ss_unlock(&ss.lock);
-    // A spawner (it fires a timer) waits for no spawner: it might be itself.
-    if (!ss_spawner_self && ss_start_balancer() == 0 && same)
-        ss_group_start_spawner(group);
+    prepare_spawner(group, &mine);
     int err = 0;
     ss_lock(&ss.lock);
     // Until there is a worker, which another thread may have created, or the group is being freed.
-    while (group->workers == 0 && ss_group_can_grow(group)) {
-        if (!group->spawner)
-            group->spawner = find(&group->traits);
-        struct ss_spawner *spawner = group->spawner;
-        same = may_create(group, &mine); // others may have settled it anew
-        if (same || !spawner || spawner == ss_spawner_self) {
-            err = create_here(group, same || spawner);
-            break;
-        }
-        if (ss_spawner_self) {
-            ss_spawner_order(group, 1);
-            break;
-        }
-        err = order_and_wait(group);
-        if (err || ss_group_demand(group) == 0)
-            break;
-    }
+    bool again = true;
+    while (again && group->workers == 0 && ss_group_can_grow(group))
+        err = try_first(group, &mine, &again);
     group->starting = false;
     if (group->workers > 0)
         err = 0; // another thread may have created it, as the last that could be had
@@ -500,7 +512,7 @@ int ss_group_first_worker(struct ss_group *group)
     return err;
 }
 
-// ---- the end ----
+// ---- the end
 
 // ss.lock held.
 static struct ss_spawner *unneeded(bool balances)
@@ -546,7 +558,7 @@ static bool end_unneeded(bool balances)
     if (!spawner)
         return false;
     if (balances)
-        ss_kick_balancer();
+        ss_hurry_balancer();
     wait_for_end(spawner);
     return true;
 }

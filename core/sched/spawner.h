@@ -24,8 +24,8 @@ struct ss_spawner {
     struct ss_traits traits; // C: as it was created
     _Atomic pid_t tid;       // O+
     _Atomic uint32_t word;   // S+: futex word: counts what it was asked for
-    _Atomic uint32_t end;    // futex word, enum ss_spawner_end; changed under ss.lock, but for the
-                             // exchange in wait_for_end()
+    _Atomic uint32_t end;    // S+: futex word, enum ss_spawner_end; written without ss.lock only in
+                             // wait_for_end(), by a compare-and-swap
     bool balances;           // S: has that role
 };
 
@@ -40,7 +40,7 @@ int ss_start_balancer(void);
 int ss_group_start_spawner(struct ss_group *group);
 
 // Has the group's spawner create `count` workers more; the balancer, if it is the balancer's
-// business, must be kicked, or be the caller. ss.lock held.
+// business, must be hurried, or be the caller. ss.lock held.
 void ss_spawner_order(struct ss_group *group, unsigned count);
 
 // There is no worker at all: creates one, or has one created and waits for the outcome. No lock
@@ -53,7 +53,7 @@ void ss_spawner_serve(void);
 // For the balancer. Passes its role on to a spawner that is better at it: true. No lock held.
 bool ss_hand_over(void);
 
-// Has a thread asked the calling balancer to end?
+// Has a thread asked the calling balancer to end? No lock held, or ss.lock.
 bool ss_balancer_is_asked(void);
 
 // Does nothing but what it may watch itself keep it from ending? ss.lock held.

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: ISC
 //
-// A worker from birth to its end: how it is created, finds work, sleeps, is woken, and ends.
+// A worker from its birth to its end, in the order in which it happens.
 //
-// Everything about who sleeps is decided under ss.lock: work is published there (ss_inject), the
-// sleeper puts itself on the idle list there after it has seen that nothing is published, and the
-// waker takes it off there. So no wake-up can be lost between the two; only the sleep itself is
-// outside the lock, on the worker's futex word `park`, which the waker sets to AWAKE before the
-// wake: a sleep begun too late does not begin. Between being taken off the idle list and that
-// moment a worker belongs to its waker, who may use its links.
+//   birth   A structure, which counts as a worker of its group from then on, and then a thread.
+//   loop    The worker takes a runnable out of its group's injection queue and runs it, or parks
+//           (idle.c) if there is none.
+//   end     It leaves its group under ss.lock, and its thread ends.
 //
-// At most one worker is on its way for what pushers publish (`waking`). When it arrives it sees,
-// under the same lock, what has come since, and wakes the next one if that is worth it.
+// Structures of workers are never given back to the allocator. A waker may still touch `park` of a
+// worker that has ended, and at worst wakes the next user of the structure for nothing.
 
-#include "base/backoff.h"
+#include "sched/worker.h"
+
 #include "os/memory.h"
 #include "os/thread.h"
 #include "sched/duty.h"
@@ -23,301 +22,129 @@
 
 SS_THREAD_LOCAL struct ss_worker *ss_self;
 
-// ---- the injection queue ----
+// Its destructor is reached with the key set only when a job has ended its thread.
+static struct ss_thread_key death_key;
 
-static struct ss_runnable *pop(struct ss_group *group)
+static void *worker_main(void *arg);
+
+// ---- birth: the structure. ss.lock held.
+
+static struct ss_worker *allocate(void)
 {
-    struct ss_runnable *runnable = group->head;
-    if (!runnable)
-        return NULL;
-    group->head = runnable->next;
-    store_relaxed(&group->injected, load_relaxed(&group->injected) - 1);
-    return runnable;
-}
-
-void ss_inject(struct ss_group *group, struct ss_runnable *runnable)
-{
-    runnable->next = NULL;
-    if (group->head)
-        group->tail->next = runnable;
-    else
-        group->head = runnable;
-    group->tail = runnable;
-    store_relaxed(&group->injected, load_relaxed(&group->injected) + 1);
-}
-
-bool ss_uninject(struct ss_group *group, struct ss_runnable *runnable)
-{
-    struct ss_runnable *before = NULL, *other = group->head;
-    for (; other && other != runnable; other = other->next)
-        before = other;
-    if (!other)
-        return false;
-    *(before ? &before->next : &group->head) = runnable->next;
-    if (group->tail == runnable)
-        group->tail = before;
-    store_relaxed(&group->injected, load_relaxed(&group->injected) - 1);
-    return true;
-}
-
-void ss_inject_first(struct ss_group *group, struct ss_runnable *runnable)
-{
-    struct ss_runnable *before = NULL;
-    for (struct ss_runnable *other = group->head; other != runnable; other = other->next)
-        before = other;
-    if (!before)
-        return;
-    before->next = runnable->next;
-    if (group->tail == runnable)
-        group->tail = before;
-    runnable->next = group->head;
-    group->head = runnable;
-}
-
-unsigned ss_group_demand(const struct ss_group *group)
-{
-    uint64_t demand = 0;
-    for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next)
-        demand += runnable->ops->demand(runnable);
-    return demand < SMOLSCALE_UNLIMITED ? (unsigned)demand : SMOLSCALE_UNLIMITED;
-}
-
-// ---- the idle list: the last to park is woken first, so the coldest retires ----
-
-static void add_idle(struct ss_worker *worker, bool untimed)
-{
-    struct ss_group *group = worker->group;
-    worker->untimed = untimed;
-    group->untimed += untimed;
-    worker->idle_prev = NULL;
-    worker->idle_next = group->idle;
-    if (group->idle)
-        group->idle->idle_prev = worker;
-    group->idle = worker;
-    group->idle_count++;
-    worker->idle = true;
-}
-
-static void remove_idle(struct ss_worker *worker)
-{
-    struct ss_group *group = worker->group;
-    if (load_relaxed(&ss.keeper) == worker)
-        store_relaxed(&ss.keeper, NULL);
-    *(worker->idle_prev ? &worker->idle_prev->idle_next : &group->idle) = worker->idle_next;
-    if (worker->idle_next)
-        worker->idle_next->idle_prev = worker->idle_prev;
-    group->idle_count--;
-    group->untimed -= worker->untimed;
-    worker->idle = false;
-}
-
-// ---- waking ----
-
-// Who looks for events of descriptors is left there if there is another.
-static struct ss_worker *first_idle(struct ss_group *group)
-{
-    struct ss_worker *worker = group->idle;
-    return worker && worker->idle_next && load_relaxed(&worker->park) == SS_PARK_SEATED
-               ? worker->idle_next
-               : worker;
-}
-
-struct ss_worker *ss_summon(struct ss_group *group)
-{
-    struct ss_worker *worker = first_idle(group);
+    struct ss_worker *worker = ss.free_workers;
+    if (worker) {
+        ss.free_workers = worker->next;
+        return worker;
+    }
+    worker = ss_allocate_aligned(SS_CACHE_LINE, sizeof *worker);
     if (!worker)
         return NULL;
-    remove_idle(worker);
-    worker->summoned = true;
-    if (group->waking++ == 0)
-        group->waking_since = ss_os.now();
-    fetch_add_relaxed(&ss.stats.wakes, 1);
-    ss_group_refresh(group);
+    memset(worker, 0, sizeof *worker);
+    worker->next_allocated = ss.allocated;
+    compiler_fence(); // fork() may copy the list at any moment
+    ss.allocated = worker;
     return worker;
 }
 
-struct ss_worker *ss_recruit(struct ss_group *group, enum ss_cover *cover)
+static void put_back(struct ss_worker *worker)
 {
-    *cover = SS_COVERED;
-    bool late = group->waking && ss_os.now() - group->waking_since > SS_ARRIVAL_NS;
-    if (group->waking && !late)
-        return NULL;
-    bool room = ss_group_busy(group) < ss_group_limit(group);
-    if (room && group->idle) {
-        struct ss_worker *worker = ss_summon(group);
-        worker->keep_away = late;
-        group->waking_since = ss_os.now();
-        if (group->waking_since >= load_relaxed(&ss.cpus_due))
-            *cover = SS_WATCH; // it would sleep on, and see no change of the CPUs
-        return worker;
-    }
-    *cover = SS_WATCH;
-    if (group->workers == 0) {
-        *cover = SS_NOBODY;
-        group->starting = !group->owner;
-    } else if (room && ss_group_can_grow(group) && !group->spawn_requested) {
-        group->spawn_requested = true;
-        *cover = SS_KICK;
-    }
-    return NULL;
+    worker->next = ss.free_workers;
+    ss.free_workers = worker;
 }
 
-// Placing. A thread that pushes a job and then waits for it, again and again, is best served on its
-// own CPU: the worker is there as soon as it sleeps, 2 µs instead of the 22 µs that another, halted
-// CPU takes to come
-// (*homing*; bench/glib, "round-trip"). But a thread that goes on working would be held up. So the
-// last few wakes of the thread tell: each a short time after the one before, with a sleep between.
-// Conversely, where a woken worker is late, the next one is kept away from the waker's CPU. Where a
-// homed worker comes late nevertheless, its waker's CPU has too much to do: no homing for a while.
-// A worker has its CPUs back before it runs a job.
-
-static struct ss_backoff homing;
-
-static void judge_homing(uint64_t homed_at)
+static void renew_service(struct ss_worker *worker)
 {
-    uint64_t now = ss_os.now();
-    if (now - homed_at > SS_HOMING_LATE_NS)
-        ss_back_off(&homing, now, SS_HOMING_PAUSE_MIN_NS, SS_HOMING_PAUSE_MAX_NS);
-}
-
-static SS_THREAD_LOCAL struct {
-    uint64_t last_wake, sleeps;
-    unsigned streak;
-} waker;
-
-static bool waker_sleeps_soon(void)
-{
-    if (ss_self) // a worker goes on to the job it came for
-        return false;
-    uint64_t now = ss_os.now(), gap = now - waker.last_wake;
-    waker.last_wake = now;
-    if (gap >= SS_HOMING_GAP_NS) {
-        waker.streak = 0; // not worth the system call
-        return false;
-    }
-    uint64_t sleeps = ss_os.sleeps();
-    waker.streak = sleeps != waker.sleeps ? waker.streak + 1 : 0;
-    waker.sleeps = sleeps;
-    return waker.streak >= SS_HOMING_STREAK && !ss_backed_off(&homing, now);
-}
-
-// The worker is asleep and the caller's alone.
-static void place(struct ss_worker *worker)
-{
-    bool home = !worker->keep_away && waker_sleeps_soon();
-    pid_t tid = load_relaxed(&worker->tid);
-    if (tid != 0 && (home || worker->keep_away))
-        worker->placed = ss_os.place(tid, ss_os.cpu(), home, &worker->placement);
-    worker->homed_at = home ? waker.last_wake : 0;
-    worker->keep_away = false;
-}
-
-void ss_unpark(struct ss_worker *worker)
-{
-    place(worker);
-    uint32_t slept = exchange_acq_rel(&worker->park, SS_PARK_AWAKE);
-    // From here on it may have ended: its structure stays, and whoever uses it next survives a wake
-    // for nothing.
-    if (slept == SS_PARK_SEATED)
-        ss_seat_wake();
-    else
-        ss_os.futex_wake(&worker->park, 1);
-}
-
-void ss_unpark_list(struct ss_worker *list)
-{
-    while (list) {
-        struct ss_worker *worker = list;
-        list = worker->idle_next; // before the wake, after which the link is no longer ours
-        ss_unpark(worker);
-    }
-}
-
-int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_cover cover)
-{
-    if (wake)
-        ss_unpark(wake);
-    switch (cover) {
-    case SS_COVERED:
-        return 0;
-    case SS_WATCH:
-        ss_watch();
-        return 0;
-    case SS_KICK:
-        ss_kick_balancer();
-        return 0;
-    case SS_NOBODY:
-        return group->owner ? ss_group_fill(group) : ss_group_first_worker(group);
-    }
-    return 0;
-}
-
-// ---- activity ----
-
-static void count_activity(struct ss_worker *worker, enum ss_activity activity, int change)
-{
-    struct ss_group *group = worker->group;
-    if (activity == SS_HOG)
-        group->hogs += (unsigned)change;
-    if (activity == SS_BLOCKED) {
-        struct ss_runnable *runnable = load_relaxed(&worker->counted_in);
-        group->blocked += (unsigned)change;
-        if (runnable)
-            runnable->ops->count_blocked(runnable, change);
-    }
-}
-
-void ss_set_activity(struct ss_worker *worker, enum ss_activity activity)
-{
-    count_activity(worker, load_relaxed(&worker->activity), -1);
-    count_activity(worker, activity, 1);
-    store_relaxed(&worker->activity, activity);
-    ss_group_refresh(worker->group);
-}
-
-void ss_resume_slow(struct ss_worker *worker)
-{
-    worker->blocked_last = load_relaxed(&worker->activity) == SS_BLOCKED;
-    ss_lock(&ss.lock);
-    ss_set_activity(worker, SS_RUNNING);
-    ss_unlock(&ss.lock);
-}
-
-// Under ss.lock, so the balancer's verdict on a worker in a task's poll either precedes this and is
-// undone here, or finds in_job false.
-void ss_worker_out_of_job(struct ss_worker *worker)
-{
-    ss_lock(&ss.lock);
+    store_relaxed(&worker->progress, load_relaxed(&worker->progress) + 1);
     store_relaxed(&worker->in_job, false);
-    unsigned activity = load_relaxed(&worker->activity);
-    if (activity != SS_RUNNING) {
-        worker->blocked_last = activity == SS_BLOCKED;
-        ss_set_activity(worker, SS_RUNNING);
-    }
-    ss_unlock(&ss.lock);
-    worker->blocking_depth = 0; // whatever its job or its tasks have left open
+    worker->serves = NULL;
+    store_relaxed(&worker->serves_ops, NULL);
+    store_relaxed(&worker->counted_in, NULL);
 }
 
-void ss_name_worker(struct ss_worker *worker, const char name[16])
+static void renew_thread(struct ss_worker *worker, bool joinable)
 {
-    if (name[0] == '\0' || memcmp(worker->name, name, sizeof worker->name) == 0)
-        return;
-    memcpy(worker->name, name, sizeof worker->name);
-    ss_os.name_thread(worker->name);
+    worker->joinable = joinable;
+    worker->inherits = worker->is_joined = false;
+    worker->generation = ss.generation;
+    store_relaxed(&worker->tid, 0);
+    memset(worker->name, 0, sizeof worker->name);
 }
 
-// ---- a worker's life ----
-
-// Parked workers of a group that are kept without a time limit, where the executor decides.
-static unsigned idle_kept(const struct ss_group *group)
+// Makes everything as it is before a life has begun, whatever the last one has left: that of a
+// worker which has ended, or that of the parent's in a child of fork(), where it may have been
+// anywhere. Only the balancer's notes and `progress`, which they are compared with, go on. The
+// balancer may still look at what it knew: so what it reads without a lock is set atomically. The
+// parts of higher rooms are as new whenever the worker serves nothing. After a fork() these rooms
+// see to them.
+static void renew(struct ss_worker *worker, struct ss_group *group)
 {
-    unsigned kept = SS_IDLE_KEPT_PER_CPU * ss_cpus();
-    if (kept < SS_IDLE_KEPT_MIN)
-        kept = SS_IDLE_KEPT_MIN;
-    return group->max_idle < kept ? group->max_idle : kept;
+    renew_service(worker);
+    worker->attends = worker->exit = worker->exit_if_idle = false;
+    store_relaxed(&worker->park, SS_PARK_AWAKE);
+    worker->group = group;
+    ss_parking_renew(&worker->parking);
+    ss_doing_renew(&worker->doing);
+    renew_thread(worker, group->joined);
+    ss_placing_renew(&worker->placing);
+    const struct ss_worker_duty *duty = load_acquire(&ss_duties.worker);
+    if (duty)
+        duty->renew(worker);
 }
 
-// ss.lock held; the worker is on no list but that of all workers.
+static void link_worker(struct ss_worker *worker)
+{
+    worker->next = ss.workers;
+    worker->prev_link = &ss.workers;
+    if (ss.workers)
+        ss.workers->prev_link = &worker->next;
+    ss.workers = worker;
+}
+
+static void unlink_worker(struct ss_worker *worker)
+{
+    *worker->prev_link = worker->next;
+    if (worker->next)
+        worker->next->prev_link = worker->prev_link;
+}
+
+struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
+{
+    struct ss_worker *worker = allocate();
+    if (!worker)
+        return NULL;
+    renew(worker, group);
+    worker->inherits = inherits;
+    link_worker(worker);
+    ss_group_count_worker(group, 1);
+    ss_expect(worker); // so that what is pushed from now on counts on it
+    return worker;
+}
+
+// ---- birth: the thread
+
+static void count_created(void)
+{
+    fetch_add_relaxed(&ss.stats.workers_created, 1);
+    unsigned now = fetch_add_relaxed(&ss.stats.workers, 1) + 1;
+    unsigned peak = load_relaxed(&ss.stats.workers_peak);
+    while (now > peak && !cas_weak_relaxed(&ss.stats.workers_peak, &peak, now))
+        ;
+}
+
+static void count_not_created(void)
+{
+    fetch_add_relaxed(&ss.stats.create_failures, 1);
+    fetch_sub_relaxed(&ss.stats.workers_created, 1);
+    fetch_sub_relaxed(&ss.stats.workers, 1);
+}
+
+// A worker has ended, or was not created. ss.lock held; smolscale_group_free() is to be woken then.
+static void count_ended(struct ss_group *group)
+{
+    store_relaxed(&group->ended_word, load_relaxed(&group->ended_word) + 1);
+}
+
+// The worker is on no list but that of all workers. ss.lock held.
 static void leave_group(struct ss_worker *worker)
 {
     struct ss_group *group = worker->group;
@@ -328,140 +155,77 @@ static void leave_group(struct ss_worker *worker)
         ss_group_refresh(group);
 }
 
-struct ss_worker *ss_group_shrink(struct ss_group *group)
+// A worker's reference to what it belongs to: the owner of a dedicated group, or the group.
+static void unref_group(struct ss_group *group, struct ss_runnable *owner)
 {
-    struct ss_worker *leaving = NULL;
-    for (unsigned surplus = group->workers > group->wanted ? group->workers - group->wanted : 0;
-         group->idle && surplus > 0; surplus--) {
-        struct ss_worker *worker = group->idle;
-        remove_idle(worker);
-        worker->exit = true;
-        worker->idle_next = leaving;
-        leaving = worker;
-    }
-    if (group->dissolved && group->workers == 0)
-        ss_group_remove(group);
-    return leaving;
+    if (owner)
+        ss_runnable_unref(owner);
+    else
+        ss_group_unref(group);
 }
 
-static void unlink_worker(struct ss_worker *worker)
-{
-    *worker->prev_link = worker->next;
-    if (worker->next)
-        worker->next->prev_link = worker->prev_link;
-}
-
-// How long a worker that parks may sleep, those on the idle list apart.
-static uint64_t idle_time(const struct ss_group *group)
-{
-    if (group->owner)
-        return SS_FOREVER;
-    if (group->idle_count >= group->max_idle)
-        return SS_IDLE_EXCESS_NS;
-    if (group->idle_timeout)
-        return group->idle_timeout;
-    return group->untimed < idle_kept(group) ? SS_FOREVER : SS_IDLE_SURPLUS_NS;
-}
-
-// The keeper: the one of the parked workers that wakes by itself when a timer is due. Whoever puts
-// a timer in is awake, and looks here before it parks: if nobody sleeps until then or shorter, it
-// keeps the time itself. ss.lock held.
-static void keep_time(struct ss_worker *worker)
-{
-    uint64_t next = ss_next_due();
-    if (worker->group != &ss.shared || next == SS_FOREVER ||
-        (load_relaxed(&ss.keeper) && load_relaxed(&ss.keeper_until) <= next))
-        return;
-    store_relaxed(&ss.keeper_until, next);
-    store_release(&ss.keeper, worker);
-}
-
-// When the sleep ends by itself; `until` is when an idle worker ends.
-static uint64_t sleep_time(const struct ss_worker *worker, uint64_t until)
-{
-    if (load_relaxed(&ss.keeper) == worker && load_relaxed(&ss.keeper_until) < until)
-        until = load_relaxed(&ss.keeper_until);
-    return until;
-}
-
-// The keeper's time has come, or descriptors have events. It is on its way to whatever they bring,
-// so nobody else is woken for that. ss.lock held on entry and exit.
-static void fire(struct ss_worker *worker, bool events)
+// There is no thread for it.
+static void undo_birth(struct ss_worker *worker)
 {
     struct ss_group *group = worker->group;
-    remove_idle(worker);
-    worker->summoned = true;
-    if (group->waking++ == 0)
-        group->waking_since = ss_os.now();
-    ss_group_refresh(group);
-    ss_unlock(&ss.lock);
-    ss_fire(ss_os.now());
-    if (events)
-        ss_events_poll();
+    struct ss_runnable *owner = group->owner;
+    count_not_created();
     ss_lock(&ss.lock);
-}
-
-// Sleeps in the seat or on the futex. True: there are events of descriptors, or the time is up.
-static bool sleep_parked(struct ss_worker *worker, bool seated, uint64_t until, bool *events)
-{
-    if (!seated)
-        return !ss_os.futex_wait_until(&worker->park, SS_PARK_PARKED, until);
-    bool time_up;
-    *events = ss_seat_sleep(-1, until, &time_up);
-    return *events || time_up;
-}
-
-// ss.lock held on entry and exit. Returns when somebody has woken the worker, it keeps the time and
-// that has come, descriptors have events, or it has set worker->exit.
-static void sleep_until_woken(struct ss_worker *worker, bool seated)
-{
-    uint64_t timeout = idle_time(worker->group);
-    uint64_t until = timeout == SS_FOREVER ? SS_FOREVER : ss_time_in(timeout);
-    add_idle(worker, timeout == SS_FOREVER);
-    keep_time(worker);
-    store_relaxed(&worker->park, seated ? SS_PARK_SEATED : SS_PARK_PARKED);
-    ss_group_refresh(worker->group);
-    uint64_t sleep = sleep_time(worker, until);
+    ss_arrive(worker); // it never will
+    leave_group(worker);
+    unlink_worker(worker);
+    put_back(worker);
+    bool missed = ss_group_demand(group) > 0 || !ss_events_covered();
+    count_ended(group);
     ss_unlock(&ss.lock);
-    // Every return of the wait is safe: only who took the worker off the idle list makes it AWAKE.
-    while (load_acquire(&worker->park) != SS_PARK_AWAKE) {
-        bool events = false;
-        if (!sleep_parked(worker, seated, sleep, &events))
-            continue;
-        ss_lock(&ss.lock);
-        if (worker->idle && (events || load_relaxed(&ss.keeper) == worker)) {
-            fire(worker, events);
-            store_relaxed(&worker->park, SS_PARK_AWAKE);
-            return;
-        }
-        if (worker->idle && until != SS_FOREVER && ss_os.now() >= until) {
-            remove_idle(worker);
-            worker->exit = true;
-            return;
-        }
-        // Woken, or it kept a time that another keeps now.
-        sleep = worker->idle ? sleep_time(worker, until) : SS_FOREVER;
-        ss_unlock(&ss.lock);
-        if (events) // and its waker is about to say so
-            ss_events_poll();
-    }
-    if (worker->placed) {
-        worker->placed = false;
-        ss_os.release(&worker->placement);
-        if (worker->homed_at)
-            judge_homing(worker->homed_at);
-    }
-    ss_lock(&ss.lock);
+    ss_os.futex_wake(&group->ended_word, INT32_MAX);
+    if (missed)
+        ss_wake_balancer();    // for those that counted on it
+    unref_group(group, owner); // never the last to an owner: the caller has one
 }
 
-// ss.lock held on entry and exit.
-static void park(struct ss_worker *worker)
+int ss_start_worker(struct ss_worker *worker)
 {
-    bool seated = worker->group == &ss.shared && ss_seat_take_locked();
-    sleep_until_woken(worker, seated);
-    if (seated)
-        ss_seat_leave_locked();
+    count_created();
+    int err = worker->joinable
+                  ? ss_os.thread_create_joinable(worker_main, worker, worker->group->stack_size)
+                  : ss_os.thread_create(worker_main, worker);
+    if (err)
+        undo_birth(worker);
+    return err;
 }
+
+// A dedicated worker is what it has inherited. Others were created with signals blocked, or by a
+// thread with another mask than their group's.
+static void take_settings(const struct ss_worker *worker)
+{
+    const struct ss_group *group = worker->group;
+    if (group->owner)
+        return;
+    if (!worker->inherits)
+        ss_os.set_thread_traits(&group->traits);
+    ss_os.set_signal_mask(&group->traits.mask);
+}
+
+static void begin_thread(struct ss_worker *worker)
+{
+    ss_self = worker;
+    worker->thread = ss_os.thread_self();
+    ss_thread_key_set(&death_key, worker);
+    take_settings(worker);
+    store_release(&worker->tid, ss_os.thread_id());
+}
+
+// ---- the loop: finding work
+
+// What a worker finds when it looks for work, and what is to be done when ss.lock is free.
+struct search {
+    struct ss_runnable *served; // has been served, with a reference to give up; NULL: none
+    struct ss_runnable *found;  // is to be served next
+    bool leaves_work;           // the worker is one too many, and leaves work to others
+    struct ss_worker *wake;     // for ss_follow_up()
+    enum ss_follow_up todo;
+};
 
 // A dedicated worker ends if its group has too many, whatever it was told: the limit may have
 // changed since, and ss_group_fill() counts those that are on their way out. ss.lock held.
@@ -474,16 +238,144 @@ static bool is_to_end(struct ss_worker *worker)
     return group->workers > group->wanted;
 }
 
-static void arrive(struct ss_worker *worker)
+// Enough other workers are busy. One whose last job blocked goes on: the next may block, too.
+static bool is_surplus(const struct ss_worker *worker)
 {
-    worker->summoned = false;
-    worker->group->waking--;
-    ss_group_refresh(worker->group);
+    const struct ss_group *group = worker->group;
+    return !group->owner && !ss_blocked_last(&worker->doing) && load_relaxed(&group->surplus);
 }
 
-// The worker's end begins: no list has it any more but, where its thread is to be joined, that of
+// ss.lock held.
+static void begin_to_serve(struct ss_worker *worker, struct ss_runnable *runnable)
+{
+    worker->exit_if_idle = false;
+    worker->serves = runnable;
+    store_relaxed(&worker->serves_ops, runnable->ops);
+}
+
+// Looks for work once. True: it was found, or the worker is to end. ss.lock held.
+static bool look_for_work(struct ss_worker *worker, struct search *search)
+{
+    struct ss_group *group = worker->group;
+    bool arrived = worker->parking.arriving;
+    if (arrived)
+        ss_arrive(worker);
+    if (is_to_end(worker))
+        return true;
+    bool surplus = !arrived && is_surplus(worker);
+    search->found = surplus ? NULL : ss_inject_pop(group);
+    if (search->found) {
+        begin_to_serve(worker, search->found);
+        if (arrived && ss_group_demand(group)) // no other was called while it came
+            search->wake = ss_recruit(group, &search->todo);
+        return true;
+    }
+    search->leaves_work = surplus && ss_group_demand(group);
+    return worker->exit_if_idle;
+}
+
+// No lock held.
+static void drop_served(struct search *search)
+{
+    if (search->served)
+        ss_runnable_unref(search->served);
+    search->served = NULL;
+}
+
+// Does what must be done before the worker parks, and cannot be done under ss.lock. False: work may
+// have come while the lock was free. ss.lock held on entry and exit.
+static bool may_park(struct ss_worker *worker, struct search *search)
+{
+    if (!search->served && !search->leaves_work)
+        return true;
+    ss_unlock(&ss.lock);
+    drop_served(search);
+    if (search->leaves_work)
+        ss_wake_balancer();
+    ss_lock(&ss.lock);
+    const struct ss_group *group = worker->group;
+    bool news = worker->parking.arriving || group->head || group->dissolved;
+    return !worker->exit && (!news || search->leaves_work);
+}
+
+// The worker will not look after time and events for a while: sees to it that they are looked
+// after. No lock held.
+static void leave_duties(void)
+{
+    if (!ss_time_is_kept())
+        ss_wake_balancer();
+    ss_events_cover();
+}
+
+static struct ss_worker *leave(struct ss_worker *worker, enum ss_follow_up *todo);
+
+// What the worker runs next; NULL: it ends, and has left its group. Parks while there is nothing.
+static struct ss_runnable *next(struct ss_worker *worker)
+{
+    struct ss_group *group = worker->group;
+    struct search search = {.served = worker->serves, .todo = SS_DO_NOTHING};
+    if (search.served && !ss_runnable_is_counted(search.served))
+        search.served = NULL;
+    ss_lock(&ss.lock);
+    worker->serves = NULL;
+    while (!look_for_work(worker, &search))
+        if (may_park(worker, &search))
+            ss_park(worker);
+    if (!search.found)
+        search.wake = leave(worker, &search.todo);
+    bool last = ss.workers == NULL;
+    ss_unlock(&ss.lock);
+    drop_served(&search);
+    if (last)
+        ss_wake_balancer(); // it may have nothing left to do
+    if (!search.found || !search.found->ops->keeps_time)
+        leave_duties();
+    ss_follow_up(group, search.wake, search.todo);
+    return search.found;
+}
+
+// What the rooms above keep in the worker.
+static void end_parts(struct ss_worker *worker)
+{
+    const struct ss_worker_duty *duty = load_acquire(&ss_duties.worker);
+    if (duty)
+        duty->end(worker);
+}
+
+static void end(struct ss_worker *worker);
+
+static void *worker_main(void *arg)
+{
+    struct ss_worker *worker = arg;
+    begin_thread(worker);
+    for (struct ss_runnable *runnable; (runnable = next(worker));) {
+        count_owned(&worker->progress);
+        runnable->ops->run(runnable, worker);
+    }
+    end_parts(worker);
+    ss_thread_key_set(&death_key, NULL);
+    end(worker);
+    return NULL;
+}
+
+// ---- the end
+
+// A worker to wake for what is left to do. None is created here: it would inherit what jobs have
+// left in this thread. ss.lock held.
+static struct ss_worker *recruit_successor(struct ss_group *group, enum ss_follow_up *todo)
+{
+    struct ss_worker *wake = ss_group_demand(group) > 0 ? ss_recruit(group, todo) : NULL;
+    if (*todo == SS_CREATE_WORKER) {
+        group->starting = false;
+        group->spawn_requested = true;
+        *todo = SS_HURRY_BALANCER;
+    }
+    return wake;
+}
+
+// The end begins: no list has the worker any more but, where its thread is to be joined, that of
 // its group. ss.lock held. Returns a worker to wake for what is left to do.
-static struct ss_worker *leave(struct ss_worker *worker, enum ss_cover *cover)
+static struct ss_worker *leave(struct ss_worker *worker, enum ss_follow_up *todo)
 {
     struct ss_group *group = worker->group;
     leave_group(worker);
@@ -495,92 +387,14 @@ static struct ss_worker *leave(struct ss_worker *worker, enum ss_cover *cover)
     group->leaving += worker->is_joined;
     if (group->ending && !group->joined && group->workers == 0)
         ss_spawner_group_left(group); // smolscale_group_free() has returned and looks no more
-    struct ss_worker *wake = ss_group_demand(group) > 0 ? ss_recruit(group, cover) : NULL;
-    if (*cover == SS_NOBODY) { // a new one shall inherit nothing of what jobs have left here
-        group->starting = false;
-        group->spawn_requested = true;
-        *cover = SS_KICK;
-    }
-    return wake;
+    return recruit_successor(group, todo);
 }
 
-// What the worker runs next; NULL: it ends. Sleeps while there is nothing.
-static struct ss_runnable *next(struct ss_worker *worker)
-{
-    struct ss_runnable *served = worker->serves; // its reference goes when no lock is held
-    if (served && !ss_runnable_is_counted(served))
-        served = NULL;
-    struct ss_runnable *runnable = NULL;
-    struct ss_worker *wake = NULL;
-    enum ss_cover cover = SS_COVERED;
-
-    ss_lock(&ss.lock);
-    worker->serves = NULL;
-    for (;;) {
-        bool arrived = worker->summoned;
-        if (arrived)
-            arrive(worker);
-        if (is_to_end(worker))
-            break;
-        struct ss_group *group = worker->group;
-        bool surplus =
-            !arrived && !group->owner && !worker->blocked_last && load_relaxed(&group->surplus);
-        if (!surplus)
-            runnable = pop(group);
-        if (runnable) {
-            worker->exit_if_idle = false;
-            worker->serves = runnable;
-            store_relaxed(&worker->serves_ops, runnable->ops);
-            if (arrived && ss_group_demand(group))
-                wake = ss_recruit(group, &cover);
-            break;
-        }
-        if (worker->exit_if_idle)
-            break;
-        bool leaves_work = surplus && ss_group_demand(group);
-        if (served || leaves_work) {
-            ss_unlock(&ss.lock);
-            if (served)
-                ss_runnable_unref(served);
-            if (leaves_work)
-                ss_watch();
-            ss_lock(&ss.lock);
-            served = NULL;
-            // Look again: it was published while the lock was free.
-            bool news = worker->summoned || group->head || group->dissolved;
-            if (worker->exit || (news && !leaves_work))
-                continue;
-        }
-        park(worker);
-    }
-    struct ss_group *group = worker->group;
-    if (!runnable) // it ends
-        wake = leave(worker, &cover);
-    bool last = ss.workers == NULL;
-    ss_unlock(&ss.lock);
-    if (served)
-        ss_runnable_unref(served);
-    if (last)
-        ss_watch(); // the balancer may have nothing left to do
-    // A worker that serves a lane fires timers. One that runs jobs, or ends, leaves them to the
-    // balancer if no other keeps the time.
-    bool keeps_time = runnable && runnable->ops->keeps_time;
-    if (!keeps_time && !ss_time_is_kept())
-        ss_watch();
-    if (!keeps_time)
-        ss_events_cover();
-    ss_follow_up(group, wake, cover);
-    return runnable;
-}
-
-static struct ss_thread_key death_key;
-
-// The structure may be used for another thread.
+// The structure may be used for another thread. No lock held.
 static void recycle(struct ss_worker *worker)
 {
     ss_lock(&ss.lock);
-    worker->next = ss.free_workers;
-    ss.free_workers = worker;
+    put_back(worker);
     ss_unlock(&ss.lock);
 }
 
@@ -590,31 +404,26 @@ void ss_join_worker(struct ss_worker *worker)
     recycle(worker);
 }
 
-// The last that a worker's thread does for the executor; destructors of thread-local data may still
-// run after it. Where threads are joined, it is left to the next of its group that ends, or to
-// smolscale_group_free(): so no more than one thread of a group waits to be joined.
-static void end(struct ss_worker *worker)
+static void end_detached(struct ss_worker *worker)
 {
-    ss_self = NULL;
-    fetch_add_relaxed(&ss.stats.workers_retired, 1);
-    fetch_sub_relaxed(&ss.stats.workers, 1);
     struct ss_group *group = worker->group;
     struct ss_runnable *owner = group->owner;
-    if (!worker->is_joined) {
-        if (worker->joinable)
-            ss_os.thread_detach(worker->thread);
-        recycle(worker);
-        if (owner)
-            ss_runnable_unref(owner);
-        else
-            ss_group_unref(group);
-        return;
-    }
+    if (worker->joinable)
+        ss_os.thread_detach(worker->thread);
+    recycle(worker);
+    unref_group(group, owner);
+}
+
+// The thread is joined by the next of its group that ends, or by smolscale_group_free(). So no more
+// than one thread of a group waits to be joined.
+static void end_joined(struct ss_worker *worker)
+{
+    struct ss_group *group = worker->group;
     ss_lock(&ss.lock);
     struct ss_worker *before = group->ended;
     group->ended = worker;
     group->leaving--;
-    store_relaxed(&group->ended_word, load_relaxed(&group->ended_word) + 1);
+    count_ended(group);
     ss_unlock(&ss.lock);
     ss_os.futex_wake(&group->ended_word, INT32_MAX);
     if (before)
@@ -622,39 +431,49 @@ static void end(struct ss_worker *worker)
     ss_group_unref(group);
 }
 
-// What the rooms above keep in the worker.
-static void end_parts(struct ss_worker *worker)
+// The last that a worker's thread does for the executor; destructors of thread-local data may still
+// run after it.
+static void end(struct ss_worker *worker)
 {
-    const struct ss_worker_duty *duty = load_acquire(&ss_duties.worker);
-    if (duty)
-        duty->end(worker);
+    ss_self = NULL;
+    fetch_add_relaxed(&ss.stats.workers_retired, 1);
+    fetch_sub_relaxed(&ss.stats.workers, 1);
+    if (worker->is_joined)
+        end_joined(worker);
+    else
+        end_detached(worker);
 }
 
-// The destructor of the thread's key: reached with the key set only when a job ended its thread
-// (pthread_exit, cancellation). The job counts as run; what hangs on the worker is settled.
+// ---- the end in a job (pthread_exit, cancellation). The job counts as run.
+
+// What hangs on the worker is settled.
+static void abandon(struct ss_worker *worker)
+{
+    struct ss_runnable *served = worker->serves;
+    if (served && served->ops->abandon)
+        served->ops->abandon(served, worker);
+    end_parts(worker);
+}
+
 static void on_thread_death(void *arg)
 {
     struct ss_worker *worker = arg;
     if (worker->generation != ss.generation)
         return;
-    struct ss_runnable *served = worker->serves;
-    if (served && served->ops->abandon)
-        served->ops->abandon(served, worker);
-    end_parts(worker);
-    enum ss_cover cover = SS_COVERED;
+    abandon(worker);
     struct ss_group *group = worker->group;
+    struct search search = {.served = worker->serves, .todo = SS_DO_NOTHING};
     ss_lock(&ss.lock);
     worker->serves = NULL;
-    struct ss_worker *wake = leave(worker, &cover);
+    search.wake = leave(worker, &search.todo);
     bool last = ss.workers == NULL;
     ss_unlock(&ss.lock);
-    if (served)
-        ss_runnable_unref(served);
+    drop_served(&search);
     if (group->owner)
         ss_group_fill(group); // a dedicated thread is replaced, as far as that is possible here
-    ss_follow_up(group, wake, cover);
+    ss_follow_up(group, search.wake, search.todo);
     if (last)
-        ss_watch();
+        ss_wake_balancer();
     end(worker);
 }
 
@@ -670,225 +489,14 @@ static void make_death_key(void)
     ss_once(&once, new_death_key);
 }
 
-// A dedicated worker is what it has inherited. Others were created with signals blocked, or by a
-// thread with another mask than their group's.
-static void take_settings(const struct ss_worker *worker)
+// ---- others
+
+void ss_name_worker(struct ss_worker *worker, const char name[16])
 {
-    const struct ss_group *group = worker->group;
-    if (group->owner)
+    if (name[0] == '\0' || memcmp(worker->name, name, sizeof worker->name) == 0)
         return;
-    if (!worker->inherits)
-        ss_os.set_thread_traits(&group->traits);
-    ss_os.set_signal_mask(&group->traits.mask);
-}
-
-static void *worker_main(void *arg)
-{
-    struct ss_worker *worker = arg;
-    ss_self = worker;
-    worker->thread = ss_os.thread_self();
-    ss_thread_key_set(&death_key, worker);
-    take_settings(worker);
-    store_release(&worker->tid, ss_os.thread_id());
-    for (struct ss_runnable *runnable; (runnable = next(worker));) {
-        count_owned(&worker->progress);
-        runnable->ops->run(runnable, worker);
-    }
-    end_parts(worker);
-    ss_thread_key_set(&death_key, NULL);
-    end(worker);
-    return NULL;
-}
-
-// ---- creating workers ----
-
-// Everything that a worker's life leaves behind, as it is when none has begun: of the one before
-// it, or of the parent's in a child of fork(), where that life may have ended anywhere. Only the
-// balancer's notes, and the count they are held against, go on: it may still look at what it knew,
-// and hence what it reads without a lock is set atomically. The parts of higher rooms are as new
-// whenever the worker serves nothing, and these rooms see to them after a fork().
-static void renew(struct ss_worker *worker, struct ss_group *group)
-{
-    store_relaxed(&worker->progress, load_relaxed(&worker->progress) + 1);
-    store_relaxed(&worker->in_job, false);
-    store_relaxed(&worker->park, SS_PARK_AWAKE);
-    worker->serves = NULL;
-    store_relaxed(&worker->serves_ops, NULL);
-    store_relaxed(&worker->counted_in, NULL);
-    worker->group = group;
-    worker->idle_next = worker->idle_prev = NULL;
-    worker->idle = worker->untimed = worker->summoned = false;
-    worker->exit = worker->exit_if_idle = worker->attends = false;
-    store_relaxed(&worker->activity, SS_RUNNING);
-    worker->joinable = group->joined;
-    worker->inherits = worker->is_joined = false;
-    worker->blocked_last = worker->placed = worker->keep_away = false;
-    worker->blocking_depth = 0;
-    worker->generation = ss.generation;
-    worker->homed_at = 0;
-    store_relaxed(&worker->tid, 0);
-    memset(worker->name, 0, sizeof worker->name);
-    const struct ss_worker_duty *duty = load_acquire(&ss_duties.worker);
-    if (duty)
-        duty->renew(worker);
-}
-
-// ss.lock held. Worker structures are never given back to the allocator: a waker may still touch
-// `park` of one that has ended, at worst waking its next user for nothing.
-static struct ss_worker *new_worker(struct ss_group *group)
-{
-    struct ss_worker *worker = ss.free_workers;
-    if (worker) {
-        ss.free_workers = worker->next;
-    } else {
-        worker = ss_allocate_aligned(SS_CACHE_LINE, sizeof *worker);
-        if (!worker)
-            return NULL;
-        memset(worker, 0, sizeof *worker);
-        worker->next_allocated = ss.allocated;
-        compiler_fence(); // fork() may copy the list at any moment
-        ss.allocated = worker;
-    }
-    renew(worker, group);
-    worker->summoned = true; // so that what is pushed from now on counts on it
-    ss_group_count_worker(group, 1);
-    if (group->waking++ == 0)
-        group->waking_since = ss_os.now();
-    worker->next = ss.workers;
-    worker->prev_link = &ss.workers;
-    if (ss.workers)
-        ss.workers->prev_link = &worker->next;
-    ss.workers = worker;
-    ss_group_refresh(group);
-    return worker;
-}
-
-static void count_created(void)
-{
-    fetch_add_relaxed(&ss.stats.workers_created, 1);
-    unsigned now = fetch_add_relaxed(&ss.stats.workers, 1) + 1;
-    unsigned peak = load_relaxed(&ss.stats.workers_peak);
-    while (now > peak && !cas_weak_relaxed(&ss.stats.workers_peak, &peak, now))
-        ;
-}
-
-struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
-{
-    struct ss_worker *worker = new_worker(group);
-    if (worker)
-        worker->inherits = inherits;
-    return worker;
-}
-
-int ss_start_worker(struct ss_worker *worker)
-{
-    struct ss_group *group = worker->group;
-    count_created();
-    int err = worker->joinable
-                  ? ss_os.thread_create_joinable(worker_main, worker, group->stack_size)
-                  : ss_os.thread_create(worker_main, worker);
-    if (!err)
-        return 0;
-    fetch_add_relaxed(&ss.stats.create_failures, 1);
-    fetch_sub_relaxed(&ss.stats.workers_created, 1);
-    fetch_sub_relaxed(&ss.stats.workers, 1);
-    struct ss_runnable *owner = group->owner;
-    ss_lock(&ss.lock);
-    arrive(worker); // it never will
-    leave_group(worker);
-    unlink_worker(worker);
-    worker->next = ss.free_workers;
-    ss.free_workers = worker;
-    bool missed = ss_group_demand(group) > 0 || !ss_events_covered();
-    store_relaxed(&group->ended_word, load_relaxed(&group->ended_word) + 1);
-    ss_unlock(&ss.lock);
-    ss_os.futex_wake(&group->ended_word, INT32_MAX);
-    if (missed)
-        ss_watch(); // for those who counted on it
-    if (owner)
-        ss_runnable_unref(owner); // never the last: the caller has one
-    else
-        ss_group_unref(group);
-    return err;
-}
-
-int ss_group_fill(struct ss_group *group)
-{
-    for (;;) {
-        ss_lock(&ss.lock);
-        bool full = group->workers >= group->wanted;
-        struct ss_worker *worker = full ? NULL : ss_new_worker(group, true);
-        if (worker)
-            ss_runnable_ref(group->owner);
-        ss_unlock(&ss.lock);
-        if (full)
-            return 0;
-        int err = worker ? ss_start_worker(worker) : -ENOMEM;
-        if (err)
-            return err;
-    }
-}
-
-// ---- limits on idle workers ----
-
-void ss_group_dismiss(struct ss_group *group, unsigned kept, bool to_end)
-{
-    struct ss_worker *list = NULL;
-    ss_lock(&ss.lock);
-    struct ss_worker *coldest = group->idle;
-    while (coldest && coldest->idle_next)
-        coldest = coldest->idle_next;
-    while (coldest && group->idle_count > kept) {
-        struct ss_worker *worker = coldest;
-        coldest = worker->idle_prev;
-        remove_idle(worker);
-        worker->exit = to_end;
-        worker->idle_next = list;
-        list = worker;
-    }
-    ss_group_refresh(group);
-    ss_unlock(&ss.lock);
-    ss_unpark_list(list);
-}
-
-// Runs no job. The owner clears counted_in before it stops to count as active in the queue, so that
-// a worker is always one of the two. One that was woken for work is neither.
-static bool is_jobless(const struct ss_worker *worker, const struct ss_group *group)
-{
-    return worker->group == group && !worker->summoned && !load_relaxed(&worker->counted_in);
-}
-
-unsigned ss_group_jobless(const struct ss_group *group)
-{
-    unsigned jobless = 0;
-    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next)
-        jobless += is_jobless(worker, group) && !worker->exit;
-    return jobless;
-}
-
-void ss_group_retire_idle(struct ss_group *group)
-{
-    ss_lock(&ss.lock);
-    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next) {
-        if (worker->group != group || worker->idle)
-            continue;
-        if (worker->summoned)
-            worker->exit_if_idle = true; // for work that may be gone when it arrives
-        else if (is_jobless(worker, group))
-            worker->exit = true; // on its way to park
-    }
-    ss_unlock(&ss.lock);
-    ss_group_dismiss(group, 0, true);
-}
-
-void ss_group_send_away(struct ss_group *group)
-{
-    ss_lock(&ss.lock);
-    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next)
-        if (worker->group == group && !worker->idle)
-            worker->exit = true;
-    ss_unlock(&ss.lock);
-    ss_group_dismiss(group, 0, true);
+    memcpy(worker->name, name, sizeof worker->name);
+    ss_os.name_thread(worker->name);
 }
 
 bool smolscale_in_worker(void)
@@ -906,9 +514,7 @@ static void adopt_after_fork(struct ss_worker *worker)
     memcpy(worker->name, name, sizeof name);
     store_relaxed(&worker->in_job, in_job);
     store_relaxed(&worker->tid, ss_os.thread_id());
-    worker->next = NULL;
-    worker->prev_link = &ss.workers;
-    ss.workers = worker;
+    link_worker(worker);
     store_relaxed(&ss.stats.workers, 1);
     ss_group_count_worker(worker->group, 1);
     ss_group_refresh(worker->group);
@@ -916,16 +522,11 @@ static void adopt_after_fork(struct ss_worker *worker)
 
 static void after_fork(void)
 {
-    homing = (struct ss_backoff){0};
-    memset(&waker, 0, sizeof waker);
     ss.workers = NULL;
     ss.free_workers = NULL;
-    for (struct ss_worker *worker = ss.allocated; worker; worker = worker->next_allocated) {
-        if (worker == ss_self)
-            continue;
-        worker->next = ss.free_workers;
-        ss.free_workers = worker; // renewed when it is used again
-    }
+    for (struct ss_worker *worker = ss.allocated; worker; worker = worker->next_allocated)
+        if (worker != ss_self)
+            put_back(worker); // renewed when it is used again
     if (ss_self)
         adopt_after_fork(ss_self);
 }

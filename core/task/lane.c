@@ -101,16 +101,16 @@ static void judge_arrival(const struct ss_lane *lane, uint64_t now)
 
 int ss_lane_list(struct ss_lane *lane)
 {
-    enum ss_cover cover;
+    enum ss_follow_up todo;
     uint64_t now = ss_os.now();
     ss_lock(&ss.lock);
     ss_inject(&ss.shared, &lane->runnable);
-    struct ss_worker *wake = ss_recruit(&ss.shared, &cover);
+    struct ss_worker *wake = ss_recruit(&ss.shared, &todo);
     store_relaxed(&lane->called_at, wake ? now : 0);
     if (wake && ss_backed_off(&waker_cpu, now))
-        wake->keep_away = true;
+        ss_keep_away(wake);
     ss_unlock(&ss.lock);
-    return ss_follow_up(&ss.shared, wake, cover);
+    return ss_follow_up(&ss.shared, wake, todo);
 }
 
 // Adds a chain of tasks, whose last is `last`. True: the lane was idle, and the caller must bring
@@ -289,7 +289,7 @@ void ss_lane_hand_over(void)
 static void end_serving(struct ss_worker *worker)
 {
     ss_lane_server(worker)->task = NULL;
-    ss_worker_out_of_job(worker);
+    ss_leave_job(worker);
 }
 
 static void abandon(struct ss_runnable *runnable, struct ss_worker *worker)
@@ -390,8 +390,8 @@ static void begin_serving(struct ss_worker *worker, struct ss_lane *lane, uint64
     store_relaxed(&lane->runnable.taken, load_relaxed(&lane->runnable.taken) + 1);
     attach(worker, lane);
     fetch_add_relaxed(&ss_lanes.served, 1);
-    ss_watch_lanes(); // it looks while lanes are served: spread.c
-    worker->blocked_last = false;
+    ss_wake_balancer_for_lanes(); // it looks while lanes are served: spread.c
+    ss_forget_blocked(&worker->doing);
     store_relaxed(&worker->in_job, true);
 }
 

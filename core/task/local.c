@@ -206,7 +206,7 @@ static void cover(void)
 {
     ss_events_cover();
     if (!ss_time_is_kept())
-        ss_watch();
+        ss_wake_balancer();
 }
 
 bool smolscale_local_try_tick(smolscale_local *local)

@@ -635,7 +635,7 @@ static bool after_some_looks(unsigned n)
         return false;
     uint64_t ticks = stats_now().ticks;
     for (unsigned i = 0; i < 200 && stats_now().ticks < ticks + 5; i++) {
-        ss_kick_balancer();
+        ss_hurry_balancer();
         test_breathe();
     }
     return true;

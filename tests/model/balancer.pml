@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * The balancer goes to sleep while work is published (core/sched/balancer.c, park(), ss_watch() and
- * ss_kick_balancer(); docs/internals.md, "Waking the balancer"). One thread publishes work twice, under its
+ * The balancer goes to sleep while work is published (core/sched/balancer.c, sleep_until_needed(), ss_wake_balancer() and
+ * ss_hurry_balancer(); docs/internals.md, "Waking the balancer"). One thread publishes work twice, under its
  * queue's lock, which the balancer does not take; another asks for a worker (under ss.lock) and kicks.
  * Holds: when all is quiet, the balancer has seen all of it. (DOZING is PARKED with a limit in time; here it never ends by itself.)
  *
@@ -89,7 +89,7 @@ proctype requester(byte me)
     ss_lock();
     store(requested, 1);
     ss_unlock();
-    /* ss_kick_balancer() */
+    /* ss_hurry_balancer() */
     exchange(balancer_word, KICKED, old);
     if
     :: old != KICKED -> futex_wake_all(balancer_word)

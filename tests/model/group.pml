@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * The end of a group (core/sched/group.c: smolscale_group_free(), wait_for_end(); core/sched/worker.c: leave(), end(),
+ * The end of a group (core/sched/group.c: smolscale_group_free(), wait_for_end(); core/sched/worker.c: leave(), end_joined(),
  * ss_start_worker(); docs/internals.md, "The end of a group"). Three workers: one is being created, which may
  * fail; each leaves by itself at any time, or when it is told to. smolscale_group_free() is called by a thread
  * outside, or by the first worker in its job. How a sleeping worker is told is park.pml's affair. Holds: free

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * Who wakes for a timer (core/sched/worker.c: keep_time(), park(), next(), adopt(); core/sched/balancer.c: park(), until_timer();
+ * Who wakes for a timer (core/sched/idle.c: keep_time(), ss_park(); core/sched/worker.c: next(); core/sched/balancer.c: park(), until_timer();
  * ss_time_is_kept() in core/sched/duty.h). Worker 0 puts in a timer that is due soon, while there is one that is due very late; then
  * it parks, or takes a job that lasts for ever. Worker 1 is parked and keeps the late time, or is just about to park; perhaps
  * another thread gives it to a dedicated queue. The balancer sleeps, or is about to.

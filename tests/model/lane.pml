@@ -278,7 +278,7 @@ proctype balancer(byte me)
         :: else ->
             inside_still = 0;
 #ifdef PARKS_WITH_LANE_IN_HAND
-            /* quiet; who begins to serve the lane would wake it: begin_serving(), ss_watch() */
+            /* quiet; who begins to serve the lane would wake it: begin_serving(), ss_wake_balancer() */
             server != NOBODY
 #endif
         fi

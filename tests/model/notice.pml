@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * A notice that is owed while its worker blocks (core/queue/notices.h; core/sched/balancer.c: holdings(), park()). A worker
+ * A notice that is owed while its worker blocks (core/queue/notices.h; core/sched/blocked.c: ss_holdings(); core/sched/balancer.c: park()). A worker
  * runs two jobs, of one batch or of two: the first leaves a notice (smolscale_notify_soon()), the second never ends,
  * or it does. The balancer parks when it has found nothing twice.
  * Holds: when all is quiet, the notice has been given, once.
@@ -43,7 +43,7 @@ inline give()
     fi
 }
 
-/* ss_follow_up(SS_WATCH); ss_unlock() before it is a fence */
+/* ss_follow_up(SS_WAKE_BALANCER); ss_unlock() before it is a fence */
 inline watch()
 {
     fence();

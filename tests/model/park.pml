@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * Workers that park, submitters that wake them, the hand-over from a worker on its way to the next, and retirement
- * (core/sched/worker.c: next(), park(), ss_recruit(), ss_summon(), ss_unpark_list(); core/queue/wake_policy.h: ss_queue_call_worker();
+ * (core/sched/worker.c: next(); idle.c: ss_park(), ss_take_idle(), ss_unpark_list(); recruit.c: ss_recruit(); core/queue/wake_policy.h: ss_queue_call_worker();
  * core/queue/serve.c: serve()).
  * One work queue of three items, two workers. One submitter pushes a single item, another a burst, waking
  * several by a list whose links are the workers' own. The last two jobs wait for one another: both must run at once.
@@ -66,7 +66,7 @@ inline remove_idle(w)
     }
 }
 
-/* ss_summon(): the head of the idle list; the waker owns it from now on. */
+/* ss_take_idle(): the head of the idle list; the waker owns it from now on. */
 inline summon(w)
 {
     w = idle_head;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * The balancer's end against those who need one (core/sched/balancer.c: resign(), sleep_until_needed(), ss_watch(),
- * ss_kick_balancer(); core/sched/spawner.c: ss_balancer_end(), ss_start_balancer(), end_unneeded(); docs/internals.md,
+ * The balancer's end against those who need one (core/sched/balancer.c: resign(), sleep_until_needed(), ss_wake_balancer(),
+ * ss_hurry_balancer(); core/sched/spawner.c: ss_balancer_end(), ss_start_balancer(), end_unneeded(); docs/internals.md,
  * "The end of a group, of a spawner, of the balancer"). The last worker leaves; whoever frees its group then asks
  * the balancer to end. Meanwhile a thread puts a timer in, without ss.lock; or one asks for a worker, under it,
  * and kicks. Two threads may have the role in turn: whoever finds none starts one. Holds: when all is quiet, timer

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * Who looks for the events of descriptors (core/sched/duty.c, core/io/seat.c; worker.c, park(); balancer.c, park()). Two
+ * Who looks for the events of descriptors (core/sched/duty.c, core/io/seat.c; idle.c, ss_park(); balancer.c, park()). Two
  * workers run jobs that are pushed (and may wait for what the event brings), and park; the balancer parks; some thread
  * begins to wait for a descriptor and then sleeps elsewhere; there the event comes. What is done under ss.lock is one
  * step. All else are read-modify-writes and system calls, so memory is taken as sequentially consistent.
@@ -32,7 +32,7 @@ inline write_eventfd()
     eventfd = true
 }
 
-/* ss_watch() */
+/* ss_wake_balancer() */
 inline watch(how)
 {
     how = balancer;

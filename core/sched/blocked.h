@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: ISC
+//
+// Which workers stand still (blocked.c). For the balancer only; no lock held, except where noted.
+//
+//   B    the balancer's own, under ss.lock or not
+
+#ifndef SS_BLOCKED_H
+#define SS_BLOCKED_H
+
+#include <stdint.h>
+
+struct ss_tick;
+struct ss_worker;
+
+// The worker's part: what the balancer has seen of it.
+struct ss_seen {
+    uint64_t progress; // B: at the last look
+    uint64_t since;    // B: when that progress was seen first, ns
+    uint64_t cpu;      // B: CPU time at the last look at its clock, ns; UINT64_MAX: not known
+    uint64_t cpu_at;   // B: when that was, ns; 0: never
+};
+
+// Looks at all workers: which have moved, what waits and what is held.
+void ss_survey(struct ss_tick *tick);
+
+// Then at those that are in a job: notes which are blocked or compute for long, and takes back what
+// those that stand still have taken and not started.
+void ss_examine(struct ss_tick *tick);
+
+// What the worker has taken and not dealt with, bits of enum ss_holding; `now`: see
+// ss_runnable_ops.holds. Any locks, or none.
+unsigned ss_holdings(struct ss_worker *worker, uint64_t now);
+
+#endif // SS_BLOCKED_H
