@@ -196,7 +196,7 @@ class Measurement:
             if row.get("targets", {}).get(figure, {}).get("higher"):
                 entry["higher"] = True
             entry["values"] = {name: [run[figure][0] if run and figure in run else None for run in side]
-                               for name, side in runs.items() if any(side)}
+                               for name, side in runs.items() if any(run and figure in run for run in side)}
             result["figures"].append(entry)
         return result
 
