@@ -63,18 +63,24 @@ class Absent(Exception):
 
 def run_once(command, env, limit):
     """({figure: (value, unit)}, digest of the output or None) of one run."""
+    process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        result = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, timeout=limit,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        stdout, stderr = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
+        process.terminate()  # what has started others takes them along
+        try:
+            process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         raise Failed(f"no end within {limit} s") from None
-    error = (result.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-    if result.returncode == ABSENT:
+    error = (stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+    if process.returncode == ABSENT:
         raise Absent(error)
-    if result.returncode != 0:
-        raise Failed(f"status {result.returncode}: {error}")
+    if process.returncode != 0:
+        raise Failed(f"status {process.returncode}: {error}")
     figures, digest = {}, None
-    for words in map(str.split, result.stdout.decode().splitlines()):
+    for words in map(str.split, stdout.decode().splitlines()):
         if len(words) == 3:
             figures[words[0]] = (float(words[1]), words[2])
         elif len(words) == 2 and words[0] == "output":
@@ -190,7 +196,7 @@ class Measurement:
             if row.get("targets", {}).get(figure, {}).get("higher"):
                 entry["higher"] = True
             entry["values"] = {name: [run[figure][0] if run and figure in run else None for run in side]
-                               for name, side in runs.items() if any(side)}
+                               for name, side in runs.items() if any(run and figure in run for run in side)}
             result["figures"].append(entry)
         return result
 

@@ -32,6 +32,7 @@ function serve(folder, portFile) {
       });
     }
   });
+  server.keepAliveTimeout = 0; // a client that gets no CPU for seconds is not sent away
   server.listen(0, '127.0.0.1', () => {
     fs.writeFileSync(portFile + '.new', String(server.address().port));
     fs.renameSync(portFile + '.new', portFile);
