@@ -383,7 +383,9 @@ struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_cover *cover)
             continue;
         enum ss_cover member_cover;
         struct ss_worker *other = call_worker(member, &member_cover);
-        wake = other ? other : wake; // at most one: the next recruit finds it on its way
+        if (other && wake)
+            ss_unpark(wake); // it looked late to ss_recruit(), which gave another
+        wake = other ? other : wake;
         *cover = member_cover > *cover ? member_cover : *cover;
     }
     return wake;
