@@ -38,7 +38,9 @@ struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_follow_up *todo
             continue;
         enum ss_follow_up member_todo;
         struct ss_worker *other = ss_queue_call_worker(member, &member_todo);
-        wake = other ? other : wake; // at most one: the next ss_recruit() finds it on its way
+        if (other && wake)
+            ss_unpark(wake); // it looked late to ss_recruit(), which gave another
+        wake = other ? other : wake;
         *todo = member_todo > *todo ? member_todo : *todo;
     }
     return wake;

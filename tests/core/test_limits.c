@@ -148,6 +148,43 @@ START_TEST(a_paused_parent_holds_its_children_until_it_is_raised)
 }
 END_TEST
 
+// A clock that goes on by a second whenever somebody looks at it: whoever was woken is late.
+static uint64_t (*real_now)(void);
+static atomic_uint looks;
+
+static uint64_t now_in_leaps(void)
+{
+    return real_now() + (atomic_fetch_add(&looks, 1) + 1) * SS_NS_PER_S;
+}
+
+// Two children have items at once, and for each of them a worker is called; the first has not even
+// been woken when it looks late. Both come, and both go on to live.
+START_TEST(a_worker_called_for_a_family_is_woken_though_another_is_called_behind_it)
+{
+    smolscale_queue *parent, *child[2];
+    struct crowd crowd = CROWD_INIT;
+    real_now = ss_os.now;
+    ss_os.now = now_in_leaps;
+    smolscale_set_idle_timeout(SMOLSCALE_FOREVER);
+    for (unsigned round = 1; round <= SCALED(100); round++) {
+        parent = queue_new(join_crowd, &crowd, 0);
+        for (unsigned c = 0; c < 2; c++) {
+            child[c] = child_new(parent, join_crowd, &crowd, 1);
+            push(child[c], item_of(c));
+        }
+        ck_assert_int_eq(smolscale_queue_set_max_active(parent, 2), 0);
+        counter_wait(&crowd.entered, 2 * round);
+        if (round == 1)
+            counter_add(&crowd.leave, 1); // the first time two workers are needed
+        for (unsigned c = 0; c < 2; c++)
+            smolscale_queue_free(child[c]);
+        smolscale_queue_free(parent);
+        EVENTUALLY(smolscale_idle_workers(), ==, stats_now().workers);
+    }
+    EVENTUALLY(workers_after_retiring(), ==, 0);
+}
+END_TEST
+
 START_TEST(a_child_that_is_freed_leaves_its_place_to_its_siblings)
 {
     struct crowd crowd = CROWD_INIT, rest = CROWD_INIT;
@@ -389,22 +426,24 @@ END_TEST
 
 int main(void)
 {
-    return test_suite("limits", (const TTest *[]){
-                                    jobs_of_siblings_count_together_against_the_parents_limit,
-                                    a_parents_limit_is_never_exceeded_under_stress,
-                                    a_childs_own_limit_holds_below_a_wider_parent,
-                                    a_paused_parent_holds_its_children_until_it_is_raised,
-                                    a_child_that_is_freed_leaves_its_place_to_its_siblings,
-                                    many_children_below_a_parent_of_1_all_get_their_turn,
-                                    blocked_jobs_of_an_elastic_queue_do_not_count,
-                                    a_dedicated_queue_has_its_threads_from_its_creation_to_its_end,
-                                    dedicated_threads_serve_nothing_else,
-                                    the_limit_of_a_dedicated_queue_adds_and_gives_back_threads,
-                                    a_paused_dedicated_queue_keeps_its_items,
-                                    a_dedicated_queue_keeps_as_many_threads_as_its_last_limit_says,
-                                    a_closed_dedicated_queue_ends_with_its_last_job,
-                                    dedicated_queues_come_and_go,
-                                    a_dedicated_queue_exactly_once_under_stress,
-                                    NULL,
-                                });
+    return test_suite("limits",
+                      (const TTest *[]){
+                          jobs_of_siblings_count_together_against_the_parents_limit,
+                          a_parents_limit_is_never_exceeded_under_stress,
+                          a_childs_own_limit_holds_below_a_wider_parent,
+                          a_paused_parent_holds_its_children_until_it_is_raised,
+                          a_worker_called_for_a_family_is_woken_though_another_is_called_behind_it,
+                          a_child_that_is_freed_leaves_its_place_to_its_siblings,
+                          many_children_below_a_parent_of_1_all_get_their_turn,
+                          blocked_jobs_of_an_elastic_queue_do_not_count,
+                          a_dedicated_queue_has_its_threads_from_its_creation_to_its_end,
+                          dedicated_threads_serve_nothing_else,
+                          the_limit_of_a_dedicated_queue_adds_and_gives_back_threads,
+                          a_paused_dedicated_queue_keeps_its_items,
+                          a_dedicated_queue_keeps_as_many_threads_as_its_last_limit_says,
+                          a_closed_dedicated_queue_ends_with_its_last_job,
+                          dedicated_queues_come_and_go,
+                          a_dedicated_queue_exactly_once_under_stress,
+                          NULL,
+                      });
 }

@@ -155,28 +155,37 @@ extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
 
-void *malloc(size_t size)
+_Thread_local unsigned allocation_fails_in;
+_Thread_local bool all_later_ones_fail;
+
+// Counts, and says whether this one fails.
+static bool fails(void)
 {
     atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
-    return __libc_malloc(size);
+    if (allocation_fails_in == 0 || --allocation_fails_in > 0)
+        return false;
+    allocation_fails_in = all_later_ones_fail;
+    return true;
+}
+
+void *malloc(size_t size)
+{
+    return fails() ? NULL : __libc_malloc(size);
 }
 
 void *calloc(size_t members, size_t size)
 {
-    atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
-    return __libc_calloc(members, size);
+    return fails() ? NULL : __libc_calloc(members, size);
 }
 
 void *realloc(void *old, size_t size)
 {
-    atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
-    return __libc_realloc(old, size);
+    return fails() ? NULL : __libc_realloc(old, size);
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
 {
-    atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
-    return __libc_memalign(alignment, size);
+    return fails() ? NULL : __libc_memalign(alignment, size);
 }
 
 int main(void)

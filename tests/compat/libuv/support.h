@@ -89,4 +89,9 @@ extern atomic_int failing_creations;
 // Calls of malloc, calloc, realloc and aligned_alloc so far.
 extern atomic_ulong allocations;
 
+// In the calling thread: which allocation from now on fails first (1: the next; 0: none), and
+// whether all later ones do.
+extern _Thread_local unsigned allocation_fails_in;
+extern _Thread_local bool all_later_ones_fail;
+
 #endif

@@ -230,6 +230,26 @@ START_TEST(a_request_costs_no_allocation)
 }
 END_TEST
 
+START_TEST(work_submitted_without_memory_runs_all_the_same)
+{
+    static uv_work_t reqs[4000], held[4];
+    for (int i = 0; i < 4; i++) // the pool is there, and full
+        submit_gate_job(uv_default_loop(), &held[i]);
+    await(&gate.started, 4);
+    for (int i = 0; i < 4000; i++) {
+        all_later_ones_fail = _i % 2;
+        allocation_fails_in = 1 + (unsigned)_i / 2;
+        int err = uv_queue_work(uv_default_loop(), &reqs[i], counting_job, note_end);
+        allocation_fails_in = 0;
+        ck_assert_int_eq(err, 0);
+    }
+    open_gate();
+    run_all(uv_default_loop());
+    ck_assert_uint_eq(counted(&jobs_run), 4000);
+    ck_assert_uint_eq(noted, 4004);
+}
+END_TEST
+
 // Natively a thread that cannot be created aborts the process.
 START_TEST(a_thread_that_cannot_be_created_delays_work_and_loses_none)
 {
@@ -261,6 +281,7 @@ Suite *thread_suite(void)
     tcase_add_test(tcase, threads_have_the_signal_mask_of_the_thread_that_starts_the_pool);
     tcase_add_test(tcase, threads_are_named_as_in_this_version_of_libuv);
     tcase_add_test(tcase, a_request_costs_no_allocation);
+    tcase_add_loop_test(tcase, work_submitted_without_memory_runs_all_the_same, 0, 6);
     tcase_add_test(tcase, a_thread_that_cannot_be_created_delays_work_and_loses_none);
     return suite;
 }
