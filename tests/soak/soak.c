@@ -198,6 +198,27 @@ static unsigned entries(const char *path)
     return count;
 }
 
+// Which threads there are, for the log.
+static void say_threads(void)
+{
+    DIR *dir = opendir("/proc/self/task");
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        char path[300], name[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
+        FILE *file = fopen(path, "r");
+        if (file && fgets(name, sizeof name, file))
+            fprintf(stderr, "thread %s %s", entry->d_name, name);
+        if (file)
+            fclose(file);
+    }
+    if (dir)
+        closedir(dir);
+    struct smolscale_stats stats = {.size = sizeof stats};
+    smolscale_get_stats(&stats);
+    fprintf(stderr, "workers %u, idle %u, busy %u\n", stats.workers, smolscale_idle_workers(),
+            smolscale_busy_workers());
+}
+
 struct state {
     unsigned threads, fds;
     size_t bytes; // that malloc() has given
@@ -276,6 +297,8 @@ static struct state settle(const struct state *base)
         soak_rest();
         now = state_now();
     } while (base && now.threads > base->threads + THREADS_KEPT && seconds() < end);
+    if (base && now.threads > base->threads + THREADS_KEPT)
+        say_threads();
     EXPECT(NULL, !base || now.threads <= base->threads + THREADS_KEPT,
            "%u threads are left, at first there were %u", now.threads, base ? base->threads : 0);
     atomic_fetch_add(&checks, 1);
