@@ -30,16 +30,16 @@ import layers  # noqa: E402
 
 PURPOSE = {
     "base": "Atomic operations, whose names state the memory order.",
-    "os": "The only door to the kernel, to libc's threads, to the clock and to memory. The mutex and the fences are "
-          "here and not in base/, because they ask the kernel.",
-    "sched": "Groups of workers, the injection queue, parking and waking, the threads that create workers, and the "
+    "os": "The only door to the kernel, to libc's threads, to the clock and to memory. The mutex, the "
+          "fences and the options are here and not in base/, because they ask the kernel and the environment.",
+    "sched": "The executor: its start, groups of workers, the injection queue, parking and waking, the threads that create workers, and the "
              "balancer.",
     "queue": "Work queues: pushing, limits, batches, notices.",
     "io": "Timers, and descriptors that are waited for.",
     "region": "Parallel calls: the caller and its helpers share the items of one call.",
     "task": "Tasks, the lanes that they run in, waiting, supervision.",
     "sync": "Channels, mutexes, semaphores and what else tasks meet at.",
-    "process": "The start of the executor, fork(), and the counters at exit.",
+    "process": "The table of rooms, from which the first use and fork() work, and the counters at exit.",
     "compat/glib": "GThreadPool",
     "compat/libuv": "libuv's pool",
     "compat/pthreadpool": "pthreadpool",
