@@ -9,6 +9,8 @@
 #ifndef SS_ROOM_H
 #define SS_ROOM_H
 
+#include "base/atomic.h"
+
 #include <stddef.h>
 
 struct ss_room {
@@ -24,6 +26,23 @@ struct ss_room {
     // parent; a comment says why.
     void (*after_fork)(void);
 };
+
+// Puts a node at the front of a list (by `next`) that a child of fork() follows, and takes the
+// first one off. Another thread of the parent may be in the middle of it when the child's memory is
+// copied: the list is whole at every moment, because the compiler keeps the order of the stores,
+// and so does the copy. The caller has the list's lock.
+#define ss_chain_push(head, node) \
+    do {                          \
+        (node)->next = (head);    \
+        compiler_fence();         \
+        (head) = (node);          \
+        compiler_fence();         \
+    } while (0)
+#define ss_chain_take_first(head) \
+    do {                          \
+        (head) = (head)->next;    \
+        compiler_fence();         \
+    } while (0)
 
 // `path` is that of the file, below core/, with '_' for '/' and without ".c".
 #define SS_ROOM(path, init, after_fork)         \

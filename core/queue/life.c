@@ -95,6 +95,7 @@ static void link_queue(smolscale_queue *queue)
     queue->prev_link = &all_queues;
     if (all_queues)
         all_queues->prev_link = &queue->next;
+    compiler_fence(); // a child of fork() follows the list, which is whole at every moment
     all_queues = queue;
     join_scheduler(queue);
     ss_unlock(&ss.lock);

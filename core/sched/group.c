@@ -32,6 +32,7 @@ void ss_group_init(struct ss_group *group)
         .max_idle = SMOLSCALE_UNLIMITED,
         .refs = 1,
     };
+    compiler_fence(); // see ss_chain_push()
     ss.groups = group;
 }
 
@@ -71,8 +72,8 @@ void ss_group_unref(struct ss_group *group)
     ss_lock(&ss.lock);
     if (group != &ss.shared && --group->refs == 0) {
         unlink_group(group);
-        group->next = free_groups;
-        free_groups = group;
+        compiler_fence(); // it is off the one list before it is on the other
+        ss_chain_push(free_groups, group);
     }
     ss_unlock(&ss.lock);
 }
@@ -217,7 +218,7 @@ static struct ss_group *allocate(void)
 {
     struct ss_group *group = free_groups;
     if (group)
-        free_groups = group->next;
+        ss_chain_take_first(free_groups);
     else
         group = ss_allocate(sizeof *group);
     return group;

@@ -89,7 +89,7 @@ static struct ss_spawner *new_spawner(const struct ss_traits *traits, bool balan
 {
     struct ss_spawner *spawner = free_spawners;
     if (spawner)
-        free_spawners = spawner->next;
+        ss_chain_take_first(free_spawners);
     else
         spawner = ss_allocate_zeroed(sizeof *spawner);
     if (!spawner)
@@ -98,8 +98,7 @@ static struct ss_spawner *new_spawner(const struct ss_traits *traits, bool balan
     spawner->balances = balances;
     store_relaxed(&spawner->tid, 0);
     store_relaxed(&spawner->end, RUNS);
-    spawner->next = ss.spawners;
-    ss.spawners = spawner;
+    ss_chain_push(ss.spawners, spawner);
     return spawner;
 }
 
@@ -125,8 +124,7 @@ static void forget(struct ss_spawner *spawner)
 static void recycle(struct ss_spawner *spawner)
 {
     ss_lock(&ss.lock);
-    spawner->next = free_spawners;
-    free_spawners = spawner;
+    ss_chain_push(free_spawners, spawner);
     ss_unlock(&ss.lock);
 }
 
