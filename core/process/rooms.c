@@ -27,7 +27,7 @@
     X(sched_worker)       \
     X(sched_duty)         \
     X(queue_life)         \
-    X(region_costs)       \
+    X(region_history)     \
     X(region_lend)        \
     X(region_stand)       \
     X(region_team)        \

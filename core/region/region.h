@@ -3,7 +3,7 @@
 // Inside the parallel call: what a team is, who touches which field when, and what the room's files
 // offer each other, from the lowest:
 //
-//   costs.h/.c   all lengths that decide; what loops have cost lately
+//   history.h/.c what loops have cost lately
 //   gate.h/.c    the word that says who owns a call, who may come in, who is in
 //   shares.h/.c  who may run which item; theft
 //   lend.c       asking for helpers: workers of the executor, or threads that the program lends
@@ -31,8 +31,8 @@
 #define SS_REGION_H
 
 #include "os/fpu.h"
-#include "region/costs.h"
 #include "region/gate.h"
+#include "region/history.h"
 #include "region/shares.h"
 #include "sched/executor.h"
 #include "smolscale.h"

@@ -6,7 +6,8 @@
 
 #include "os/fence.h"
 #include "os/ticks.h"
-#include "region/costs.h"
+#include "region/history.h"
+#include "sched/costs.h"
 
 size_t ss_shares_left(struct ss_shares *shares)
 {

@@ -168,4 +168,106 @@
 #define SS_CPUS_FIRST_LOOK_NS (5 * SS_NS_PER_MS)
 #define SS_CPUS_MASKS         16
 
+// ---- lanes of tasks (task/lane.c)
+
+// A worker that serves a lane looks at the clock, the inbox and what else wants it this often: by
+// time, and by polls. Depends on: the cost of the clock (20 ns) beside that of a poll. bench/tasks
+// yield_now, jitter.
+#define SS_ATTEND_NS    (10 * SS_NS_PER_US)
+#define SS_ATTEND_POLLS 64
+
+// How often a thread that runs tasks looks for events, while any are waited for. Depends on: the
+// cost of a system call. bench/descriptors.
+#define SS_EVENTS_EVERY_NS (50 * SS_NS_PER_US)
+
+// For how long a worker serves a lane before other runnables get their turn. Contract 7.
+#define SS_SLICE_NS (200 * SS_NS_PER_US)
+
+// A worker that comes to a lane later than this has waited behind its waker on one CPU: then those
+// called in the next while are kept away from the waker's CPU, for the times that follow. Depends
+// on: the latency of a wake-up; where the kernel wakes a thread. Meant for bench/tasks
+// part-load-20k; its gain was not measured apart.
+#define SS_LANE_LATE_NS (100 * SS_NS_PER_US)
+#define SS_APART_MIN_NS (16 * SS_NS_PER_MS)
+#define SS_APART_MAX_NS SS_NS_PER_S
+
+// How often smolscale_block_on() polls on the calling thread before it offers the task to the
+// workers, and for how long an offer stands. Depends on: the cost of two wake-ups a wait of a
+// thread. bench/tasks ping_pong from outside.
+#define SS_TURNS_ON_THREAD 2
+#define SS_OFFER_NS        (10 * SS_NS_PER_MS)
+
+// An immortal task that ends at once, so often in a row, rests for this long. A delay that is
+// shorter than the quotient of the two is none.
+#define SS_LIVES_WITHOUT_REST  100
+#define SS_LIFE_REST_NS        SS_NS_PER_MS
+#define SS_LIFE_SHORT_DELAY_NS (SS_LIFE_REST_NS / SS_LIVES_WITHOUT_REST)
+
+// ---- lanes, as the balancer sees them (task/spread.c)
+
+// How often it looks at them: while they are served; when a server has not got on; when spreading
+// may pay, or is on trial; when a lane was taken from a server that is still in a section. And for
+// how many looks without a lane served it goes on. Depends on: the cost of a tick.
+#define SS_LANES_LOOK_NS         (8 * SS_NS_PER_MS)
+#define SS_LANES_LOOK_STUCK_NS   (4 * SS_NS_PER_MS)
+#define SS_LANES_LOOK_BUSY_NS    SS_NS_PER_MS
+#define SS_LANES_LOOK_RETAKEN_NS (100 * SS_NS_PER_US)
+#define SS_LANES_QUIET_LOOKS     2
+
+// A server that computes in one poll for this long loses its lane. Contract 4.
+#define SS_LANE_STUCK_NS (4 * SS_NS_PER_MS)
+
+// Spreading tasks over a second lane: polls longer than this gain in any case; else it is a trial
+// of this time, which must raise the polls a second by this factor, or is not repeated for the
+// times that follow. Depends on: what handing a cache line over costs. bench/tasks fanout,
+// spawn_many.
+#define SS_LONG_POLL_NS         (20 * SS_NS_PER_US)
+#define SS_TRIAL_NS             (2 * SS_NS_PER_MS)
+#define SS_TRIAL_GAIN           1.25
+#define SS_TRIAL_BACKOFF_MIN_NS (10 * SS_NS_PER_MS)
+#define SS_TRIAL_BACKOFF_MAX_NS SS_NS_PER_S
+
+// Looks until an order to move tasks must have had its effect; tasks that one lane may have more
+// than another.
+#define SS_ORDER_LOOKS 4
+#define SS_EVEN_ENOUGH 8
+
+// ---- parallel calls (region/), each with the row of bench/pthreadpool that shows it
+
+enum {
+    // What waking costs, and so from what rest on a helper is asked for; and the cost from which on
+    // helpers that are awake already are let in ("part-load", "two-pools-*").
+    SS_HELP_PAYS_US = 40,
+    SS_AWAKE_HELP_PAYS_US = 8,
+
+    // How long a helper waits for the next call, if the recent ones came sooner than that
+    // ("100us-*").
+    SS_HELPER_LINGERS_US = 20,
+
+    // The caller thinks of asking for help this often: first, and then while it might ask for more.
+    SS_LOOK_SOON_US = 16,
+    SS_LOOK_LATER_US = 100,
+
+    // A piece takes about an eighth of its share, but this long at least and at most. An
+    // announcement and a look at the clock, 30 ns, are 1 % of the shortest ("100us-items-*",
+    // "20ms-items-10ns").
+    SS_PIECE_US = 4,
+    SS_LONG_PIECE_US = 50,
+    SS_PIECES_OF_SHARE = 8,
+
+    // What a theft costs, and one that needs a membarrier: rests that their owner will have done
+    // sooner are left alone for so long. The latter is longer than the short pieces at a call's
+    // end.
+    SS_THEFT_US = 2,
+    SS_TAKE_BACK_US = 8,
+
+    // How long the caller spins for the last helper's last item before it sleeps.
+    SS_WAIT_SPIN_US = 30,
+
+    // After how long a call that stands still is first helped, and between looks where calls keep
+    // coming and none stands still.
+    SS_STAND_FIRST_MS = 1,
+    SS_STAND_LAST_MS = 4,
+};
+
 #endif // SS_COSTS_H

@@ -131,10 +131,6 @@ static inline bool ss_time_is_kept(void)
 
 // ---- events
 
-// How often a thread that runs tasks looks for events, while any are waited for. Each look is a
-// system call.
-#define SS_EVENTS_EVERY_NS (50 * SS_NS_PER_US)
-
 static inline bool ss_events_awaited(void)
 {
     return load_relaxed(&ss_duties.waits) > 0;

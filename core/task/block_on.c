@@ -19,9 +19,6 @@
 #include "task/poll.h"
 #include "task/thread.h"
 
-#define TURNS_ON_THREAD 2
-#define OFFER_NS        (10 * SS_NS_PER_MS)
-
 enum { OFFER_NONE, OFFER_MADE, OFFER_TAKEN, OFFER_WITHDRAWN };
 
 // The frame of the task, which lies in memory of its own, because wakers of it and the carrier may
@@ -88,7 +85,7 @@ static bool run_on_workers(struct ss_thread_task *thread, struct smolscale_task 
     smolscale_waker_clone((smolscale_waker){task}); // the carrier's reference
     store_release(&guest->offer, OFFER_MADE);
     bool runs_somewhere = ss_submit(carrier) == 0;
-    if (runs_somewhere && ss_thread_task_sleep(thread, ss_time_in(OFFER_NS)))
+    if (runs_somewhere && ss_thread_task_sleep(thread, ss_time_in(SS_OFFER_NS)))
         return true;
     unsigned made = OFFER_MADE;
     fetch_add_relaxed(&stale_carriers, 1);
@@ -116,7 +113,7 @@ int smolscale_block_on(smolscale_poll_fn *poll, void *frame)
     if (!task)
         return -ENOMEM;
     for (unsigned turns = 0; !smolscale_finished(task); turns++) {
-        if (turns > TURNS_ON_THREAD && run_on_workers(thread, task))
+        if (turns > SS_TURNS_ON_THREAD && run_on_workers(thread, task))
             break;
         if (ss_poll(task, &thread->cx))
             fire_due_timers();

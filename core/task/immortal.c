@@ -10,10 +10,6 @@
 
 #include <string.h>
 
-#define LIVES_WITHOUT_REST 100 // hasty ones in a row
-#define REST_NS            SS_NS_PER_MS
-#define SHORT_DELAY_NS     (REST_NS / LIVES_WITHOUT_REST) // less than that is no rest
-
 #define FRAME_ALIGN 32 // as of every task's frame
 
 struct smolscale_immortal {
@@ -55,9 +51,9 @@ static uint64_t random_below(uint64_t *state, uint64_t limit)
 
 static uint64_t time_between_lives(smolscale_immortal *immortal)
 {
-    if (immortal->delay < SHORT_DELAY_NS && immortal->hasty > 0 &&
-        immortal->hasty % LIVES_WITHOUT_REST == 0)
-        return REST_NS;
+    if (immortal->delay < SS_LIFE_SHORT_DELAY_NS && immortal->hasty > 0 &&
+        immortal->hasty % SS_LIVES_WITHOUT_REST == 0)
+        return SS_LIFE_REST_NS;
     return immortal->respawn == SMOLSCALE_RESPAWN_JITTERED
                ? random_below(&immortal->random, 2 * immortal->delay + 1)
                : immortal->delay;

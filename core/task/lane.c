@@ -44,11 +44,6 @@
 
 #define SLOT_RUNS 3 // the next slot at most so often in a row, then one from the queue
 
-// Between two looks at the clock, the inbox and what else wants this worker.
-#define LOOK_EVERY_NS  (10 * SS_NS_PER_US)
-#define LOOK_EVERY_MAX 64                   // polls
-#define SLICE_NS       (200 * SS_NS_PER_US) // then other runnables get their turn
-
 // ---- bringing a lane to a worker
 
 static void serve(struct ss_runnable *runnable, struct ss_worker *worker);
@@ -84,19 +79,14 @@ struct ss_lane *ss_lane_add(void)
 
 // Placing. This kernel likes to wake a worker on the waker's CPU, where it waits for milliseconds
 // if the waker goes on computing. When one came late, those that are called in the next while are
-// kept away from there; twice as long when that happens again soon. (Meant for bench/tasks,
-// "part-load-20k", whose p50 was 1.2 ms on a busy machine; its gain was not measured apart.)
-#define LATE_NS      (100 * SS_NS_PER_US)
-#define APART_MIN_NS (16 * SS_NS_PER_MS)
-#define APART_MAX_NS SS_NS_PER_S
-
+// kept away from there; twice as long when that happens again soon.
 static struct ss_backoff waker_cpu; // where no worker is to be woken for a while
 
 static void judge_arrival(const struct ss_lane *lane, uint64_t now)
 {
     uint64_t called_at = load_relaxed(&lane->called_at);
-    if (called_at != 0 && now - called_at > LATE_NS && !ss_backed_off(&waker_cpu, now))
-        ss_back_off(&waker_cpu, now, APART_MIN_NS, APART_MAX_NS);
+    if (called_at != 0 && now - called_at > SS_LANE_LATE_NS && !ss_backed_off(&waker_cpu, now))
+        ss_back_off(&waker_cpu, now, SS_APART_MIN_NS, SS_APART_MAX_NS);
 }
 
 int ss_lane_list(struct ss_lane *lane)
@@ -342,14 +332,14 @@ static unsigned begin_attention(struct attention *a)
     return a->interval;
 }
 
-// As many polls until the next look as fit into LOOK_EVERY_NS: fewer at once where they are long,
+// As many polls until the next look as fit into SS_ATTEND_NS: fewer at once where they are long,
 // more step by step.
 static void adapt(struct attention *a, uint64_t now)
 {
     uint64_t took = now - a->looked_at;
-    if (took > 2 * LOOK_EVERY_NS)
-        a->interval = 1 + (unsigned)(a->interval * LOOK_EVERY_NS / took);
-    else if (took < LOOK_EVERY_NS && a->interval < LOOK_EVERY_MAX)
+    if (took > 2 * SS_ATTEND_NS)
+        a->interval = 1 + (unsigned)(a->interval * SS_ATTEND_NS / took);
+    else if (took < SS_ATTEND_NS && a->interval < SS_ATTEND_POLLS)
         a->interval *= 2;
     a->looked_at = now;
 }
@@ -374,7 +364,7 @@ static unsigned attend(struct ss_worker *worker, struct attention *a)
     ss_section_leave(worker);
     if (other)
         ss_lane_list(other);
-    if (now - a->slice_start < SLICE_NS)
+    if (now - a->slice_start < SS_SLICE_NS)
         return a->interval;
     a->slice_start = now;
     bool stay = load_relaxed(&ss.shared.injected) == 0 && !load_relaxed(&ss.shared.surplus);

@@ -21,21 +21,6 @@
 
 #include <string.h>
 
-#define LOOK_NS       (8 * SS_NS_PER_MS) // while lanes are served
-#define LOOK_AGAIN_NS (4 * SS_NS_PER_MS) // when a server has not got on
-#define LOOK_BUSY_NS  SS_NS_PER_MS       // when spreading may pay, or is on trial
-#define LOOK_SOON_NS  (100 * SS_NS_PER_US)
-#define STUCK_NS      (4 * SS_NS_PER_MS)
-#define QUIET_LOOKS   2 // without a lane served between them, before the balancer may sleep
-
-#define LONG_POLL_NS      (20 * SS_NS_PER_US)
-#define TRIAL_NS          (2 * SS_NS_PER_MS)
-#define TRIAL_GAIN        1.25
-#define TRIAL_BACKOFF_MIN (10 * SS_NS_PER_MS)
-#define TRIAL_BACKOFF_MAX SS_NS_PER_S
-#define ORDER_LOOKS       4 // until an order must have had its effect
-#define EVEN_ENOUGH       8 // tasks that one lane may have more than another
-
 static struct {
     uint64_t polls; // of lanes while they are busy; only differences tell something
     uint64_t looked_at, polls_then;
@@ -90,14 +75,14 @@ static uint64_t free_retaken(struct ss_lane *lane, uint64_t now)
 {
     if (load_acquire(&ss_lane_server(lane->retaken_from)->in_section)) {
         uint64_t waited = now - lane->retaken_at;
-        return waited < LOOK_SOON_NS    ? LOOK_SOON_NS
-               : waited < LOOK_AGAIN_NS ? waited
-                                        : LOOK_AGAIN_NS;
+        return waited < SS_LANES_LOOK_RETAKEN_NS ? SS_LANES_LOOK_RETAKEN_NS
+               : waited < SS_LANES_LOOK_STUCK_NS ? waited
+                                                 : SS_LANES_LOOK_STUCK_NS;
     }
     lane->retaken_from = NULL;
     ss_lanes.retaken--;
     ss_lane_list(lane);
-    return LOOK_NS;
+    return SS_LANES_LOOK_NS;
 }
 
 // Has the server, which has begun nothing since the last look, gone to sleep in its poll, or
@@ -110,12 +95,12 @@ static bool is_stuck(struct ss_lane *lane, uint64_t now, bool waiting)
     if (before == 0)
         lane->stuck_cpu = cpu;
     if (sleeps(tid))
-        return before == cpu || now - lane->seen_since >= STUCK_NS;
+        return before == cpu || now - lane->seen_since >= SS_LANE_STUCK_NS;
     if (!waiting)
         return false;
     if (cpu == UINT64_MAX)
-        return now - lane->seen_since >= STUCK_NS;
-    return before != 0 && cpu - before >= STUCK_NS;
+        return now - lane->seen_since >= SS_LANE_STUCK_NS;
+    return before != 0 && cpu - before >= SS_LANE_STUCK_NS;
 }
 
 static uint64_t look_at(struct ss_lane *lane, uint64_t now)
@@ -145,7 +130,7 @@ static uint64_t look_at(struct ss_lane *lane, uint64_t now)
     bool stuck = worker && !moved && is_stuck(lane, now, waiting);
     if (stuck && retake(lane, progress, now))
         return free_retaken(lane, now);
-    return worker && waiting ? LOOK_AGAIN_NS : LOOK_NS;
+    return worker && waiting ? SS_LANES_LOOK_STUCK_NS : SS_LANES_LOOK_NS;
 }
 
 // ---- 2. spreading
@@ -210,12 +195,12 @@ static void judge_trial(uint64_t now)
 {
     double rate = (double)(spread.polls - spread.trial_polls) / (double)(now - spread.trial_began);
     spread.state = CALM;
-    if (rate >= TRIAL_GAIN * spread.rate_before) {
+    if (rate >= SS_TRIAL_GAIN * spread.rate_before) {
         ss_backoff_reset(&spread.backoff);
         return;
     }
     merge();
-    ss_back_off_longer(&spread.backoff, now, TRIAL_BACKOFF_MIN, TRIAL_BACKOFF_MAX);
+    ss_back_off_longer(&spread.backoff, now, SS_TRIAL_BACKOFF_MIN_NS, SS_TRIAL_BACKOFF_MAX_NS);
 }
 
 // The trial begins when both lanes have been busy for a while, and is given up when that does not
@@ -223,15 +208,15 @@ static void judge_trial(uint64_t now)
 static void attend_trial(uint64_t now)
 {
     if (spread.state == ON_TRIAL) {
-        if (now - spread.trial_began >= TRIAL_NS)
+        if (now - spread.trial_began >= SS_TRIAL_NS)
             judge_trial(now);
     } else if (busy_lanes() > spread.lanes_before) {
         spread.state = ON_TRIAL;
         spread.trial_began = now;
         spread.trial_polls = spread.polls;
-    } else if (++spread.looks >= ORDER_LOOKS) {
+    } else if (++spread.looks >= SS_ORDER_LOOKS) {
         spread.state = CALM;
-        ss_back_off_once(&spread.backoff, now, TRIAL_BACKOFF_MIN);
+        ss_back_off_once(&spread.backoff, now, SS_TRIAL_BACKOFF_MIN_NS);
     }
 }
 
@@ -240,7 +225,7 @@ static bool spread_out(uint64_t now)
 {
     struct ss_lane *from = pick_lane(is_busy, true);
     unsigned length = from ? load_relaxed(&from->length) : 0;
-    bool long_polls = spread.rate * LONG_POLL_NS < busy_lanes();
+    bool long_polls = spread.rate * SS_LONG_POLL_NS < busy_lanes();
     if (length < 2 || load_relaxed(&from->move_to) ||
         (ss_backed_off(&spread.backoff, now) && !long_polls) || !cpu_is_idle())
         return false;
@@ -264,7 +249,7 @@ static void even_out(void)
     if (!longest || longest == shortest)
         return;
     unsigned most = load_relaxed(&longest->length), least = load_relaxed(&shortest->length);
-    if (most > 2 * least + EVEN_ENOUGH)
+    if (most > 2 * least + SS_EVEN_ENOUGH)
         order_move(longest, shortest, (most - least) / 2);
 }
 
@@ -292,11 +277,11 @@ static uint64_t spread_or_merge(uint64_t now)
         spread.state = CALM;
         if (busy > 1)
             merge();
-        return LOOK_NS;
+        return SS_LANES_LOOK_NS;
     }
     if (spread.state != CALM) {
         attend_trial(now);
-        return LOOK_BUSY_NS;
+        return SS_LANES_LOOK_BUSY_NS;
     }
     unsigned cpus = ss_cpus();
     if (busy >= cpus) {
@@ -304,14 +289,14 @@ static uint64_t spread_or_merge(uint64_t now)
             merge(); // CPUs were taken away
         else
             even_out();
-        return LOOK_NS;
+        return SS_LANES_LOOK_NS;
     }
     if (spread_out(now))
-        return LOOK_BUSY_NS;
+        return SS_LANES_LOOK_BUSY_NS;
     return load_relaxed(&pick_lane(is_busy, true)->length) >= 2 &&
                    !ss_backed_off(&spread.backoff, now)
-               ? LOOK_BUSY_NS
-               : LOOK_NS;
+               ? SS_LANES_LOOK_BUSY_NS
+               : SS_LANES_LOOK_NS;
 }
 
 // One that was taken from its server and not yet brought to another is known to the balancer
@@ -326,9 +311,9 @@ static uint64_t look(uint64_t now)
     uint64_t served = load_relaxed(&ss_lanes.served);
     quiet.looks = is_wanted() || served != quiet.seen_served ? 0 : quiet.looks + 1;
     quiet.seen_served = served;
-    if (quiet.looks > QUIET_LOOKS)
+    if (quiet.looks > SS_LANES_QUIET_LOOKS)
         return SS_FOREVER;
-    uint64_t next = LOOK_NS;
+    uint64_t next = SS_LANES_LOOK_NS;
     for (unsigned i = 0; i < load_relaxed(&ss_lanes.count); i++) {
         uint64_t wanted = look_at(ss_lanes.lane[i], now);
         next = wanted < next ? wanted : next;

@@ -7,7 +7,7 @@
 // and updates get lost; all that can follow is a judgement that is off, and pieces (pieces.c) and
 // the balancer's look (stand.c) put that right while the call runs.
 
-#include "region/costs.h"
+#include "region/history.h"
 #include "base/room.h"
 
 #include "base/atomic.h"
@@ -47,4 +47,4 @@ void ss_cost_put(struct ss_cost_key key, bool known, uint64_t before, uint64_t c
         store_relaxed(&table[key.slot], (uint64_t)key.tag << COST_BITS | cost);
 }
 
-SS_ROOM(region_costs, NULL, NULL); // what loops cost is the same in the child
+SS_ROOM(region_history, NULL, NULL); // what loops cost is the same in the child
