@@ -66,8 +66,9 @@ class House:
                 self.rooms.setdefault(room, []).append(path[len(self.folder(room)) + 1:])
                 self.uses.setdefault(room, set())
             self.sentences[path] = first_sentence(path, texts[path])
-            for name in defined(texts[path]):
-                home[name] = room
+            if room in layers.RANK or room == PUBLIC:  # the layers have names of their own
+                for name in defined(texts[path]):
+                    home[name] = room
         unknown = sorted(set(self.rooms) - set(PURPOSE))
         if unknown:
             raise SystemExit(f"house: add to PURPOSE in docs/house.py: {', '.join(unknown)}")
@@ -109,6 +110,8 @@ class House:
                    for room, uses in self.uses.items()}
         for room in sorted(self.rooms):
             for used in sorted(self.uses[room]):
+                if room in OUTSIDE and used in layers.RANK:
+                    continue  # said below the drawing
                 if used not in allowed[room]:
                     yield room, used, False
                 elif not any(used in self.reach(allowed, other) for other in allowed[room] - {used}):
@@ -278,7 +281,8 @@ def draw(house):
         out.append(f'<path id="{name}" class="{kind}" d="{path}"><title>{escape(room)} uses {escape(used)}'
                    f'</title></path>')
     legend = ["An arrow goes from a room to a room that it uses. Each room lists all that it uses; an arrow is left "
-              "out where others lead there."]
+              "out where others lead there.",
+              "The layers also have their atomic operations from base/, and the command its table of options from os/."]
     if against:
         legend.append("Red arrows go against the order.")
     for number, line in enumerate(legend):
