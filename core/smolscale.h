@@ -957,7 +957,7 @@ SMOLSCALE_API long smolscale_option(const char *name);
 // snapshot.
 struct smolscale_stats {
     size_t size;              // sizeof(struct smolscale_stats), set by the caller
-    uint64_t jobs;            // jobs run
+    uint64_t jobs;            // jobs run, and how often a worker helped with a parallel call
     uint64_t wakes;           // sleeping workers woken
     uint64_t wakes_saved;     // pushes that found it not worth waking anybody
     uint64_t naps;            // short sleeps of workers that need no wake-up

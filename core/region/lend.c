@@ -82,8 +82,10 @@ bool ss_team_take_order(smolscale_team *team, struct ss_worker *worker)
     } else {
         ss_unlock(&ss.lock);
     }
-    if (helps)
+    if (helps) {
+        fetch_add_relaxed(&ss.stats.jobs, 1);
         ss_name_worker(worker, team->thread_name);
+    }
     if (to_lend > 0)
         store_relaxed(&worker->in_job, true);
     for (; to_lend > 0; to_lend--)
