@@ -23,8 +23,7 @@ def compile_layer(folder, place, log):
     core = os.path.join(place, "libsmolscale.so.0")
     layer = os.path.join(place, "libsmolscale-uv.so")
     objects = replacement.compile_all(
-        [path for path in glob.glob(f"{TOP}/core/**/*.c", recursive=True)], os.path.join(place, "core"),
-        base + [f"-I{path}" for path in glob.glob(f"{TOP}/core/*/")], log)
+        glob.glob(f"{TOP}/core/**/*.c", recursive=True), os.path.join(place, "core"), base, log)
     replacement.run([COMPILER, "-shared", "-o", core, "-Wl,-soname,libsmolscale.so.0", *objects, "-lpthread"], log)
     parts = [f"{TOP}/compat/libuv/preload.c", f"{TOP}/compat/libuv/pool.c"] + [
         path for path in glob.glob(f"{TOP}/compat/libuv/inside/*.c") if not path.endswith("/instance.c")]
