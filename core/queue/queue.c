@@ -43,18 +43,9 @@ int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
 // CPUs. Returns those that must be woken, for ss_unpark_list(). The queue's lock held.
 static struct ss_worker *call_others(const smolscale_queue *queue, unsigned jobs)
 {
-    struct ss_group *group = queue->group;
-    struct ss_worker *list = NULL;
     unsigned room = queue->max_active - queue->active;
     ss_lock(&ss.lock);
-    for (unsigned i = 1; i < jobs && i < room && ss_group_busy(group) < ss_group_limit(group);
-         i++) {
-        struct ss_worker *other = ss_take_idle(group);
-        if (!other)
-            break;
-        ss_keep_away(other); // the pusher is likely to go on working
-        ss_add_to_list(&list, other);
-    }
+    struct ss_worker *list = ss_recruit_others(queue->group, jobs < room ? jobs : room);
     ss_unlock(&ss.lock);
     return list;
 }

@@ -34,19 +34,14 @@ static void call_workers(smolscale_team *team, uint32_t count)
     if (!team->listed)
         ss_inject(group, &team->runnable);
     team->listed = true;
-    struct ss_worker *wake = ss_recruit(group, &todo), *more = NULL;
-    if (wake)
+    struct ss_worker *wake = ss_recruit(group, &todo), *others = NULL;
+    if (wake) {
         ss_keep_away(wake);
-    for (uint32_t i = 1; wake && i < count && ss_group_busy(group) < ss_group_limit(group); i++) {
-        struct ss_worker *other = ss_take_idle(group);
-        if (!other)
-            break;
-        ss_keep_away(other);
-        ss_add_to_list(&more, other);
+        others = ss_recruit_others(group, count);
     }
     ss_group_ref(group);
     ss_unlock(&ss.lock);
-    ss_unpark_list(more);
+    ss_unpark_list(others);
     ss_follow_up(group, wake, todo); // if it fails, they come as soon as a thread can be had
     ss_group_unref(group);
 }

@@ -42,18 +42,6 @@ static uint64_t until_timer(void)
     return due > now + SS_TICK_MIN_NS ? due - now : SS_TICK_MIN_NS;
 }
 
-// A descriptor's event that no other thread would see before the next tick.
-static void poll_if_uncovered(void)
-{
-    if (!ss_events_awaited())
-        return;
-    ss_lock(&ss.lock);
-    bool covered = ss_events_covered();
-    ss_unlock(&ss.lock);
-    if (!covered)
-        ss_events_poll();
-}
-
 // Affinity, cpuset and quota may change at any time, and no call tells. So the CPUs are counted
 // again and again while there is work. Where the balancer sleeps meanwhile, the thread that wakes a
 // worker wakes it as well when it is time (recruit.c).
@@ -115,7 +103,8 @@ static struct wanted run_tick(uint64_t interval)
     wanted.by_watched = ss_watched_look(tick.now); // what it lists may ask for a worker
     ss_add_workers(&tick);
     fire_timers();
-    poll_if_uncovered();
+    if (ss_events_uncovered()) // no other thread would see one before the next tick
+        ss_events_poll();
     count_cpus_if_due(tick.now);
     wanted.by_queues = wanted_by_queues(&tick, interval);
     return wanted;

@@ -36,14 +36,19 @@ bool ss_events_covered(void)
     return !ss_events_awaited() || ss_duties.seat_taken || ss.shared.arriving > 0 || ss_attended();
 }
 
-void ss_events_cover(void)
+bool ss_events_uncovered(void)
 {
     if (!ss_events_awaited())
-        return;
+        return false;
     ss_lock(&ss.lock);
     bool covered = ss_events_covered();
     ss_unlock(&ss.lock);
-    if (!covered)
+    return !covered;
+}
+
+void ss_events_cover(void)
+{
+    if (ss_events_uncovered())
         ss_wake_balancer();
 }
 

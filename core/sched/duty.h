@@ -145,6 +145,9 @@ static inline void ss_events_count(int change)
 // Would an event be noticed, or is none waited for? ss.lock held.
 bool ss_events_covered(void);
 
+// Are events waited for that no thread would notice? No lock held.
+bool ss_events_uncovered(void);
+
 // If they are not covered, the balancer sees to it. No lock held.
 void ss_events_cover(void);
 

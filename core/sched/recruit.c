@@ -47,6 +47,19 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_follow_up *todo)
     return NULL;
 }
 
+struct ss_worker *ss_recruit_others(struct ss_group *group, unsigned count)
+{
+    struct ss_worker *list = NULL;
+    for (unsigned i = 1; i < count && ss_group_busy(group) < ss_group_limit(group); i++) {
+        struct ss_worker *other = ss_take_idle(group);
+        if (!other)
+            break;
+        ss_keep_away(other);
+        ss_add_to_list(&list, other);
+    }
+    return list;
+}
+
 int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_follow_up todo)
 {
     if (wake)

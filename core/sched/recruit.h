@@ -24,6 +24,11 @@ enum ss_follow_up {
 // takes one in any case.)
 struct ss_worker *ss_recruit(struct ss_group *group, enum ss_follow_up *todo);
 
+// One worker has been recruited for work that has use for `count`: takes others as far as there are
+// parked ones and CPUs. They are to wake elsewhere than on the CPU of the caller, which is likely
+// to go on working. Returns them for ss_unpark_list(). ss.lock held.
+struct ss_worker *ss_recruit_others(struct ss_group *group, unsigned count);
+
 // Does what ss_recruit() has decided. No lock held. 0, or a negative errno value when there is no
 // worker and none can be created.
 int ss_follow_up(struct ss_group *group, struct ss_worker *wake, enum ss_follow_up todo);
