@@ -177,7 +177,13 @@ static bool is_wanted(void)
     return load_seq_cst(&ss_calls_watched) != SS_UNWATCHED;
 }
 
-static struct ss_watched calls = {.look = look, .is_wanted = is_wanted};
+// A call has begun after a quiet time, and no look at it is planned.
+static bool is_due(void)
+{
+    return is_wanted() && looks.due == 0;
+}
+
+static struct ss_watched calls = {.look = look, .is_wanted = is_wanted, .is_due = is_due};
 
 void ss_watch_register_calls(void)
 {

@@ -122,10 +122,11 @@ static bool any_request(void)
     return ss_spawner_has_orders();
 }
 
-// Apart from what other rooms have it watch, which wants a look now and then. ss.lock held.
+// Apart from what other rooms have it watch and what can wait for the time that they have given.
+// ss.lock held.
 static bool anything_urgent(void)
 {
-    bool any = ss_any_backlog() || !ss_events_covered() || any_request();
+    bool any = ss_any_backlog() || !ss_events_covered() || any_request() || ss_watched_due();
     for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
         any = ss_holdings(worker, 0) != 0;
     return any;

@@ -127,6 +127,15 @@ uint64_t ss_watched_look(uint64_t now)
     return next;
 }
 
+bool ss_watched_due(void)
+{
+    for (struct ss_watched *watched = load_acquire(&ss_duties.watched); watched;
+         watched = watched->next)
+        if (watched->is_due && watched->is_due())
+            return true;
+    return false;
+}
+
 bool ss_watched_wanted(void)
 {
     for (struct ss_watched *watched = load_acquire(&ss_duties.watched); watched;

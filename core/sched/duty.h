@@ -63,6 +63,12 @@ struct ss_watched {
     // Does it depend on the balancer's looks? Then the balancer does not park. ss.lock held.
     bool (*is_wanted)(void);
 
+    // Has something begun that the last look() did not know of, so that the next must come at once?
+    // It is asked after the balancer has announced its sleep (with a full fence), and the thread
+    // that begins something wakes the balancer after it has said so. ss.lock held. NULL: the time
+    // that look() gave is soon enough for whatever begins.
+    bool (*is_due)(void);
+
     struct ss_watched *next; // constant from when it is published
 };
 
@@ -180,6 +186,9 @@ uint64_t ss_watched_look(uint64_t now);
 
 // Does anything depend on the balancer's looks? ss.lock held.
 bool ss_watched_wanted(void);
+
+// Must the next look come at once? The balancer only. ss.lock held.
+bool ss_watched_due(void);
 
 // ---- what rooms keep in workers
 

@@ -324,7 +324,7 @@ static uint64_t look(uint64_t now)
 
 void ss_lanes_be_watched(void)
 {
-    static struct ss_watched lanes = {look, is_wanted, NULL};
+    static struct ss_watched lanes = {.look = look, .is_wanted = is_wanted};
     ss_watched_add(&lanes);
 }
 
