@@ -29,15 +29,17 @@ const char *__asan_default_options(void)
 }
 #endif
 
-int test_suite(const char *name, const TTest *const *tests)
+// A case of its own for each: CK_RUN_CASE=name runs it alone.
+static void add_test(Suite *suite, const TTest *test, int rounds)
 {
-    Suite *suite = suite_create(name);
-    for (; *tests; tests++) {
-        TCase *tcase = tcase_create((*tests)->name); // of its own: CK_RUN_CASE=name runs it alone
-        tcase_set_timeout(tcase, TEST_TIMEOUT);
-        tcase_add_test(tcase, *tests);
-        suite_add_tcase(suite, tcase);
-    }
+    TCase *tcase = tcase_create(test->name);
+    tcase_set_timeout(tcase, TEST_TIMEOUT);
+    tcase_add_loop_test(tcase, test, 0, rounds);
+    suite_add_tcase(suite, tcase);
+}
+
+static int run_suite(Suite *suite)
+{
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int run = srunner_ntests_run(runner);
@@ -45,6 +47,22 @@ int test_suite(const char *name, const TTest *const *tests)
     printf("%d passed, %d failed\n", run - failed, failed);
     srunner_free(runner);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int test_suite(const char *name, const TTest *const *tests)
+{
+    Suite *suite = suite_create(name);
+    for (; *tests; tests++)
+        add_test(suite, *tests, 1);
+    return run_suite(suite);
+}
+
+int test_suite_of_rounds(const char *name, const struct test_rounds *tests, unsigned count)
+{
+    Suite *suite = suite_create(name);
+    for (unsigned i = 0; i < count; i++)
+        add_test(suite, tests[i].test, tests[i].rounds);
+    return run_suite(suite);
 }
 
 uint32_t test_random(uint64_t *state)

@@ -54,6 +54,13 @@
 // Runs the tests (NULL at the end) and says how many passed; the value main() returns.
 int test_suite(const char *name, const TTest *const *tests);
 
+// The same for tests of which each runs several times, with _i counting from 0.
+struct test_rounds {
+    const TTest *test;
+    int rounds;
+};
+int test_suite_of_rounds(const char *name, const struct test_rounds *tests, unsigned count);
+
 // A linear congruential sequence: the same numbers on every machine, so that a failure repeats.
 uint32_t test_random(uint64_t *state);
 

@@ -731,11 +731,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("faults");
-    const struct {
-        const TTest *test;
-        int rounds;
-    } tests[] = {
+    const struct test_rounds tests[] = {
         {the_limit_of_processes_is_reached_and_lifted_in_the_middle, 1},
 #if !defined(TEST_TSAN) && !defined(TEST_ASAN)
         {the_limit_of_memory_is_reached_and_lifted_in_the_middle, 1},
@@ -753,16 +749,5 @@ int main(void)
         {a_destructor_may_use_the_executor, 2},
         {a_real_time_thread_does_not_wait_spinning_for_workers, 1},
     };
-    for (unsigned i = 0; i < sizeof tests / sizeof tests[0]; i++) {
-        TCase *tcase = tcase_create(tests[i].test->name);
-        tcase_set_timeout(tcase, TEST_TIMEOUT);
-        tcase_add_loop_test(tcase, tests[i].test, 0, tests[i].rounds);
-        suite_add_tcase(suite, tcase);
-    }
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    printf("%d passed, %d failed\n", srunner_ntests_run(runner) - failed, failed);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return test_suite_of_rounds("faults", tests, sizeof tests / sizeof tests[0]);
 }

@@ -808,11 +808,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("group");
-    const struct {
-        const TTest *test;
-        int rounds;
-    } tests[] = {
+    const struct test_rounds tests[] = {
         {a_group_of_one_worker_is_one_thread_always_the_same, 1},
         {what_a_groups_jobs_leave_in_a_thread_no_other_groups_job_finds, 1},
         {free_returns_after_the_threads_destructors_have_run, 2},
@@ -840,16 +836,5 @@ int main(void)
         {a_job_may_fork_and_use_its_group_in_the_child, 1},
         {workers_on_their_way_to_work_that_is_gone_end_when_idle_ones_are_sent_away, 1},
     };
-    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
-        TCase *tcase = tcase_create(tests[i].test->name);
-        tcase_set_timeout(tcase, TEST_TIMEOUT);
-        tcase_add_loop_test(tcase, tests[i].test, 0, tests[i].rounds);
-        suite_add_tcase(suite, tcase);
-    }
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int run = srunner_ntests_run(runner), failed = srunner_ntests_failed(runner);
-    printf("%d passed, %d failed\n", run - failed, failed);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return test_suite_of_rounds("group", tests, sizeof tests / sizeof tests[0]);
 }

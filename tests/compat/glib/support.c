@@ -165,3 +165,17 @@ void allow_threads(void)
     limit.rlim_cur = limit.rlim_max;
     ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &limit), 0);
 }
+
+void do_nothing(gpointer item, gpointer user_data)
+{
+    (void)item;
+    (void)user_data;
+}
+
+gint compare_nothing(gconstpointer a, gconstpointer b, gpointer user_data)
+{
+    (void)a;
+    (void)b;
+    (void)user_data;
+    return 0;
+}

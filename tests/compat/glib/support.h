@@ -34,6 +34,10 @@ struct test {
 // Runs the tests and says how many passed; the value main() returns.
 int test_suite(const char *name, const struct test *tests);
 
+// A job, and a sort function, that are there to be passed.
+void do_nothing(gpointer item, gpointer user_data);
+gint compare_nothing(gconstpointer a, gconstpointer b, gpointer user_data);
+
 // True when the program runs with the layer, not switched off.
 bool preloaded(void);
 

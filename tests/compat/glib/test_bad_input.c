@@ -11,20 +11,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-static void do_nothing(gpointer item, gpointer user_data)
-{
-    (void)item;
-    (void)user_data;
-}
-
-static gint compare_nothing(gconstpointer a, gconstpointer b, gpointer user_data)
-{
-    (void)a;
-    (void)b;
-    (void)user_data;
-    return 0;
-}
-
 // What the calls work on: a pool that is frozen, so that what is pushed stays; NULL in the end.
 static GThreadPool *frozen;
 static GError *error;

@@ -14,20 +14,6 @@
         ck_assert_ptr_null(take_message());                                 \
     } while (0)
 
-static void do_nothing(gpointer item, gpointer user_data)
-{
-    (void)item;
-    (void)user_data;
-}
-
-static gint compare_nothing(gconstpointer a, gconstpointer b, gpointer user_data)
-{
-    (void)a;
-    (void)b;
-    (void)user_data;
-    return 0;
-}
-
 // ---------------------------------------------------------------------------------------------
 // Complaints
 // ---------------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ END_TEST
 
 // ---- memory
 
-static void do_nothing(gpointer item, gpointer user_data)
+static void count_run(gpointer item, gpointer user_data)
 {
     (void)item;
     counter_add(user_data, 1);
@@ -210,7 +210,7 @@ static void do_nothing(gpointer item, gpointer user_data)
 static int use_pool_short_of_memory(guint nth, guint many)
 {
     struct counter run = COUNTER_INIT;
-    GThreadPool *pool = new_pool(do_nothing, &run, 2, false);
+    GThreadPool *pool = new_pool(count_run, &run, 2, false);
     push(pool, 1);
     counter_wait(&run, 1);
     guint pushed = 1;

@@ -4,8 +4,9 @@
 // pthreadpool_create() makes fails once. Linked with the layer's and the core's archives, whose
 // allocations go through here.
 
+#include "threads.h"
+
 #include <check.h>
-#include <dirent.h>
 #include <pthreadpool.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -54,17 +55,6 @@ void __wrap_free(void *memory)
 {
     blocks -= memory != NULL;
     __real_free(memory);
-}
-
-static int threads_now(void)
-{
-    int found = 0;
-    DIR *folder = opendir("/proc/self/task");
-    ck_assert_ptr_nonnull(folder);
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
-        found += entry->d_name[0] != '.';
-    closedir(folder);
-    return found;
 }
 
 enum { threads = 6 };

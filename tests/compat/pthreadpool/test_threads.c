@@ -4,8 +4,9 @@
 // returns. This program is run natively, preloaded (also with SMOLSCALE_QUIET=1) and disabled, and
 // linked with the layer with OURS defined, where children can go on with their parent's pools.
 
+#include "threads.h"
+
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -73,17 +74,6 @@ static void make_cheap(void)
     for (int round = 0; round < 20; round++)
         pthreadpool_parallelize_1d(pool, meet, &m, threads, PTHREADPOOL_FLAG_YIELD_WORKERS);
     pthreadpool_destroy(pool);
-}
-
-static int threads_now(void)
-{
-    int found = 0;
-    DIR *folder = opendir("/proc/self/task");
-    ck_assert_ptr_nonnull(folder);
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
-        found += entry->d_name[0] != '.';
-    closedir(folder);
-    return found;
 }
 
 // A thread is listed until soon after it was joined.
