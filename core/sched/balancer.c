@@ -21,7 +21,8 @@
 #include "sched/growth.h"
 #include "sched/tick.h"
 
-static unsigned quiet_ticks; // in which there was nothing to watch
+static unsigned quiet_ticks; // in a row, in which the queues had nothing to watch
+static bool was_watching;    // at the last tick: something of other rooms
 
 // ---- a tick
 
@@ -74,6 +75,13 @@ static uint64_t before_deadline(const struct ss_tick *tick, uint64_t next)
                                                        : SS_TICK_MIN_NS;
 }
 
+// Work was published a moment ago, or may have been: one quiet tick does not say that none follows.
+// Where a tick came for another reason, it does.
+static void one_quiet_tick_is_enough(void)
+{
+    quiet_ticks = SS_TICKS_UNTIL_PARKED - 1;
+}
+
 // `interval`: the time between the last two ticks.
 static uint64_t wanted_by_queues(const struct ss_tick *tick, uint64_t interval)
 {
@@ -101,6 +109,10 @@ static struct wanted run_tick(uint64_t interval)
     ss_survey(&tick);
     ss_examine(&tick);
     wanted.by_watched = ss_watched_look(tick.now); // what it lists may ask for a worker
+    bool watching = wanted.by_watched != SS_FOREVER;
+    if (watching && !was_watching)
+        one_quiet_tick_is_enough(); // it came for what is watched from now on
+    was_watching = watching;
     ss_add_workers(&tick);
     fire_timers();
     if (ss_events_uncovered()) // no other thread would see one before the next tick
@@ -170,12 +182,12 @@ static bool sleep_once(uint32_t how, uint64_t until)
 
 // Going to sleep until something is published, for `limit` at most. Announce (an exchange, a full
 // fence), then look. Pairs with ss_wake_balancer(): publish, fence, then look for the announcement.
-// One of the two sees the other.
-static void sleep_until_needed(uint32_t how, uint64_t limit)
+// One of the two sees the other. True: the time was up, and nobody woke it.
+static bool sleep_until_needed(uint32_t how, uint64_t limit)
 {
     exchange_seq_cst(&ss.balancer, how);
     fence_seq_cst();
-    bool up = is_wanted(how);
+    bool wanted = is_wanted(how), up = wanted;
     uint64_t end = ss_time_in(limit);
     // Any other thread that ends the sleep changes the word first, so any return of the wait is
     // fine.
@@ -186,6 +198,7 @@ static void sleep_until_needed(uint32_t how, uint64_t limit)
     uint32_t asleep = how;
     if (up)
         cas_strong_acq_rel(&ss.balancer, &asleep, SS_BALANCER_AWAKE);
+    return up && !wanted && asleep == how;
 }
 
 static void park(void)
@@ -204,7 +217,8 @@ static uint64_t sleep_until_tick(const struct wanted *wanted)
         return SS_TICK_MIN_NS;
     }
     if (wanted->by_queues == SS_FOREVER) {
-        sleep_until_needed(SS_BALANCER_DOZING, wanted->by_watched);
+        if (sleep_until_needed(SS_BALANCER_DOZING, wanted->by_watched))
+            one_quiet_tick_is_enough();
         return SS_TICK_MIN_NS;
     }
     uint64_t timer = until_timer(), sleep = wanted->by_queues;
@@ -312,6 +326,7 @@ static void after_fork(void)
     store_relaxed(&ss.balancer, SS_BALANCER_NONE);
     store_relaxed(&ss.cpus_due, 0);
     quiet_ticks = 0;
+    was_watching = false;
 }
 
 SS_ROOM(sched_balancer, NULL, after_fork);

@@ -339,7 +339,7 @@ static void adapt(struct attention *a, uint64_t now)
     uint64_t took = now - a->looked_at;
     if (took > 2 * SS_ATTEND_NS)
         a->interval = 1 + (unsigned)(a->interval * SS_ATTEND_NS / took);
-    else if (took < SS_ATTEND_NS && a->interval < SS_ATTEND_POLLS)
+    else if (took < SS_ATTEND_NS * 3 / 4 && a->interval < SS_ATTEND_POLLS)
         a->interval *= 2;
     a->looked_at = now;
 }
