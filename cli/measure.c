@@ -127,7 +127,7 @@ static int start(const struct run *run, struct child *child)
         close_all(pipes, 6);
         return err;
     }
-    setpgid(child->pid, child->pid); // in both, whoever comes first
+    setpgid(child->pid, child->pid); // in both processes: either may come first
     close(pipes[1]);
     close(pipes[3]);
     close(pipes[5]);

@@ -75,7 +75,7 @@ typedef struct smolscale_queue smolscale_queue;
 typedef void smolscale_run_fn(void *item, void *user_data);
 
 // Orders items: negative when `a` is to run before `b`, 0 for "in the order of their push". Called
-// by whoever pushes and by whoever sets it, about log2(n) times a push, and by nobody else: not
+// by the thread that pushes and by the thread that sets it, about log2(n) times a push; not
 // when items start, are taken back or moved. The queue is locked meanwhile: it may use other
 // queues, but not this one or one of its family. (GLib reference, g_thread_pool_set_sort_function)
 typedef int smolscale_compare_fn(const void *a, const void *b, void *compare_data);
@@ -382,7 +382,7 @@ SMOLSCALE_API int smolscale_try_recv(smolscale_channel *channel, void *message);
 // Messages in it: a hint.
 SMOLSCALE_API size_t smolscale_channel_count(smolscale_channel *channel);
 
-// A list of those who wait, and its lock. Private; part of what follows.
+// A list of waiting tasks and threads, and its lock. Private; part of what follows.
 typedef struct smolscale_waitlist {
     unsigned lock;
     unsigned count;
@@ -428,11 +428,12 @@ SMOLSCALE_API int smolscale_semaphore_acquire(smolscale_cx *cx,
                                               smolscale_semaphore *semaphore); // 0
 SMOLSCALE_API bool smolscale_semaphore_try_acquire(smolscale_semaphore *semaphore);
 
-// Permits go to those who wait, in their order, and what is left stays for later, up to
+// Permits go to the waiters, in their order, and what is left stays for later, up to
 // SMOLSCALE_UNLIMITED.
 SMOLSCALE_API void smolscale_semaphore_release(smolscale_semaphore *semaphore, unsigned permits);
 
-// Owned by whoever locked it, not by a thread: any may unlock. Unlocking one that is free: -EPERM.
+// Owned by the task or thread that locked it until it is unlocked, but not tied to it: any may
+// unlock. Unlocking one that is free: -EPERM.
 typedef struct smolscale_mutex {
     smolscale_semaphore semaphore;
 } smolscale_mutex;

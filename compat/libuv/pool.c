@@ -17,11 +17,11 @@
 // T: the loop takes the list only in the callback that such a send causes.
 //
 // Hence between two takes there is exactly one send, and it comes after the first push: no
-// completion is lost. Only who owes that send may be inside of it (the pusher, or whoever gives its
-// notice for it: smolscale_notify_soon()), and nobody can take the work before the handle is
-// marked. Who is inside of a send is counted, and settle() waits for them before the program can
-// close the loop. So the loop outlives the send, and no lock is needed, as libuv holds one over its
-// own. (Model: tests/model/uv-finished.pml.)
+// completion is lost. Only the thread that owes that send may be inside of it (the pusher, or the
+// one that gives its notice: smolscale_notify_soon()), and no thread can take the work before the
+// handle is marked. Threads inside of a send are counted, and settle() waits for them before the
+// program can close the loop. So the loop outlives the send, and no lock is needed, as libuv holds
+// one over its own. (Model: tests/model/uv-finished.pml.)
 //
 // Two marks in the list stand for a send that was made for something else, so that it is under the
 // same rule:
@@ -172,8 +172,8 @@ static void owe_send(uv_loop_t *loop)
 // descriptor and then marks it as done; a loop that the write wakes on the writer's CPU spins for
 // 28 µs until it gives that CPU back. So there the handle is marked as done first.
 //
-// It is counted who may still be inside; only who is about to let go of the loop waits for them
-// (settle()).
+// Threads that may still be inside are counted; only one that is about to let go of the loop waits
+// for them (settle()).
 static void wake_loop(uv_loop_t *loop)
 {
     struct ss_uv_pool *pool = ss_uv_pool_of(loop);
@@ -255,8 +255,8 @@ static bool another_is_marked(uv_loop_t *loop)
 
 // Takes back a send of the loop to itself for which nothing has come. As long as STAYING is at the
 // head nobody else sends to this handle, so the mark is ours to clear. The event is all handles':
-// who marks one, marks it before writing, so what the read takes away is seen as a mark, either
-// here or, of a handle that uv__async_io() has yet to look at, by that. Work that is pushed
+// a thread that marks one does so before it writes, so what the read takes away is seen as a mark,
+// either here or, of a handle that uv__async_io() has yet to look at, by that. Work that is pushed
 // meanwhile comes to lie on STAYING, and its pusher sends nothing: then we do.
 static void withdraw(uv_loop_t *loop)
 {
@@ -736,7 +736,8 @@ static void create_group(struct ss_uv_pool *pool, unsigned size, unsigned versio
     struct smolscale_group_attr attr = SMOLSCALE_GROUP_ATTR_INIT;
 
     attr.stack_size = stack_size(version);
-    attr.flags = SMOLSCALE_GROUP_EAGER; // of the thread that starts the pool, whoever needs more
+    attr.flags =
+        SMOLSCALE_GROUP_EAGER; // of the thread that starts the pool, not of the one that needs more
     attr.idle_timeout = SMOLSCALE_FOREVER;
     if (smolscale_elastic())
         attr.max_idle = size;
@@ -869,7 +870,7 @@ static size_t outstanding(struct ss_uv_pool *pool)
     pthread_mutex_lock(&pool->slow.lock);
     count += pool->slow.queued;
     pthread_mutex_unlock(&pool->slow.lock);
-    // After the jobs: who owes a send was counted while its job was.
+    // After the jobs: a thread that owes a send was counted while its job was.
     return count + word_load_acquire(&pool->sends);
 }
 

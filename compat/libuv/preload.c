@@ -102,7 +102,7 @@ struct libuv {
     uv_async_cb work_done;
     done_function *done_uv_fs_t, *done_uv_getaddrinfo_t, *done_uv_getnameinfo_t, *done_uv_random_t;
 
-    // Its own pool. Written inside of its uv_once(), and so visible to whoever has passed it.
+    // Its own pool. Written inside of its uv_once(), and so visible to a thread that has passed it.
     uv_once_t *once;
     uv_mutex_t *mutex;
     uv_thread_cb worker;
@@ -376,8 +376,8 @@ static struct libuv *unused_record(void)
     return i < MAX_LIBUVS ? &libuvs[i] : NULL;
 }
 
-// What the loader says of a libuv. Asked before libuvs_lock is taken: who closes a libuv holds the
-// loader's lock and waits for ours.
+// What the loader says of a libuv. Asked before libuvs_lock is taken: a thread that closes a libuv
+// holds the loader's lock and waits for ours.
 struct candidate {
     struct object object;
     bool fits;
@@ -471,7 +471,7 @@ static struct libuv *libuv_of(uv_loop_t *loop)
     return origin != NULL ? libuv_with(origin) : NULL;
 }
 
-// ---- and who calls which
+// ---- which object calls which
 
 // Our own object: where the linker says that it begins and ends.
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
@@ -499,7 +499,7 @@ static int note_shared_libuv(struct dl_phdr_info *info, size_t size, void *data)
 
 // What the caller's object would have been bound to without us: the next definition in the global
 // scope; else that among the object and what it was linked with. Else that of the first libuv.so.1
-// that is loaded: a function that ends in a call leaves the address of who called it.
+// that is loaded: a function that ends in a call leaves the address of its caller.
 static void *bound(const struct link_map *object, const char *name)
 {
     uintptr_t libuv = 0;

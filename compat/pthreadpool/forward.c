@@ -20,7 +20,7 @@ void *ptp_native(const char *name, void *ours)
         void *library = dlopen("libpthreadpool.so.0", RTLD_LAZY | RTLD_NOLOAD);
         found = library ? dlsym(library, name) : NULL;
         if (library)
-            dlclose(library); // whoever loaded it keeps it
+            dlclose(library); // the object that loaded it keeps it
     }
     return found == ours ? NULL : found;
 }

@@ -279,7 +279,7 @@ inlined void describe(struct call *call, smolscale_loop_fn *run, void (*task)(vo
 PARALLELIZE_TABLE(PARALLELIZE)
 
 // Natively these call pthreadpool_parallelize_… through the linker; here they stay inside. They are
-// deprecated for those who call them, not for us who name them.
+// deprecated for callers, not for this file, which names them.
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 #define COMPUTE(NAME, DIMS, TILED, TYPE)                                                           \
     static size_t compute_##NAME(const struct smolscale_loop *loop, struct smolscale_share *share, \

@@ -32,7 +32,7 @@ static inline uint64_t ss_ticks_of_us(uint64_t us)
 }
 
 // Measures the unit between two of its calls that are a millisecond or more apart, once. To be
-// called now and then by one thread at a time, off everybody's path.
+// called now and then by one thread at a time, off every caller's path.
 void ss_ticks_learn(uint64_t now);
 
 #endif // SS_TICKS_H

@@ -34,7 +34,8 @@ struct ss_batch {
 // Jobs that nobody has claimed. A hint unless the queue's lock is held.
 static inline unsigned ss_batch_unclaimed(const struct ss_batch *batch)
 {
-    // Acquires: whoever sees that a job is claimed also sees the notices owed by those before it.
+    // Acquires: a thread that sees that a job is claimed also sees the notices of the jobs before
+    // it.
     uint32_t next = load_acquire(&batch->next), end = load_relaxed(&batch->end);
     return next < end ? end - next : 0;
 }

@@ -3,8 +3,9 @@
 // A work queue from its creation to its end: creation, waiting until it is idle, closing, and what
 // fork() does to it.
 //
-// A closed queue ends when it is idle: whoever makes it idle (note_idle) finishes it. Its memory
-// lives until the last reference goes (runnable.h); the owner's is given up when it is finished.
+// A closed queue ends when it is idle: the thread that makes it idle (note_idle) finishes it. Its
+// memory lives until the last reference goes (runnable.h); the owner's is given up when it is
+// finished.
 
 #include "os/memory.h"
 #include "queue/batch.h"

@@ -79,7 +79,8 @@ static inline void ss_queue_publish_room(smolscale_queue *queue)
     store_relaxed(&queue->room, counted < queue->max_active ? queue->max_active - counted : 0);
 }
 
-// Will those who serve it do? Written only where it changes: the cache line is read at each push.
+// Will the workers that serve it do? Written only where it changes: the cache line is read at each
+// push.
 static inline void ss_queue_set_staffed(smolscale_queue *queue, bool staffed)
 {
     if (load_relaxed(&queue->runnable.staffed) != staffed)

@@ -4,11 +4,12 @@
 // that time a worker that is awake has run hundreds of tiny jobs. So somebody is woken for a queue
 //
 //   - if no worker serves it, or nothing is known of its jobs;
-//   - if what is queued would keep those who serve it for longer than a wake-up costs; or
-//   - if those who serve it are behind what its jobs should take: they may be waiting for a CPU,
+//   - if what is queued would keep the workers that serve it for longer than a wake-up costs; or
+//   - if the workers that serve it are behind what its jobs should take: they may be waiting for a
+//   CPU,
 //     perhaps the one that the pusher runs on.
 //
-// Else the queue is left to those who serve it, and the balancer watches whether they come.
+// Else the queue is left to the workers that serve it, and the balancer watches whether they come.
 //
 // Inline, because it is called at each push. All functions: the queue's lock held.
 
@@ -18,9 +19,9 @@
 #include "queue/dry.h"
 #include "queue/limits.h"
 
-// Are those who serve the queue behind? The clock is looked at when the pushes since the last take
-// come to 1, 2, 4, ... 64, and then every 64th time: a flood of pushes pays little for it, a
-// trickle is looked at closely.
+// Are the workers that serve the queue behind? The clock is looked at when the pushes since the
+// last take come to 1, 2, 4, ... 64, and then every 64th time: a flood of pushes pays little for
+// it, a trickle is looked at closely.
 static inline bool ss_queue_is_behind(smolscale_queue *queue)
 {
     unsigned pushes = ++queue->pushes_since_take;
@@ -80,7 +81,7 @@ static inline struct ss_worker *ss_queue_call_worker(smolscale_queue *queue,
 struct ss_worker *ss_queue_offer(smolscale_queue *queue, enum ss_follow_up *todo);
 
 // Sees to it that each member of the family that may start a job is in the injection queue. Wakes
-// nobody: the balancer calls this, which counts itself whom it wakes.
+// nobody: the balancer calls this, which counts itself the workers that it wakes.
 void ss_queue_inject_family(struct ss_runnable *runnable);
 
 #endif // SS_WAKE_POLICY_H

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 //
 // smolscale_parallel_for(): a body that is called for some items at a time, made of a loop
-// function; and the teams of those who bring none, of which each call that is in progress has one
-// for itself.
+// function; and the teams for callers that bring none, of which each call that is in progress has
+// one for itself.
 
 #include "region/region.h"
 

@@ -7,7 +7,7 @@
 #include "os/os.h"
 #include "os/ticks.h"
 
-// BUSY is a lock with sleepers. Pairs: who unlocks clears BUSY, then reads `waiting`; who waits
+// BUSY is a lock with sleepers. Pairs: the owner clears BUSY, then reads `waiting`; a waiter
 // raises `waiting`, then reads BUSY; all are sequentially consistent, so one sees the other. `turn`
 // is read before BUSY, so an unlock in between makes the futex return at once.
 void ss_gate_wait_turn(struct ss_gate *gate, uint64_t until)

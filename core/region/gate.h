@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
-// The gate of a team: one word that says who owns the call, who may come in, and who is in. It
-// knows nothing of what the call is.
+// The gate of a team: one word that says which thread owns the call, and which may come in or are
+// in. It knows nothing of what the call is.
 //
 //   G1  Helpers enter by a compare-and-swap of the whole word, which fails if the call has changed.
 //       What they read afterwards (loop, threads, shares) was written before READY was stored
@@ -29,7 +29,8 @@
 //   READY     loop and share 0 are written (only ever with BUSY)
 //   OPEN      helpers may check in (only ever with READY)
 //   SLEEPER   the caller sleeps until the helpers have left
-//   ORPHAN    the caller has gone without an end of the call (only ever with READY): who leaves
+//   ORPHAN    the caller has gone without an end of the call (only ever with READY): the thread
+//   that leaves
 //             last, when no item is left, ends it
 //   PRESENT   the unit of those inside: helpers, and the balancer when it looks at the call
 //   upper half: number of the call, so that a helper can tell a new call from the one it has seen
@@ -133,7 +134,7 @@ static inline void ss_gate_end(struct ss_gate *gate, uint64_t spin)
     ss_gate_wake_caller(gate);
 }
 
-// ---- those who come in
+// ---- threads that come in
 
 // G1. `limit` is how many threads the call may use, the caller included. The number of the call
 // goes to *call. False: not let in.

@@ -5,7 +5,7 @@
 //
 // It is counted in `asked` until it starts and in `around` until it goes. When it has nothing to do
 // any more it may stay for a moment, if calls have lately come that fast. It counts itself out,
-// then looks at the gate once more; who opens the gate fences, then looks at `around`
+// then looks at the gate once more; the thread that opens the gate fences, then looks at `around`
 // (ss_team_ask). So a caller either finds it gone, and asks for another, or it finds the call.
 
 #include "os/ticks.h"
@@ -79,7 +79,8 @@ static void help_with_calls(smolscale_team *team)
                 help(team);
         } while (next_call_is_open(team, call));
         fetch_sub_seq_cst(&team->around, 1);
-        if (!is_open(load_seq_cst(&team->gate.word), call)) // who opens it now finds us gone
+        if (!is_open(load_seq_cst(&team->gate.word),
+                     call)) // a thread that opens it now finds us gone
             return;
         fetch_add_relaxed(&team->around, 1);
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: ISC
 //
-// Inside the parallel call: what a team is, who touches which field when, and what the room's files
-// offer each other, from the lowest:
+// Inside the parallel call: what a team is, which thread touches which field when, and what the
+// room's files offer each other, from the lowest:
 //
 //   history.h/.c what loops have cost lately
-//   gate.h/.c    the word that says who owns a call, who may come in, who is in
-//   shares.h/.c  who may run which item; theft
+//   gate.h/.c    the word that says which thread owns a call, which may come in, which are in
+//   shares.h/.c  which thread may run which item; theft
 //   lend.c       asking for helpers: workers of the executor, or threads that the program lends
 //   orphan.c     leaving a call; the end of one whose caller has left it
 //   stand.c      the balancer's look at calls that stand still
@@ -13,7 +13,7 @@
 //   helper.c     a helper from check-in to its end
 //   call.c       the caller: a call from begin to end
 //   team.c       making and freeing teams; fork
-//   for.c        smolscale_parallel_for(), and the teams of those who bring none
+//   for.c        smolscale_parallel_for(), and the teams for callers that bring none
 //
 // A *call* is one run of a loop of `items` items. Its *caller* can run them all alone. *Helpers*
 // may join: they were asked for and check in at the team's *gate*. Every participant owns a *share*
@@ -42,7 +42,7 @@
 //   C  the owner of BUSY alone
 //   E  ss.lock
 //   T  the lock of the list of unused teams (team.c)
-//   A  atomic, by whom it says
+//   A  atomic, by the threads that it says
 //   =  set by smolscale_team_new(), constant until smolscale_team_free()
 struct smolscale_team {
     // Callers, helpers and the balancer.
@@ -67,12 +67,12 @@ struct smolscale_team {
     _Atomic uint64_t
         last_end;             // C, others read it as a hint: ticks at the end of the last open call
     _Atomic uintptr_t caller; // A: its thread while the call is READY; 0 before BUSY is given up,
-                              // so that one who reads its own number here has written it
+                              // so that a thread that reads its own number here has written it
     const volatile uint64_t *mark; // in the caller's frame, and what stands there until it returns:
     uint64_t mark_value;           // read by the caller's thread alone
     ss_fpu fpu;                    // C: the caller's control word, while it is another
 
-    // Through whom helpers are asked for (lend.c).
+    // Through this, helpers are asked for (lend.c).
     struct ss_runnable runnable;    // E
     struct ss_group *group;         // E: whose workers come; NULL: nobody does (any more)
     bool listed;                    // E: is in the group's injection queue, or was popped just now
@@ -98,7 +98,7 @@ struct smolscale_team {
 // All teams there ever were. Only grows.
 extern _Atomic(smolscale_team *) ss_teams;
 
-// Counts fork()s, for those who may come back in a child.
+// Counts fork()s, for threads that may come back in a child.
 extern _Atomic unsigned ss_region_generation;
 
 // A number that no other living thread has; never 0.
@@ -150,7 +150,7 @@ void ss_team_lent_ended(smolscale_team *team);
 // A worker comes for the runnable. False: it is not needed. True: it counts as `around`.
 bool ss_team_take_order(smolscale_team *team, struct ss_worker *worker);
 
-// From now on nobody comes, and nobody who was asked is on its way when this returns.
+// From now on no helper comes, and none that was asked is on its way when this returns.
 void ss_team_close(smolscale_team *team);
 
 // ---- orphan.c

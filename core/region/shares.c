@@ -76,7 +76,7 @@ static void let_finish(struct ss_shares *shares, count_fn *count, uint64_t us)
         cpu_relax();
 }
 
-// (B) against the owner's items. False: those who run these pieces have to end them.
+// (B) against the owner's items. False: the threads that run these pieces have to end them.
 static bool item_barrier(bool fenced)
 {
     if (!fenced)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// The shares of a call, and the theft between them: who may run item i.
+// The shares of a call, and the theft between them: which thread may run item i.
 //
 // Each participant owns a share, the items [next, limit), and runs it from the front in pieces. It
 // announces a piece before it starts it: next <= claimed, and never an item from `claimed` on. Of

@@ -12,9 +12,10 @@
 //
 // Zero idle: the balancer is awake from the first call after a quiet time for as long as it finds a
 // call in progress at its looks. Where its thread cannot be had, the caller is told so, asks for
-// all its helpers at once, and needs nobody who looks.
+// all its helpers at once, and needs no looks.
 //
-//   W1  No call goes unwatched. A caller sets BUSY, then reads `watched`; who ends the watch takes
+//   W1  No call goes unwatched. A caller sets BUSY, then reads `watched`; the thread that ends the
+//   watch takes
 //       `watched` away (to CHANGING), then looks at all gates once more, and only then writes
 //       UNWATCHED, or WATCHED again. All these are sequentially consistent: if the caller still saw
 //       WATCHED, the look comes later and finds BUSY.

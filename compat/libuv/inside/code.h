@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
 //
-// What machine code says, as far as it is asked here: whom a function calls. x86-64 and arm64, each
-// of which can be read on the other. Instructions are not decoded one after the other: every place
-// that could be a direct call counts. So what is found is more than what is there, never less; the
-// finder asks for what *all* of many functions have in common (finder.c).
+// What machine code says, as far as it is asked here: which functions a function calls. x86-64 and
+// arm64, each of which can be read on the other. Instructions are not decoded one after the other:
+// every place that could be a direct call counts. So what is found is more than what is there,
+// never less; the finder asks for what *all* of many functions have in common (finder.c).
 
 #ifndef SS_INSIDE_CODE_H
 #define SS_INSIDE_CODE_H

@@ -3,10 +3,10 @@
 // Changes code of this process: the entries of functions become jumps.
 //
 // The pages concerned are copied into fresh memory, changed there, made executable, and moved over
-// the originals by one mremap(): for everybody who runs on these pages the change happens at once,
-// entirely or not at all. A system that allows no new executable memory (PR_SET_MDWE, SELinux)
-// or no change of this text (mseal) refuses the second or the third step, and nothing has happened.
-// That is accepted, never circumvented.
+// the originals by one mremap(): for every thread that runs on these pages the change happens at
+// once, entirely or not at all. A system that allows no new executable memory (PR_SET_MDWE,
+// SELinux) or no change of this text (mseal) refuses the second or the third step, and nothing has
+// happened. That is accepted, never circumvented.
 //
 // Other threads may run on these pages meanwhile, but no thread may be inside of the first
 // ss_jump_size() bytes of a function concerned: at its very begin it may be.
