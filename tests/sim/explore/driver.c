@@ -93,15 +93,12 @@ static void spin(struct sim_thread *self)
     sim_give_way();
 }
 
-static void step(struct sim_thread *self, const struct sim_op *op)
+static void decide_step(struct sim_thread *self, const struct sim_op *op)
 {
-    self->steps++;
     if (++sim.steps > sim.config.steps_max) {
         sim_fail("no end after %llu steps", (unsigned long long)sim.steps);
         return;
     }
-    if (options->trace)
-        trace(self, op);
     if (op->kind == SIM_OP_RELAX) {
         spin(self);
         return;
@@ -127,6 +124,16 @@ static void step(struct sim_thread *self, const struct sim_op *op)
     note_choice_of_stores(self, way > others);
     to = threads[way];
     sim_give_way();
+}
+
+// A step is part of what has led to where the thread is, even if it touches nothing.
+static void step(struct sim_thread *self, const struct sim_op *op)
+{
+    self->steps++;
+    if (options->trace)
+        trace(self, op);
+    decide_step(self, op);
+    self->hash = sim_mix(self->hash, op->kind);
 }
 
 // ---- who is next

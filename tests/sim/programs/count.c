@@ -28,8 +28,11 @@ void count_run(void *item, void *user_data)
 
 void count_cancelled(void)
 {
-    if (fetch_add_acq_rel(&count.done, 1) + 1 == count.wanted)
-        sim_flag_set(&count.all);
+    if (fetch_add_acq_rel(&count.done, 1) + 1 != count.wanted)
+        return;
+    if (count.begins)
+        sim_explore_begin();
+    sim_flag_set(&count.all);
 }
 
 void count_wait(void)
@@ -59,4 +62,17 @@ void push(smolscale_queue *queue, unsigned i)
 {
     int err = smolscale_queue_push(queue, count_item(i), NULL);
     SIM_CHECK(err == 0 || err == -EAGAIN, "push: %d", err);
+}
+
+void count_warm_up(smolscale_queue *queue, unsigned wanted)
+{
+    count_begin(1);
+    count.begins = true;
+    push(queue, SIM_JOBS_MAX - 1);
+    count_wait();
+    store_relaxed(&count.done, 0);
+    store_relaxed(&count.all.set, 0);
+    store_relaxed(&count.runs[SIM_JOBS_MAX - 1], 0);
+    count.begins = false;
+    count_begin(wanted);
 }

@@ -16,6 +16,7 @@ struct count {
     _Atomic unsigned runs[SIM_JOBS_MAX];
     _Atomic unsigned done;
     unsigned wanted;
+    bool begins; // exploring begins when all have run, before that is said
     struct sim_flag all;
 };
 
@@ -32,6 +33,11 @@ void count_run(void *item, void *user_data);
 void count_cancelled(void);
 
 void count_wait(void);
+
+// Has a job run and waits for it, and then begins: exploring from the moment at which the job is
+// about to end, when its worker looks for more.
+void count_warm_up(smolscale_queue *queue, unsigned wanted);
+
 
 // Each of the `n` first ran once.
 void count_check(unsigned n);

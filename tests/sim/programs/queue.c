@@ -9,6 +9,11 @@ SIM_STATE static struct {
     uint64_t ticket[4];
 } s;
 
+static void check_1(void)
+{
+    count_check(1);
+}
+
 // ---- first use, and the balancer's park
 
 static void first_push(void)
@@ -20,23 +25,15 @@ static void first_push(void)
     count_wait();
 }
 
-static void check_1(void)
-{
-    count_check(1);
-}
-
 const struct sim_program program_first_push = {
     .name = "first-push", .what = "the first job of a process", .run = first_push, .check = check_1};
 
 // ---- a worker parks while a job is pushed
 
-static void warm_up(void)
+static void warm_up(unsigned wanted)
 {
-    count_begin(1);
     s.queue = count_queue(SMOLSCALE_UNLIMITED, 0);
-    push(s.queue, SIM_JOBS_MAX - 1);
-    count_wait();
-    count = (struct count){0};
+    count_warm_up(s.queue, wanted);
 }
 
 static void *push_one(void *arg)
@@ -47,9 +44,7 @@ static void *push_one(void *arg)
 
 static void push_park(void)
 {
-    warm_up();
-    count_begin(2);
-    sim_explore_begin();
+    warm_up(2);
     push(s.queue, 0);
     push(s.queue, 1);
     count_wait();
@@ -67,9 +62,7 @@ const struct sim_program program_push_park = {.name = "push-park",
 
 static void two_pushers(void)
 {
-    warm_up();
-    count_begin(2);
-    sim_explore_begin();
+    warm_up(2);
     struct sim_thread *other = sim_spawn(push_one, (void *)1);
     push(s.queue, 0);
     count_wait();
@@ -109,13 +102,143 @@ const struct sim_program program_blocked = {.name = "blocked",
                                             .run = blocked,
                                             .check = check_2};
 
+// ---- the same, where limits do not count those that sleep
+
+static void elastic(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_waiting;
+    attr.max_active = 1;
+    attr.flags = SMOLSCALE_QUEUE_ELASTIC;
+    count_begin(2);
+    smolscale_queue_new(&s.queue, &attr);
+    sim_explore_begin();
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+}
+
+const struct sim_program program_elastic = {.name = "elastic",
+                                            .what = "a job of an elastic queue waits for the next",
+                                            .run = elastic,
+                                            .check = check_2};
+
+// ---- and where the job says that it blocks
+
+static void run_blocking(void *item, void *user_data)
+{
+    smolscale_blocking_begin();
+    run_waiting(item, user_data);
+    smolscale_blocking_end();
+}
+
+static void announced(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_blocking;
+    count_begin(2);
+    smolscale_queue_new(&s.queue, &attr);
+    sim_explore_begin();
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+}
+
+const struct sim_program program_announced = {.name = "announced",
+                                              .what = "a job says that it blocks",
+                                              .run = announced,
+                                              .check = check_2};
+
+// ---- a family: parent and children share a limit
+
+static void family(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    smolscale_queue *parent = count_queue(2, 0);
+    attr.run = count_run;
+    attr.parent = parent;
+    smolscale_queue_new(&s.queue, &attr);
+    smolscale_queue_new(&s.other, &attr);
+    count_warm_up(s.queue, 3);
+    struct sim_thread *other = sim_spawn(push_one, (void *)2);
+    push(s.other, 0);
+    push(parent, 1);
+    count_wait();
+    sim_join(other);
+}
+
+static void check_family(void)
+{
+    count_check(3);
+}
+
+const struct sim_program program_family = {.name = "family",
+                                           .what = "queues that share their parent's limit",
+                                           .run = family,
+                                           .check = check_family};
+
+// ---- several at once
+
+static void run_any(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    count_cancelled();
+}
+
+static void push_many(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_any;
+    smolscale_queue_new(&s.queue, &attr);
+    count_begin(3);
+    sim_explore_begin();
+    smolscale_queue_push_many(s.queue, count_item(0), 3, NULL);
+    count_wait();
+    smolscale_queue_wait(s.queue);
+    SIM_CHECK(count.done == 3, "%u jobs ran of 3", count.done);
+}
+
+const struct sim_program program_push_many = {
+    .name = "push-many", .what = "the same item three times", .run = push_many};
+
+// ---- notices
+
+static void notified(void *whom)
+{
+    (void)whom;
+    count_cancelled();
+}
+
+static void run_noting(void *item, void *user_data)
+{
+    count_run(item, user_data);
+    if (!smolscale_notify_soon(&s))
+        count_cancelled();
+    else
+        s.ticket[0] = 1;
+}
+
+// Each job wants a notice; of several at once there is one at least after the last.
+static void notices(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_noting;
+    attr.notify = notified;
+    smolscale_queue_new(&s.queue, &attr);
+    count_begin(2);
+    sim_explore_begin();
+    push(s.queue, 0);
+    count_wait();
+}
+
+const struct sim_program program_notices = {
+    .name = "notices", .what = "who waits is told", .run = notices, .check = check_1};
+
 // ---- cancel
 
 static void cancel(void)
 {
-    warm_up();
-    count_begin(2);
-    sim_explore_begin();
+    warm_up(2);
     uint64_t ticket;
     smolscale_queue_push(s.queue, count_item(0), &ticket);
     push(s.queue, 1);
@@ -147,12 +270,7 @@ static void limit(void)
     attr.run = run_alone;
     attr.max_active = 1;
     smolscale_queue_new(&s.queue, &attr);
-    count_begin(1);
-    push(s.queue, SIM_JOBS_MAX - 1);
-    count_wait();
-    count = (struct count){0};
-    count_begin(3);
-    sim_explore_begin();
+    count_warm_up(s.queue, 3);
     struct sim_thread *other = sim_spawn(push_one, (void *)2);
     push(s.queue, 0);
     push(s.queue, 1);
@@ -172,9 +290,7 @@ const struct sim_program program_limit = {
 
 static void wait_and_free(void)
 {
-    warm_up();
-    count_begin(2);
-    sim_explore_begin();
+    warm_up(2);
     push(s.queue, 0);
     push(s.queue, 1);
     smolscale_queue_wait(s.queue);
@@ -196,9 +312,7 @@ static void closed(void *user_data)
 
 static void close_queue(void)
 {
-    warm_up();
-    count_begin(2);
-    sim_explore_begin();
+    warm_up(2);
     push(s.queue, 0);
     smolscale_queue_close(s.queue, closed, NULL);
     count_wait();

@@ -110,6 +110,12 @@ void sim_relax(void);
 
 #define count_owned(p) store_relaxed((p), load_relaxed(p) + 1)
 
+// What the public header inlines into programs.
+#define __atomic_load_n(p, order)     SIM_LOAD(p, SIM_RELAXED)
+#define __atomic_store_n(p, v, order) SIM_STORE(p, v, SIM_RELAXED)
+#define __atomic_signal_fence(order)  compiler_fence()
+#define __atomic_thread_fence(order)  sim_fence(SIM_SEQ_CST)
+
 // As in the core: on x86 the read-modify-write was the fence already, elsewhere it is issued.
 void sim_fence_after_rmw(void);
 
