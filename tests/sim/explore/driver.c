@@ -13,6 +13,9 @@ static const struct options *options;
 static struct schedule taken;
 static uint32_t number;
 static struct sim_thread *to; // preempts
+static struct sim_thread *runs; // has run since `slice_steps`
+static uint64_t slice_steps;
+static struct sim_thread *over_its_slice; // the others first
 static uint64_t limit;        // of the clock
 static const struct sim_program *program;
 
@@ -77,11 +80,24 @@ static void note_choice_of_stores(struct sim_thread *self, bool keep)
         sim_flush(self);
 }
 
+// Who sleeps until then at most wakes.
+static void let_pass(uint64_t ns)
+{
+    sim.clock += ns;
+    for (unsigned id = 1; id <= sim.thread_count; id++)
+        if (sim_threads[id].state == SIM_ASLEEP && sim_threads[id].until <= sim.clock)
+            sim_wake(&sim_threads[id], true);
+}
+
+#define RELAX_NS 50u
+
 static void spin(struct sim_thread *self)
 {
     struct sim_thread *threads[2] = {NULL, NULL};
-    if (self->spins_out)
+    if (self->spins_out) {
+        let_pass(RELAX_NS); // some spin for a time
         return;
+    }
     bool others = false;
     for (unsigned id = 1; id <= sim.thread_count; id++)
         others |= &sim_threads[id] != self && can_run(&sim_threads[id]);
@@ -93,6 +109,25 @@ static void spin(struct sim_thread *self)
     sim_give_way();
 }
 
+// As fair as a kernel: who runs for long without a pause, such as one that goes round a loop until
+// another thread has changed something, lets the others run. Far more than what programs here take
+// between two waits.
+#define SLICE_STEPS 2000u
+#define SLICE_NS    (20 * SS_NS_PER_US)
+
+static bool is_over_its_slice(struct sim_thread *self)
+{
+    if (runs != self) {
+        runs = self;
+        slice_steps = self->steps;
+    }
+    if (self->steps - slice_steps < SLICE_STEPS)
+        return false;
+    slice_steps = self->steps;
+    let_pass(SLICE_NS);
+    return true;
+}
+
 static void decide_step(struct sim_thread *self, const struct sim_op *op)
 {
     if (++sim.steps > sim.config.steps_max) {
@@ -101,6 +136,14 @@ static void decide_step(struct sim_thread *self, const struct sim_op *op)
     }
     if (op->kind == SIM_OP_RELAX) {
         spin(self);
+        return;
+    }
+    if (op->kind == SIM_OP_WORK)
+        let_pass(op->ns);
+    if (is_over_its_slice(self)) {
+        over_its_slice = self;
+        sim_give_way();
+        over_its_slice = NULL;
         return;
     }
     if (op->kind > SIM_OP_CALL || op->kind == SIM_OP_FENCE || !sim.choosing) {
@@ -148,7 +191,7 @@ static bool let_spinners_look(void)
             any = true;
         }
     if (any)
-        sim.clock += SS_NS_PER_US;
+        let_pass(SS_NS_PER_US);
     return any;
 }
 
@@ -166,11 +209,7 @@ static bool let_time_pass(void)
             sim_fail("not done after %llu us", (unsigned long long)(limit - SS_NS_PER_S) / 1000);
         return false;
     }
-    if (first > sim.clock)
-        sim.clock = first;
-    for (unsigned id = 1; id <= sim.thread_count; id++)
-        if (sim_threads[id].state == SIM_ASLEEP && sim_threads[id].until <= sim.clock)
-            sim_wake(&sim_threads[id], true);
+    let_pass(first > sim.clock ? first - sim.clock : 0);
     return true;
 }
 
@@ -189,9 +228,12 @@ static struct sim_thread *next(void)
         sim.kept = false;
         for (unsigned i = 1; i <= sim.thread_count && count < 64; i++) {
             struct sim_thread *thread = &sim_threads[(from + i - 1) % sim.thread_count + 1];
-            if (can_run(thread))
+            if (can_run(thread) && thread != over_its_slice)
                 threads[count++] = thread;
         }
+        if (count == 0 && over_its_slice && can_run(over_its_slice))
+            threads[count++] = over_its_slice;
+        over_its_slice = NULL;
         if (count > 0) {
             unsigned way = decide(count, count, threads);
             return sim.over ? NULL : threads[way];
@@ -252,7 +294,7 @@ enum sim_verdict explore_run(const struct sim_program *which, const struct strat
     options = what;
     taken.count = 0;
     number = 0;
-    to = NULL;
+    to = runs = over_its_slice = NULL;
     limit = SS_NS_PER_S + (which->limit_ns ? which->limit_ns : 10 * SS_NS_PER_MS);
     sim_environment = which->environment;
     how->begin();

@@ -99,21 +99,23 @@ const struct sim_program program_join_task = {
 
 // ---- cancel
 
-static int poll_sleeping(smolscale_cx *cx, void *frame)
+struct sleeper {
+    SMOLSCALE_FRAME;
+    int n;
+};
+
+SMOLSCALE_ASYNC(sleeper, f)
 {
-    (void)frame;
-    static const uint64_t second = SS_NS_PER_S;
-    int result = smolscale_sleep(cx, second);
-    if (result == SMOLSCALE_PENDING)
-        return result;
-    SIM_CHECK(result == -ECANCELED, "a cancelled sleep gave %d", result);
-    return result;
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->n, smolscale_sleep(cx, SS_NS_PER_S));
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
 }
 
 static void cancel_task(void)
 {
     warm_up(1);
-    s.task = spawn(poll_sleeping, 0);
+    SMOLSCALE_SPAWN(&s.task, sleeper);
     bool cancelled = smolscale_cancel(s.task);
     SIM_CHECK(cancelled, "a task that sleeps was not cancelled");
     int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
@@ -194,20 +196,26 @@ const struct sim_program program_channel = {.name = "channel",
 
 // ---- time
 
-static int poll_nap(smolscale_cx *cx, void *frame)
+struct napper {
+    SMOLSCALE_FRAME;
+    int n;
+};
+
+SMOLSCALE_ASYNC(napper, f)
 {
-    (void)frame;
-    int result = smolscale_sleep(cx, SS_NS_PER_MS);
-    if (result == 0)
-        count_run(count_item(0), NULL);
-    return result;
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->n, smolscale_sleep(cx, SS_NS_PER_MS));
+    SIM_CHECK(f->n == 0, "sleep gave %d", f->n);
+    count_run(count_item(0), NULL);
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
 }
 
 static void sleep_program(void)
 {
     warm_up(1);
     uint64_t before = sim_now();
-    s.task = spawn(poll_nap, 0);
+    SMOLSCALE_SPAWN(&s.task, napper);
     count_wait();
     SIM_CHECK(sim_now() - before >= SS_NS_PER_MS, "a sleep ended early");
     SIM_CHECK(sim_now() - before <= SS_NS_PER_MS + 200 * SS_NS_PER_US, "a sleep of 1 ms took %llu us",
@@ -339,11 +347,17 @@ const struct sim_program program_pipe = {
 
 // ---- local executors
 
-static int poll_local(smolscale_cx *cx, void *frame)
+struct joiner {
+    SMOLSCALE_FRAME;
+    int n;
+};
+
+SMOLSCALE_ASYNC(joiner, f)
 {
-    (void)frame;
-    int result = smolscale_join(cx, s.task);
-    return result;
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->n, smolscale_join(cx, s.task));
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
 }
 
 static void local(void)
@@ -351,7 +365,8 @@ static void local(void)
     warm_up(1);
     smolscale_local_new(&s.local);
     s.task = spawn(poll_counted, 0);
-    int result = smolscale_local_run(s.local, poll_local, NULL);
+    struct joiner joiner_frame = {.n = 0};
+    int result = smolscale_local_run(s.local, joiner, &joiner_frame);
     SIM_CHECK(result == 7, "local_run gave %d", result);
     smolscale_release(s.task);
     smolscale_local_free(s.local);
