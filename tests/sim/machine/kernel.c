@@ -25,6 +25,10 @@ bool sim_call_fails(enum sim_choice what)
 
 static uint64_t now(void)
 {
+    if (sim.self) {
+        struct sim_op op = {.kind = SIM_OP_CLOCK};
+        sim.driver->step(sim.self, &op);
+    }
     uint64_t time = sim_now();
     if (sim.self)
         sim.self->hash = sim_mix(sim.self->hash, time);
@@ -189,7 +193,7 @@ static uint64_t thread_cpu_time(pid_t tid)
     const struct sim_thread *thread = look_at(tid);
     if (!thread)
         return UINT64_MAX;
-    uint64_t time = thread->cpu_ns ? thread->cpu_ns : thread->steps * 20;
+    uint64_t time = sim.driver->cpu_time ? sim.driver->cpu_time(thread) : thread->steps * 20;
     sim.self->hash = sim_mix(sim.self->hash, time);
     return time;
 }
@@ -248,15 +252,18 @@ static uint64_t sleeps(void)
 
 static bool place(pid_t tid, int where, bool on, struct ss_placement *placement)
 {
-    (void)tid, (void)where, (void)on, (void)placement;
+    (void)placement;
     sim_call("sched_setaffinity");
-    return false;
+    struct sim_thread *thread = by_tid(tid);
+    return thread && sim.driver->place && sim.driver->place(thread, where, on);
 }
 
 static void release(const struct ss_placement *placement)
 {
     (void)placement;
     sim_call("sched_setaffinity");
+    if (sim.driver->release)
+        sim.driver->release(sim.self);
 }
 
 // ---- fences

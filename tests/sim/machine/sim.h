@@ -108,6 +108,7 @@ enum sim_kind {
     SIM_OP_MEMORY,
     SIM_OP_RELAX, // spins
     SIM_OP_WORK,  // computes for `ns`
+    SIM_OP_CLOCK, // reads it
 };
 
 struct sim_op {
@@ -141,6 +142,12 @@ struct sim_driver {
     void (*awake)(struct sim_thread *thread, struct sim_thread *waker);
     void (*created)(struct sim_thread *thread, struct sim_thread *creator);
     void (*gives_way)(struct sim_thread *thread); // spins or yields
+
+    // Of a driver that counts time: it explores nothing, so what leads to a state is not kept.
+    bool counts_time;
+    uint64_t (*cpu_time)(const struct sim_thread *thread);
+    bool (*place)(struct sim_thread *thread, int cpu, bool on); // as ss_os.place()
+    void (*release)(struct sim_thread *thread);
 };
 
 // ---- a run
