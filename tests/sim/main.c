@@ -3,6 +3,7 @@
 // The command: sim explore, sim list. What it prints ends with "N passed, N failed".
 
 #include "explore/explore.h"
+#include "time/bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,6 +164,8 @@ int main(int argc, char **argv)
     char *names[64];
     int count = 0;
     without_randomisation(argv);
+    if (argc > 1 && !strcmp(argv[1], "bench"))
+        return sim_begin(), sim_bench(argc - 2, argv + 2);
     for (int i = 2; i < argc; i++) {
         if (!strcmp(argv[i], "--preemptions"))
             options.preemptions = (unsigned)strtoul(value_of(argv, argc, &i), NULL, 10);

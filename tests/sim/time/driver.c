@@ -249,8 +249,8 @@ static void join_queue(struct cpu *cpu, struct sim_thread *thread)
     plan_balance(cpu);
     if (!at_once)
         return;
-    if (cpu->current == sim.self && sim.self->state == SIM_RUNNABLE && cpu->until <= time_now) {
-        cpu->must_switch = true; // it is between two steps
+    if (cpu->current == sim.self && cpu->until <= time_now) {
+        cpu->must_switch = true; // it is between two steps, or has just ended
         return;
     }
     place_of(cpu->current)->remaining = cpu->until > time_now ? cpu->until - time_now : 0;

@@ -9,6 +9,10 @@
 #define WORDS (SIM_CPUS_MAX / 64)
 #define NONE  UINT32_MAX
 
+// A line that changes hands is with one CPU at a time; copies for readers are on their way side by side, as
+// many as this. Assumed.
+#define READERS_AT_ONCE 8
+
 struct line {
     uintptr_t key; // address / 64; 0: unused
     uint32_t owner; // has changed it last; NONE: it has many readers, or came from memory
@@ -156,8 +160,8 @@ uint64_t sim_lines_access(unsigned cpu, uint64_t now, const struct sim_op *op)
         return own;
     uint64_t cost = fetch_cost(line, cpu, writes);
     uint64_t begin = line->free_at > now ? line->free_at : now;
-    line->free_at = begin + cost;
-    uint64_t waits = line->free_at - now;
+    uint64_t waits = begin + cost - now;
+    line->free_at = begin + (writes ? cost : cost / READERS_AT_ONCE);
     take(line, cpu, writes);
     line->transfers++;
     line->waited += waits;

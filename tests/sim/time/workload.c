@@ -3,6 +3,7 @@
 #include "workload.h"
 
 #include "lines.h"
+#include "os/memory.h"
 #include "smolscale_async.h"
 
 #include <stdlib.h>
@@ -18,7 +19,7 @@ static uint64_t started, wanted, done; // jobs of this phase
 static struct sim_time_stats before;
 static struct sim_line_stats lines_before;
 
-SIM_STATE static struct sim_flag all_done, never, short_started;
+SIM_STATE static struct sim_flag all_done, never;
 
 static void note_wait(uint64_t ns)
 {
