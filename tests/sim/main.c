@@ -3,6 +3,7 @@
 // The command: sim explore, sim list. What it prints ends with "N passed, N failed".
 
 #include "explore/explore.h"
+#include "time/time.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 static const char help[] =
     "usage: sim explore [PROGRAM...] [OPTION...]\n"
+    "       sim bench [PROFILE]\n"
     "       sim list\n"
     "\n"
     "  --preemptions N     all schedules with at most N preemptions (default 2)\n"
@@ -192,6 +194,8 @@ int main(int argc, char **argv)
         }
     }
     sim_begin();
+    if (argc > 1 && !strcmp(argv[1], "bench"))
+        return time_bench(count, names);
     if (argc > 1 && !strcmp(argv[1], "explore"))
         return explore(names, count);
     if (argc > 1 && !strcmp(argv[1], "list"))
