@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: ISC
+//
+// The simulated machine's own core/os/ticks.h: its counter is its clock, in ns.
+
+#ifndef SS_TICKS_H
+#define SS_TICKS_H
+
+#include "base/atomic.h"
+#include "os/os.h"
+
+#define SIM_TICKS_PER_US 1000u
+
+uint64_t sim_ticks(void);
+
+static inline uint64_t ss_ticks(void)
+{
+    return sim_ticks();
+}
+
+static inline uint64_t ss_ticks_of_us(uint64_t us)
+{
+    return us * SIM_TICKS_PER_US;
+}
+
+static inline void ss_ticks_learn(uint64_t now)
+{
+    (void)now;
+}
+
+#endif // SS_TICKS_H
