@@ -936,6 +936,22 @@ SMOLSCALE_API void smolscale_set_max_idle(unsigned max_idle);
 SMOLSCALE_API void smolscale_set_idle_timeout(uint64_t timeout_ns);
 SMOLSCALE_API void smolscale_retire_idle(void);
 
+// Gives memory back to the C library's allocator that the library keeps for later use, and returns
+// how many bytes (which go to the system as the allocator sees fit: malloc_trim(3)). These are:
+// what queues and channels had room for and do not need for what is in them; the room for timers;
+// memory of tasks that have ended, as far as it fills whole chunks of 256 KiB, also what parked
+// workers and the caller have put aside; and what was known of threads that have ended. What it
+// passes over is what is in use at that moment: a worker that runs keeps what it has put aside, a
+// queue is left as it is while a compare function of it runs, and none of the threads that have
+// ended is forgotten while the balancer looks. Without it as much is kept as docs/limits.md says.
+//
+// Any thread, at any time, also in a job, a task, a compare function and notify(); not in a signal
+// handler. Starts nothing. It ends no thread: smolscale_retire_idle() does that. Takes some µs for
+// each queue and each channel of more than 4 KiB, each of which is locked for as long as a copy of
+// what is in it takes, and for each 256 KiB that go. For times of rest, such as the end of a burst:
+// the next has to fetch its memory again, and then a channel may say -ENOMEM that did not before.
+SMOLSCALE_API size_t smolscale_trim(void);
+
 // True when SMOLSCALE_DISABLE=1 or the program is setuid/setgid (AT_SECURE): a compatibility layer
 // then leaves everything to the native implementation. Starts nothing; may be called before
 // constructors.
