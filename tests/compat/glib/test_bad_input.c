@@ -71,6 +71,7 @@ static GError *error;
     X(g_thread_pool_get_max_idle_time(), UINT_MAX, NULL)                                  \
     X((g_thread_pool_set_max_idle_time(0), 0), 0, NULL)                                   \
     X(g_thread_pool_get_max_idle_time(), 0, NULL)                                         \
+    X(g_thread_pool_get_num_unused_threads(), 0, NULL)                                    \
     X((g_thread_pool_stop_unused_threads(), 0), 0, NULL)                                  \
     X((g_thread_pool_stop_unused_threads(), 0), 0, NULL)
 
