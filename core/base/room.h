@@ -25,6 +25,11 @@ struct ss_room {
     // are whole at every moment. NULL: the variables mean in the child what they meant in the
     // parent; a comment says why.
     void (*after_fork)(void);
+
+    // smolscale_trim(): gives back to the allocator what is kept for later use. Returns how many
+    // bytes. No lock held but that of smolscale_trim() itself, so one thread at a time; it calls no
+    // code of the program, and waits for none that does. NULL: nothing is kept.
+    size_t (*trim)(void);
 };
 
 // Puts a node at the front of a list (by `next`) that a child of fork() follows, and takes the
@@ -45,9 +50,10 @@ struct ss_room {
     } while (0)
 
 // `path` is that of the file, below core/, with '_' for '/' and without ".c".
-#define SS_ROOM(path, init, after_fork)         \
-    extern const struct ss_room ss_room_##path; \
-    const struct ss_room ss_room_##path = {#path, init, after_fork}
+#define SS_ROOM(path, init, after_fork) SS_ROOM_THAT_KEEPS(path, init, after_fork, NULL)
+#define SS_ROOM_THAT_KEEPS(path, init, after_fork, trim) \
+    extern const struct ss_room ss_room_##path;          \
+    const struct ss_room ss_room_##path = {#path, init, after_fork, trim}
 
 // All of them, from the lowest room up; NULL at the end. The table is constant, and here before any
 // constructor has run. It is handed down by the linker: process/rooms.c defines it.

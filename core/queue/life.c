@@ -17,7 +17,8 @@
 #include <errno.h>
 #include <string.h>
 
-static smolscale_queue *all_queues; // ss.lock
+static smolscale_queue *all_queues;   // ss.lock
+static smolscale_queue *next_to_trim; // ss.lock
 
 // ---- creation
 
@@ -147,6 +148,8 @@ static void unlink_queue(smolscale_queue *queue)
         leave_family(queue);
     struct ss_worker *leaving = NULL;
     ss_lock(&ss.lock);
+    if (next_to_trim == queue)
+        next_to_trim = queue->next;
     *queue->prev_link = queue->next;
     if (queue->next)
         queue->next->prev_link = queue->prev_link;
@@ -298,6 +301,39 @@ void smolscale_queue_free(smolscale_queue *queue)
     wait_and_unlock(queue);
 }
 
+// ---- memory given back
+
+// The next queue to be trimmed, with a reference; NULL: no more. Its owner's reference goes only
+// after it has left the list.
+static smolscale_queue *take_next_to_trim(void)
+{
+    ss_lock(&ss.lock);
+    smolscale_queue *queue = next_to_trim;
+    if (queue) {
+        next_to_trim = queue->next;
+        ss_runnable_ref(&queue->runnable);
+    }
+    ss_unlock(&ss.lock);
+    return queue;
+}
+
+// One whose lock is not to be had soon is left as it is: a compare function may run under it.
+static size_t trim(void)
+{
+    size_t bytes = 0;
+    ss_lock(&ss.lock);
+    next_to_trim = all_queues;
+    ss_unlock(&ss.lock);
+    for (smolscale_queue *queue; (queue = take_next_to_trim());) {
+        if (ss_lock_soon(queue->runnable.lock)) {
+            bytes += ss_items_trim(&queue->items);
+            ss_unlock(queue->runnable.lock);
+        }
+        ss_runnable_unref(&queue->runnable);
+    }
+    return bytes;
+}
+
 // ---- fork(), in the child
 
 // What it held belongs to the parent. Another thread may have been anywhere in a change of it.
@@ -337,6 +373,7 @@ static void reset_server(struct ss_worker *worker)
 
 static void after_fork(void)
 {
+    next_to_trim = NULL;
     // Backward links are made anew: another thread may have been half-way through a change of them.
     smolscale_queue **link = &all_queues;
     for (smolscale_queue *queue = all_queues; queue; queue = queue->next) {
@@ -348,4 +385,4 @@ static void after_fork(void)
         reset_server(worker);
 }
 
-SS_ROOM(queue_life, NULL, after_fork);
+SS_ROOM_THAT_KEEPS(queue_life, NULL, after_fork, trim);

@@ -24,6 +24,11 @@
 static unsigned quiet_ticks; // in a row, in which the queues had nothing to watch
 static bool was_watching;    // at the last tick: something of other rooms
 
+// Held during a tick. What the balancer has seen of workers in a tick it may look at without
+// another lock until the tick ends, though they have ended meanwhile: trim() in worker.c frees no
+// worker's structure in a tick.
+static struct ss_lock looking = SS_LOCK_INIT;
+
 // ---- a tick
 
 // What is due is fired by workers that attend, or by the keeper; where there is neither, here.
@@ -105,6 +110,7 @@ static struct wanted run_tick(uint64_t interval)
 {
     struct ss_tick tick = {.now = ss_os.now(), .deadline = SS_FOREVER};
     struct wanted wanted;
+    ss_lock(&looking);
     count_owned(&ss.stats.ticks);
     ss_survey(&tick);
     ss_examine(&tick);
@@ -119,7 +125,18 @@ static struct wanted run_tick(uint64_t interval)
         ss_events_poll();
     count_cpus_if_due(tick.now);
     wanted.by_queues = wanted_by_queues(&tick, interval);
+    ss_unlock(&looking);
     return wanted;
+}
+
+bool ss_balancer_pause(void)
+{
+    return ss_lock_soon(&looking);
+}
+
+void ss_balancer_resume(void)
+{
+    ss_unlock(&looking);
 }
 
 // ---- is it needed?
@@ -327,6 +344,7 @@ static void after_fork(void)
     store_relaxed(&ss.cpus_due, 0);
     quiet_ticks = 0;
     was_watching = false;
+    ss_lock_reset(&looking);
 }
 
 SS_ROOM(sched_balancer, NULL, after_fork);

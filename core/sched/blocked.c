@@ -8,9 +8,9 @@
 // (growth.c).
 //
 // The survey looks at all workers under ss.lock and lists those to be examined. Each of these is
-// then looked at without the lock. Structures of workers are never freed, so a pointer that has
-// become stale is harmless. Before anything is noted, a second look under the locks tells whether
-// the worker is still in the job in which the survey saw it.
+// then looked at without the lock. No structure of a worker is freed before the tick has ended
+// (worker.c), so a pointer that has become stale is harmless. Before anything is noted, a second
+// look under the locks tells whether the worker is still in the job in which the survey saw it.
 
 #include "sched/blocked.h"
 

@@ -7,8 +7,11 @@
 //           (idle.c) if there is none.
 //   end     It leaves its group under ss.lock, and its thread ends.
 //
-// Structures of workers are never given back to the allocator. A waker may still touch `park` of a
-// worker that has ended, and at worst wakes the next user of the structure for nothing.
+// Structures of workers are kept for the next, and freed only by smolscale_trim(). The last touch
+// of a waker is a futex wake at the address of `park`, which reads nothing there, and at worst
+// wakes for nothing what sleeps there next: any sleeper on a futex must expect that. The balancer
+// may look at a worker that has ended, as long as the tick goes on in which it has seen it; trim()
+// below sees to that.
 
 #include "sched/worker.h"
 
@@ -48,6 +51,7 @@ static struct ss_worker *allocate(void)
 
 static void put_back(struct ss_worker *worker)
 {
+    worker->forgotten = false;
     worker->next = ss.free_workers;
     ss.free_workers = worker;
 }
@@ -489,6 +493,66 @@ static void make_death_key(void)
     ss_once(&once, new_death_key);
 }
 
+// ---- memory given back
+
+// Marks all structures that are kept, but for those that the balancer will look at, and returns how
+// many. From here on nobody can find them but by the list of all. No lock held.
+static size_t forget_kept(void)
+{
+    const struct ss_worker_duty *duty = load_acquire(&ss_duties.worker);
+    size_t count = 0;
+    if (!ss_balancer_pause())
+        return 0;
+    ss_lock(&ss.lock);
+    struct ss_worker *kept = ss.free_workers, *worker;
+    ss.free_workers = NULL;
+    ss_unlock(&ss.lock);
+    while ((worker = kept)) {
+        kept = worker->next;
+        if (duty && duty->remembers(worker)) {
+            recycle(worker);
+            continue;
+        }
+        worker->forgotten = true;
+        count++;
+    }
+    ss_balancer_resume();
+    return count;
+}
+
+// Takes the next of those out of the list of all; NULL: not found in so many steps from `*at` on.
+// Others only add to the list, at its head, so `*at` stays a place in it. ss.lock held.
+static struct ss_worker *take_out_next(struct ss_worker ***at, unsigned steps)
+{
+    for (struct ss_worker *worker; steps-- > 0 && (worker = **at);) {
+        if (worker->forgotten) {
+            **at = worker->next_allocated;
+            compiler_fence(); // fork() may copy the list at any moment: gone before it is freed
+            return worker;
+        }
+        *at = &worker->next_allocated;
+    }
+    return NULL;
+}
+
+// ss.lock is held for some µs at a time, however many there are.
+static size_t trim(void)
+{
+    enum { STEPS = 64 };
+    size_t count = forget_kept(), bytes = 0;
+    for (struct ss_worker **at = &ss.allocated; count > 0;) {
+        ss_lock(&ss.lock);
+        struct ss_worker *worker = take_out_next(&at, STEPS);
+        ss_unlock(&ss.lock);
+        if (!worker)
+            continue;
+        ss_deallocate(worker);
+        bytes += sizeof *worker;
+        count--;
+    }
+    return bytes;
+}
+
 // ---- others
 
 void ss_name_worker(struct ss_worker *worker, const char name[16])
@@ -531,4 +595,4 @@ static void after_fork(void)
         adopt_after_fork(ss_self);
 }
 
-SS_ROOM(sched_worker, make_death_key, after_fork);
+SS_ROOM_THAT_KEEPS(sched_worker, make_death_key, after_fork, trim);

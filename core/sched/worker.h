@@ -67,6 +67,7 @@ struct ss_worker {
     bool inherits;             // C: its creator has its group's settings
     bool joinable;             // C: its thread was created so
     bool is_joined;            // O: its end is waited for; set when it leaves its group
+    bool forgotten;            // of smolscale_trim(): kept by nobody, and about to be freed
     ss_thread thread;          // O: then of the thread that joins it
     unsigned generation;       // C: of the executor that made it; differs after fork()
     _Atomic pid_t tid;         // O+: 0 until it runs

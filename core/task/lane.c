@@ -77,6 +77,14 @@ struct ss_lane *ss_lane_add(void)
     return lane;
 }
 
+bool ss_lane_taken_from(const struct ss_worker *worker)
+{
+    for (unsigned i = 0, count = load_relaxed(&ss_lanes.count); i < count; i++)
+        if (ss_lanes.lane[i]->retaken_from == worker)
+            return true;
+    return false;
+}
+
 // Placing. This kernel likes to wake a worker on the waker's CPU, where it waits for milliseconds
 // if the waker goes on computing. When one came late, those that are called in the next while are
 // kept away from there; twice as long when that happens again soon.

@@ -143,6 +143,10 @@ struct ss_lane *ss_lane_add(void);
 // server. 0, or a negative errno value: no worker can be had.
 int ss_lane_list(struct ss_lane *lane);
 
+// Has a lane been taken from that worker which still waits for it to leave its section? For the
+// balancer, or while it does not look.
+bool ss_lane_taken_from(const struct ss_worker *worker);
+
 // Takes the lane from its server, which finds out when it next enters a section. ss.lock held.
 void ss_lane_detach(struct ss_lane *lane);
 

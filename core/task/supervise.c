@@ -270,6 +270,8 @@ int smolscale_nursery_spawn(smolscale_nursery *nursery, smolscale_poll_fn *poll,
                             size_t size)
 {
     size_t at = (size + _Alignof(struct member) - 1) & ~(_Alignof(struct member) - 1);
+    if (!poll)
+        return -EINVAL;
     if (at < size || at > SIZE_MAX - sizeof(struct member))
         return -ENOMEM;
     ss_first_use();
