@@ -42,7 +42,8 @@
     X(task_block_on)      \
     X(task_local)         \
     X(task_unblock)       \
-    X(process_stats)
+    X(process_stats)      \
+    X(process_page)
 
 #define DECLARE(path) extern const struct ss_room ss_room_##path;
 ROOMS(DECLARE)
