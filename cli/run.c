@@ -20,14 +20,17 @@
 struct arguments {
     struct settings settings;
     const char *stats; // NULL: none
-    bool dry_run, verbose;
+    bool no_top, dry_run, verbose;
 };
+
+enum { NO_TOP = 256 };
 
 static const struct argp_option options[] = {
     {"stats", 's', "FILE", OPTION_ARG_OPTIONAL,
      "when a process ends, write its counters to FILE, or to standard error; %p in FILE stands for the process id, and .%p is "
      "added to a name that has none",
      0},
+    {"no-top", NO_TOP, NULL, 0, "the processes cannot be looked at by 'smolscale top'", 0},
     {"dry-run", 'n', NULL, 0, "print the command as a line for the shell and run nothing", 0},
     {"verbose", 'v', NULL, 0,
      "write to standard error what is preloaded, and at the end the counters", 0},
@@ -45,6 +48,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->stats = argument ? argument : "/dev/stderr";
         if (!*arguments->stats)
             argp_error(state, "--stats: the name of the file is empty");
+        return 0;
+    case NO_TOP:
+        arguments->no_top = true;
         return 0;
     case 'n':
         arguments->dry_run = true;
@@ -158,6 +164,10 @@ static void set_environment(const struct arguments *arguments, const struct prog
         set(arguments, "SMOLSCALE_POLICY", arguments->settings.policy);
     if (arguments->settings.workers)
         set(arguments, "SMOLSCALE_WORKERS", arguments->settings.workers);
+    if (arguments->no_top)
+        set(arguments, "SMOLSCALE_TOP", "0");
+    else if (!getenv("SMOLSCALE_TOP"))
+        set(arguments, "SMOLSCALE_TOP", "1");
     if (arguments->verbose)
         set(arguments, "SMOLSCALE_VERBOSE", "1");
     if (arguments->stats) {

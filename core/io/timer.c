@@ -186,4 +186,4 @@ static void after_fork(void)
         heap.capacity += SEGMENT;
 }
 
-SS_ROOM_THAT_KEEPS(io_timer, NULL, after_fork, trim);
+SS_ROOM_WITH(io_timer, NULL, after_fork, .trim = trim);

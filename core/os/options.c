@@ -50,6 +50,8 @@ static const struct option table[SS_OPTION_COUNT] = {
     [SS_OPTION_VERBOSE] = {"SMOLSCALE_VERBOSE", CHOICE, 0, 0, 1, "0|1",
                            "1: say on stderr when the executor starts, and its counters at exit; "
                            "which libuv inside of a program is served, or why not"},
+    [SS_OPTION_TOP] = {"SMOLSCALE_TOP", CHOICE, 0, 0, 1, "0|1",
+                       "1: `smolscale top` can look at the process; `smolscale run` sets it"},
     [SS_OPTION_INSIDE] = {"SMOLSCALE_INSIDE", CHOICE, 1, 0, 1, "0|1",
                           "0: a libuv inside of a program or plug-in is left alone"},
 };

@@ -17,6 +17,7 @@ enum ss_option_id {
     SS_OPTION_QUIET,
     SS_OPTION_STATS,
     SS_OPTION_VERBOSE,
+    SS_OPTION_TOP,
     SS_OPTION_INSIDE,
     SS_OPTION_COUNT,
 };

@@ -44,7 +44,8 @@
     X(task_unblock)       \
     X(sync_channel)       \
     X(process_stats)      \
-    X(process_trim)
+    X(process_trim)       \
+    X(process_page)
 
 #define DECLARE(path) extern const struct ss_room ss_room_##path;
 ROOMS(DECLARE)

@@ -19,6 +19,8 @@
 
 static smolscale_queue *all_queues;   // ss.lock
 static smolscale_queue *next_to_trim; // ss.lock
+static size_t queue_count;            // ss.lock
+static uint64_t last_number;          // ss.lock
 
 // ---- creation
 
@@ -99,6 +101,8 @@ static void link_queue(smolscale_queue *queue)
         all_queues->prev_link = &queue->next;
     compiler_fence(); // a child of fork() follows the list, which is whole at every moment
     all_queues = queue;
+    queue_count++;
+    queue->number = ++last_number;
     join_scheduler(queue);
     ss_unlock(&ss.lock);
     if (!queue->parent)
@@ -130,6 +134,16 @@ int smolscale_queue_new(smolscale_queue **out, const struct smolscale_queue_attr
     return err;
 }
 
+smolscale_queue *ss_queues_first(void)
+{
+    return all_queues;
+}
+
+size_t ss_queues_count(void)
+{
+    return queue_count;
+}
+
 // ---- the end
 
 static void leave_family(smolscale_queue *queue)
@@ -153,6 +167,7 @@ static void unlink_queue(smolscale_queue *queue)
     *queue->prev_link = queue->next;
     if (queue->next)
         queue->next->prev_link = queue->prev_link;
+    queue_count--;
     if (queue->flags & SMOLSCALE_QUEUE_DEDICATED)
         leaving = ss_group_dissolve(&queue->own_group);
     if (queue->flags & SMOLSCALE_QUEUE_ELASTIC)
@@ -351,7 +366,7 @@ static void reset(smolscale_queue *queue)
     queue->listed = false;
     queue->oldest = queue->newest = NULL;
     queue->napper = NULL;
-    queue->dry_since = queue->taken_at = queue->pushed_at = queue->mean = 0;
+    queue->dry_since = queue->taken_at = queue->pushed_at = queue->mean = queue->ended = 0;
     queue->steady = false;
     queue->nap = queue->linger = (struct ss_skips){0};
     queue->wakes_saved = queue->pushes_since_take = 0;
@@ -376,7 +391,9 @@ static void after_fork(void)
     next_to_trim = NULL;
     // Backward links are made anew: another thread may have been half-way through a change of them.
     smolscale_queue **link = &all_queues;
+    queue_count = 0;
     for (smolscale_queue *queue = all_queues; queue; queue = queue->next) {
+        queue_count++;
         queue->prev_link = link;
         link = &queue->next;
         reset(queue);
@@ -385,4 +402,4 @@ static void after_fork(void)
         reset_server(worker);
 }
 
-SS_ROOM_THAT_KEEPS(queue_life, NULL, after_fork, trim);
+SS_ROOM_WITH(queue_life, NULL, after_fork, .trim = trim);

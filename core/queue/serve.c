@@ -85,6 +85,7 @@ static void settle_batch(struct visit *visit, unsigned jobs)
     ss_batch_end(queue, &server->batch);
     ss_queue_learn(queue, end - server->batch_start, jobs);
     fetch_add_relaxed(&ss.stats.jobs, jobs);
+    queue->ended += jobs;
     ss_resume(visit->worker);
     ss_blocking_end(&visit->worker->doing); // whatever its job has left open
     server->batch_start = end;
@@ -208,7 +209,9 @@ static void abandon(struct ss_runnable *runnable, struct ss_worker *worker)
     struct ss_server *server = ss_server_of(worker);
     ss_notices_give(queue, &server->notices);
     ss_lock(runnable->lock);
-    fetch_add_relaxed(&ss.stats.jobs, load_relaxed(&worker->progress) - server->batch_progress);
+    uint64_t jobs = load_relaxed(&worker->progress) - server->batch_progress;
+    fetch_add_relaxed(&ss.stats.jobs, jobs);
+    queue->ended += jobs;
     ss_batch_recall(queue, &server->batch);
     ss_batch_end(queue, &server->batch);
     ss_resume(worker);

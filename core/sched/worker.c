@@ -126,13 +126,15 @@ struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
 
 // ---- birth: the thread
 
-static void count_created(void)
+// True: it is the first of this process.
+static bool count_created(void)
 {
-    fetch_add_relaxed(&ss.stats.workers_created, 1);
+    bool first = fetch_add_relaxed(&ss.stats.workers_created, 1) == 0;
     unsigned now = fetch_add_relaxed(&ss.stats.workers, 1) + 1;
     unsigned peak = load_relaxed(&ss.stats.workers_peak);
     while (now > peak && !cas_weak_relaxed(&ss.stats.workers_peak, &peak, now))
         ;
+    return first;
 }
 
 static void count_not_created(void)
@@ -188,14 +190,23 @@ static void undo_birth(struct ss_worker *worker)
     unref_group(group, owner); // never the last to an owner: the caller has one
 }
 
+static void tell_rooms(void)
+{
+    for (const struct ss_room *const *room = ss_rooms; *room; room++)
+        if ((*room)->at_work)
+            (*room)->at_work();
+}
+
 int ss_start_worker(struct ss_worker *worker)
 {
-    count_created();
+    bool first = count_created();
     int err = worker->joinable
                   ? ss_os.thread_create_joinable(worker_main, worker, worker->group->stack_size)
                   : ss_os.thread_create(worker_main, worker);
     if (err)
         undo_birth(worker);
+    else if (first)
+        tell_rooms();
     return err;
 }
 
@@ -595,4 +606,4 @@ static void after_fork(void)
         adopt_after_fork(ss_self);
 }
 
-SS_ROOM_THAT_KEEPS(sched_worker, make_death_key, after_fork, trim);
+SS_ROOM_WITH(sched_worker, make_death_key, after_fork, .trim = trim);

@@ -344,4 +344,4 @@ static void after_fork(void)
     large.first = NULL;
 }
 
-SS_ROOM_THAT_KEEPS(sync_channel, NULL, after_fork, trim);
+SS_ROOM_WITH(sync_channel, NULL, after_fork, .trim = trim);

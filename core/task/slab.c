@@ -312,4 +312,4 @@ void ss_slab_forget(struct ss_worker *worker)
     memset(ss_slab_cache(worker), 0, sizeof ss_task_part(worker)->cache);
 }
 
-SS_ROOM_THAT_KEEPS(task_slab, NULL, after_fork, trim);
+SS_ROOM_WITH(task_slab, NULL, after_fork, .trim = trim);

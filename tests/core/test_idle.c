@@ -41,6 +41,23 @@ START_TEST(after_a_few_jobs_nothing_wakes_up)
 }
 END_TEST
 
+// `smolscale top` may look at the process, and has not yet.
+START_TEST(with_a_page_that_nobody_looks_at_nothing_wakes_up)
+{
+    setenv("SMOLSCALE_TOP", "1", 1);
+    struct tids others;
+    threads_before_first_use(&others);
+    smolscale_queue *queue = queue_new(count, NULL, SMOLSCALE_UNLIMITED);
+    for (unsigned i = 0; i < 10; i++) {
+        push(queue, item_of(i));
+        smolscale_queue_wait(queue);
+    }
+    EVENTUALLY(threads_named("smolscale-top", &others), ==, 1);
+    ck_nothing_wakes_up(&others);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
 START_TEST(after_many_tiny_jobs_nothing_wakes_up)
 {
     struct tids others;
@@ -289,6 +306,7 @@ int main(void)
 {
     const struct test_rounds tests[] = {
         {after_a_few_jobs_nothing_wakes_up, 2},
+        {with_a_page_that_nobody_looks_at_nothing_wakes_up, 2},
         {after_many_tiny_jobs_nothing_wakes_up, 2},
         {after_a_burst_of_200_blocked_workers_nothing_wakes_up, 2},
         {while_jobs_sleep_and_nothing_else_waits_nothing_wakes_up, 2},
