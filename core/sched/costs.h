@@ -217,13 +217,13 @@
 // A server that computes in one poll for this long loses its lane. Contract 4.
 #define SS_LANE_STUCK_NS (4 * SS_NS_PER_MS)
 
-// Spreading tasks over a second lane: polls longer than this gain in any case; else it is a trial
-// of this time, which must raise the polls a second by this factor, or is not repeated for the
-// times that follow. Depends on: what handing a cache line over costs. bench/tasks fanout,
-// spawn_many.
+// Spreading tasks over more lanes: polls longer than this gain in any case; else it is a trial of
+// this time, which must raise the polls a second by this share of what the lanes added could (n
+// lanes to m: by a factor of m / n), or is not repeated for the times that follow. Depends on: what
+// handing a cache line over costs. bench/tasks fanout, spawn_many.
 #define SS_LONG_POLL_NS         (20 * SS_NS_PER_US)
 #define SS_TRIAL_NS             (2 * SS_NS_PER_MS)
-#define SS_TRIAL_GAIN           1.25
+#define SS_TRIAL_SHARE          0.25
 #define SS_TRIAL_BACKOFF_MIN_NS (10 * SS_NS_PER_MS)
 #define SS_TRIAL_BACKOFF_MAX_NS SS_NS_PER_S
 
