@@ -127,10 +127,14 @@
 // Ticks without anything to watch before the balancer parks.
 #define SS_TICKS_UNTIL_PARKED 2
 
-// Workers that are known to be blocked are looked at in one tick of so many: where there are
-// thousands, the looks at them would take the time of those that matter. bench/glib
-// sleeping-unlimited.
+// Workers that are known to be blocked are looked at in one tick of so many, and no more in a tick
+// than ss.lock may be held for: where there are thousands, the looks at them would take the time of
+// those that matter. bench/glib sleeping-unlimited.
 #define SS_TICKS_PER_BLOCKED_LOOK 8
+
+// ss.lock is dropped after a look at so many workers. Depends on: the cost of a cache miss (0.1
+// us), a few for each worker.
+#define SS_WORKERS_PER_HOLD 64
 
 // So many workers whose clocks stand are asked about by one question (how many threads of the
 // machine are runnable?) before each is looked at in /proc. Depends on: a look at a thread's stat
