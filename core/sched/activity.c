@@ -36,6 +36,8 @@ void ss_set_activity(struct ss_worker *worker, enum ss_activity activity)
     count(worker, ss_activity_of(&worker->doing), -1);
     count(worker, activity, 1);
     store_relaxed(&worker->doing.activity, activity);
+    if (activity != SS_BLOCKED)
+        ss_end_rest(worker);
     ss_group_refresh(worker->group);
 }
 

@@ -156,7 +156,8 @@ static bool any_request(void)
 static bool anything_urgent(void)
 {
     bool any = ss_any_backlog() || !ss_events_covered() || any_request() || ss_watched_due();
-    for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
+    // What rests holds nothing.
+    for (struct ss_worker *worker = ss.active.first; worker && !any; worker = worker->next)
         any = ss_holdings(worker, 0) != 0;
     return any;
 }

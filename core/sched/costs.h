@@ -127,10 +127,14 @@
 // Ticks without anything to watch before the balancer parks.
 #define SS_TICKS_UNTIL_PARKED 2
 
-// Workers that are known to be blocked are looked at in one tick of so many: where there are
-// thousands, the looks at them would take the time of those that matter. bench/glib
-// sleeping-unlimited.
+// Workers that are known to be blocked are looked at in one tick of so many, and no more in a tick
+// than ss.lock may be held for: where there are thousands, the looks at them would take the time of
+// those that matter. bench/glib sleeping-unlimited.
 #define SS_TICKS_PER_BLOCKED_LOOK 8
+
+// ss.lock is dropped after a look at so many workers. Depends on: the cost of a cache miss (0.1
+// us), a few for each worker.
+#define SS_WORKERS_PER_HOLD 64
 
 // So many workers whose clocks stand are asked about by one question (how many threads of the
 // machine are runnable?) before each is looked at in /proc. Depends on: a look at a thread's stat
@@ -217,13 +221,13 @@
 // A server that computes in one poll for this long loses its lane. Contract 4.
 #define SS_LANE_STUCK_NS (4 * SS_NS_PER_MS)
 
-// Spreading tasks over a second lane: polls longer than this gain in any case; else it is a trial
-// of this time, which must raise the polls a second by this factor, or is not repeated for the
-// times that follow. Depends on: what handing a cache line over costs. bench/tasks fanout,
-// spawn_many.
+// Spreading tasks over more lanes: polls longer than this gain in any case; else it is a trial of
+// this time, which must raise the polls a second by this share of what the lanes added could (n
+// lanes to m: by a factor of m / n), or is not repeated for the times that follow. Depends on: what
+// handing a cache line over costs. bench/tasks fanout, spawn_many.
 #define SS_LONG_POLL_NS         (20 * SS_NS_PER_US)
 #define SS_TRIAL_NS             (2 * SS_NS_PER_MS)
-#define SS_TRIAL_GAIN           1.25
+#define SS_TRIAL_SHARE          0.25
 #define SS_TRIAL_BACKOFF_MIN_NS (10 * SS_NS_PER_MS)
 #define SS_TRIAL_BACKOFF_MAX_NS SS_NS_PER_S
 

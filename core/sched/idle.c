@@ -233,6 +233,7 @@ void ss_park(struct ss_worker *worker)
     store_relaxed(&worker->park, seated ? SS_PARK_SEATED : SS_PARK_PARKED);
     ss_group_refresh(worker->group);
     sleep_listed(worker, seated, until);
+    ss_end_rest(worker);
     if (seated)
         ss_seat_leave_locked();
 }

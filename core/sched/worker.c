@@ -95,20 +95,58 @@ static void renew(struct ss_worker *worker, struct ss_group *group)
         duty->renew(worker);
 }
 
-static void link_worker(struct ss_worker *worker)
+// ---- the lists of all workers. ss.lock held.
+
+static struct ss_worker_list *list_of(const struct ss_worker *worker)
 {
-    worker->next = ss.workers;
-    worker->prev_link = &ss.workers;
-    if (ss.workers)
-        ss.workers->prev_link = &worker->next;
-    ss.workers = worker;
+    return worker->rests ? &ss.resting : &ss.active;
+}
+
+static void link_worker(struct ss_worker *worker, bool rests)
+{
+    worker->rests = rests;
+    struct ss_worker_list *list = list_of(worker);
+    worker->next = NULL;
+    worker->prev = list->last;
+    *(list->last ? &list->last->next : &list->first) = worker;
+    list->last = worker;
+    list->count++;
 }
 
 static void unlink_worker(struct ss_worker *worker)
 {
-    *worker->prev_link = worker->next;
-    if (worker->next)
-        worker->next->prev_link = worker->prev_link;
+    struct ss_worker_list *list = list_of(worker);
+    *(worker->prev ? &worker->prev->next : &list->first) = worker->next;
+    *(worker->next ? &worker->next->prev : &list->last) = worker->prev;
+    list->count--;
+}
+
+struct ss_worker *ss_first_worker(void)
+{
+    return ss.active.first ? ss.active.first : ss.resting.first;
+}
+
+struct ss_worker *ss_next_worker(const struct ss_worker *worker)
+{
+    return worker->next || worker->rests ? worker->next : ss.resting.first;
+}
+
+void ss_rest_worker(struct ss_worker *worker)
+{
+    unlink_worker(worker);
+    link_worker(worker, true);
+}
+
+void ss_end_rest_slow(struct ss_worker *worker)
+{
+    unlink_worker(worker);
+    link_worker(worker, false);
+}
+
+void ss_worker_to_end(struct ss_worker *worker)
+{
+    unlink_worker(worker);
+    link_worker(worker, worker->rests);
 }
 
 struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
@@ -118,7 +156,7 @@ struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
         return NULL;
     renew(worker, group);
     worker->inherits = inherits;
-    link_worker(worker);
+    link_worker(worker, false);
     ss_group_count_worker(group, 1);
     ss_expect(worker); // so that what is pushed from now on counts on it
     return worker;
@@ -338,7 +376,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
             ss_park(worker);
     if (!search.found)
         search.wake = leave(worker, &search.todo);
-    bool last = ss.workers == NULL;
+    bool last = ss_first_worker() == NULL;
     ss_unlock(&ss.lock);
     drop_served(&search);
     if (last)
@@ -481,7 +519,7 @@ static void on_thread_death(void *arg)
     ss_lock(&ss.lock);
     worker->serves = NULL;
     search.wake = leave(worker, &search.todo);
-    bool last = ss.workers == NULL;
+    bool last = ss_first_worker() == NULL;
     ss_unlock(&ss.lock);
     drop_served(&search);
     if (group->owner)
@@ -589,7 +627,7 @@ static void adopt_after_fork(struct ss_worker *worker)
     memcpy(worker->name, name, sizeof name);
     store_relaxed(&worker->in_job, in_job);
     store_relaxed(&worker->tid, ss_os.thread_id());
-    link_worker(worker);
+    link_worker(worker, false);
     store_relaxed(&ss.stats.workers, 1);
     ss_group_count_worker(worker->group, 1);
     ss_group_refresh(worker->group);
@@ -597,7 +635,7 @@ static void adopt_after_fork(struct ss_worker *worker)
 
 static void after_fork(void)
 {
-    ss.workers = NULL;
+    ss.active = ss.resting = (struct ss_worker_list){0};
     ss.free_workers = NULL;
     for (struct ss_worker *worker = ss.allocated; worker; worker = worker->next_allocated)
         if (worker != ss_self)

@@ -74,8 +74,9 @@ struct ss_worker {
     char name[16];             // O: the thread's name, if set
     struct ss_placing placing; // P: placement.h
 
-    struct ss_worker *next;           // S: all workers, or the free list
-    struct ss_worker **prev_link;     // S
+    struct ss_worker *next;           // S: in ss.active or ss.resting, or the free list
+    struct ss_worker *prev;           // S
+    bool rests;                       // S: it is in ss.resting
     struct ss_worker *next_allocated; // C
 
     _Alignas(SS_CACHE_LINE) unsigned char task_part[SS_WORKER_TASK_PART]; // P: task/part.h
@@ -88,6 +89,32 @@ struct ss_worker {
 _Static_assert(offsetof(struct ss_worker, doing) - offsetof(struct ss_worker, park) ==
                    SS_CACHE_LINE,
                "what wakers look at fills one cache line");
+
+struct ss_worker_list {
+    struct ss_worker *first, *last;
+    unsigned count;
+};
+
+// ---- all workers that live. ss.lock held.
+//
+// In two lists. What rests has nothing to show to the balancer, however many there are: a parked
+// worker, or one that is known to be blocked and from which all was taken back. The balancer moves
+// it there when it finds it so (blocked.c). The worker itself, or who finds that it runs, moves it
+// back.
+
+struct ss_worker *ss_first_worker(void);
+struct ss_worker *ss_next_worker(const struct ss_worker *worker);
+
+void ss_rest_worker(struct ss_worker *worker);
+void ss_end_rest_slow(struct ss_worker *worker);
+static inline void ss_end_rest(struct ss_worker *worker)
+{
+    if (__builtin_expect(worker->rests, 0))
+        ss_end_rest_slow(worker);
+}
+
+// To the end of its list.
+void ss_worker_to_end(struct ss_worker *worker);
 
 // The worker that the calling thread is; NULL elsewhere.
 extern SS_THREAD_LOCAL struct ss_worker *ss_self;

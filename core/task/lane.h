@@ -36,9 +36,11 @@ struct ss_lane {
     // ---- B: notes
     const struct ss_worker *seen_worker;
     uint64_t seen_progress, seen_since, seen_taken;
-    uint64_t stuck_cpu;  // CPU time of a server that has begun nothing since, ns; 0: it has
-    uint64_t retaken_at; // ns
-    bool busy;           // served without a break since the look before
+    uint64_t stuck_cpu;        // CPU time of a server that has begun nothing since, ns; 0: it has
+    uint64_t retaken_at;       // ns
+    bool busy;                 // served without a break since the look before
+    bool paired;               // gives to another, or is given to, by this look
+    struct ss_lane *opened_by; // that gave it tasks when lanes were last opened; NULL: none did
 };
 
 // The queue of a lane is guarded by a lock that is biased to its server (see "The biased lock" in
