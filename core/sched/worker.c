@@ -187,6 +187,7 @@ static void undo_birth(struct ss_worker *worker)
 int ss_start_worker(struct ss_worker *worker)
 {
     count_created();
+    worker->slept.called_at = ss_os.now();
     int err = worker->joinable
                   ? ss_os.thread_create_joinable(worker_main, worker, worker->group->stack_size)
                   : ss_os.thread_create(worker_main, worker);
@@ -209,6 +210,7 @@ static void take_settings(const struct ss_worker *worker)
 
 static void begin_thread(struct ss_worker *worker)
 {
+    ss_cost_learn(SS_COST_CREATION, ss_os.now() - worker->slept.called_at);
     ss_self = worker;
     worker->thread = ss_os.thread_self();
     ss_thread_key_set(&death_key, worker);

@@ -225,7 +225,7 @@ static bool spread_out(uint64_t now)
 {
     struct ss_lane *from = pick_lane(is_busy, true);
     unsigned length = from ? load_relaxed(&from->length) : 0;
-    bool long_polls = spread.rate * SS_LONG_POLL_NS < busy_lanes();
+    bool long_polls = spread.rate * ss_policy(long_poll_ns) < busy_lanes();
     if (length < 2 || load_relaxed(&from->move_to) ||
         (ss_backed_off(&spread.backoff, now) && !long_polls) || !cpu_is_idle())
         return false;
