@@ -43,6 +43,9 @@ static const struct option table[SS_OPTION_COUNT] = {
     [SS_OPTION_QUIET] = {"SMOLSCALE_QUIET", CHOICE, 0, 0, 1, "0|1",
                          "1: makes no system call that a plain thread pool would not make, for "
                          "programs that forbid themselves system calls"},
+    [SS_OPTION_COSTS] = {"SMOLSCALE_COSTS", TEXT, 0, 0, 0, NULL,
+                         "what things cost on this machine, instead of learning it: A, B, or "
+                         "NAME=NS,...; for tests and comparisons"},
     [SS_OPTION_STATS] =
         {"SMOLSCALE_STATS", TEXT, 0, 0, 0, NULL,
          "file that gets the counters at exit, a line `name value` each; %p in it stands "

@@ -18,6 +18,7 @@
     X(os_linux_look)      \
     X(os_fence)           \
     X(os_ticks)           \
+    X(sched_costs)        \
     X(sched_executor)     \
     X(sched_group)        \
     X(sched_spawner)      \

@@ -28,7 +28,7 @@ static bool notices_are_due(const struct visit *visit, unsigned jobs)
 {
     const struct ss_server *server = visit->server;
     uint64_t age = server->batch_start - load_relaxed(&server->notices.since);
-    return age + (jobs * visit->queue->mean >> SS_MEAN_SHIFT) >= SS_OWED_NS;
+    return age + (jobs * visit->queue->mean >> SS_MEAN_SHIFT) >= ss_policy(owed_ns);
 }
 
 // Lock held on entry, not on exit. What is left to others is brought to them before the jobs run.
@@ -136,7 +136,7 @@ static bool arrive(struct visit *visit)
     ss_queue_count_active(queue, 1);
     store_relaxed(&visit->worker->counted_in, &queue->runnable);
     visit->arrived = visit->server->batch_start = ss_os.now();
-    queue->steady = visit->arrived - queue->dry_since < SS_STEADY_GAP_NS;
+    queue->steady = visit->arrived - queue->dry_since < ss_policy(steady_gap_ns);
     return true;
 }
 
@@ -185,7 +185,7 @@ static unsigned holds(struct ss_worker *worker, uint64_t now)
     unsigned held = ss_batch_unclaimed(&server->batch) > 0 ? SS_HOLDS_JOBS : 0;
     if (ss_notices_owed(&server->notices)) { // looked at after the claims: see notices.h
         uint64_t since = load_relaxed(&server->notices.since);
-        bool late = since < now && now - since >= SS_OWED_NS;
+        bool late = since < now && now - since >= ss_policy(owed_ns);
         held |= late ? SS_HOLDS_NOTICES | SS_HOLDS_LATE_NOTICES : SS_HOLDS_NOTICES;
     }
     return held;

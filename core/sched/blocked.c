@@ -18,6 +18,7 @@
 
 #include "sched/blocked.h"
 
+#include "os/ticks.h"
 #include "sched/executor.h"
 #include "sched/tick.h"
 
@@ -47,9 +48,36 @@ static void survey_holdings(struct ss_tick *tick, struct ss_worker *worker)
     tick->notices |= (held & SS_HOLDS_NOTICES) || (held && gives_notices);
 }
 
+// Reads `progress` as it is, and takes the time.
+static uint64_t timed_progress(const struct ss_worker *worker, uint64_t *ticks)
+{
+    fence_seq_cst();
+    uint64_t start = ss_ticks(), progress = load_acquire(&worker->progress);
+    fence_seq_cst();
+    *ticks = ss_ticks() - start;
+    return progress;
+}
+
+// The same once a tick, learning from it: a worker that has got on has written the line since the
+// last look, so that it must be fetched. What the second, which finds it here, takes longer or
+// shorter is not the line's.
+static uint64_t read_progress(struct ss_tick *tick, const struct ss_worker *worker)
+{
+    uint64_t first, second;
+    if (tick->timed_line)
+        return load_relaxed(&worker->progress);
+    tick->timed_line = true;
+    uint64_t progress = timed_progress(worker, &first);
+    timed_progress(worker, &second);
+    if (progress != worker->seen.progress && first > second)
+        ss_cost_learn_line(first - second);
+    return progress;
+}
+
+// Before what else of the worker is looked at, for the time that it takes.
 static void survey_progress(struct ss_tick *tick, struct ss_worker *worker)
 {
-    uint64_t progress = load_relaxed(&worker->progress);
+    uint64_t progress = read_progress(tick, worker);
     if (progress == worker->seen.progress)
         return;
     worker->seen.progress = progress;
@@ -72,8 +100,8 @@ static void survey_worker(struct ss_tick *tick, struct ss_worker *worker)
 {
     if (!is_at_work(worker))
         return;
-    survey_holdings(tick, worker);
     survey_progress(tick, worker);
+    survey_holdings(tick, worker);
     // A worker that attends is looked at by what it serves, as long as it does.
     if (load_relaxed(&worker->in_job) && !worker->attends)
         add_suspect(worker);

@@ -238,6 +238,7 @@ static void tell_rooms(void)
 int ss_start_worker(struct ss_worker *worker)
 {
     bool first = count_created();
+    worker->slept.called_at = ss_os.now();
     int err = worker->joinable
                   ? ss_os.thread_create_joinable(worker_main, worker, worker->group->stack_size)
                   : ss_os.thread_create(worker_main, worker);
@@ -262,6 +263,7 @@ static void take_settings(const struct ss_worker *worker)
 
 static void begin_thread(struct ss_worker *worker)
 {
+    ss_cost_learn(SS_COST_CREATION, ss_os.now() - worker->slept.called_at);
     ss_self = worker;
     worker->thread = ss_os.thread_self();
     ss_thread_key_set(&death_key, worker);

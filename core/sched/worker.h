@@ -72,6 +72,7 @@ struct ss_worker {
     unsigned generation;       // C: of the executor that made it; differs after fork()
     _Atomic pid_t tid;         // O+: 0 until it runs
     char name[16];             // O: the thread's name, if set
+    struct ss_slept slept;     // P: idle.h
     struct ss_placing placing; // P: placement.h
 
     struct ss_worker *next;           // S: in ss.active or ss.resting, or the free list

@@ -180,7 +180,7 @@ static void attend(smolscale_local *local)
     uint64_t now = ss_os.now();
     if (next <= now)
         ss_fire(now);
-    if (descriptors && now - local->polled_at >= SS_EVENTS_EVERY_NS) {
+    if (descriptors && now - local->polled_at >= ss_policy(events_every_ns)) {
         local->polled_at = now;
         ss_events_poll();
     }

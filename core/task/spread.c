@@ -423,7 +423,8 @@ static void note_rate(uint64_t now, unsigned busy)
 // Polls that were short on one lane may be long because there are many, which hinder one another.
 static bool has_long_polls(unsigned busy)
 {
-    return spread.rate * SS_LONG_POLL_NS < busy && spread.rate_alone * SS_LONG_POLL_NS < 1;
+    return spread.rate * ss_policy(long_poll_ns) < busy &&
+           spread.rate_alone * ss_policy(long_poll_ns) < 1;
 }
 
 // ns until the next look is wanted.

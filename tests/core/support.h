@@ -155,7 +155,8 @@ void ck_nothing_wakes_up(const struct tids *others);
 // The kernel replaced
 // ---------------------------------------------------------------------------------------------
 
-// Time stands still until it is moved; sleepers with a limit wake only then. To be called before
+// Time stands still until it is moved; sleepers with a limit wake only then. Costs are those of
+// SMOLSCALE_COSTS, or else of machine A: nothing is learnt from such a clock. To be called before
 // the executor starts.
 void fake_clock_start(void);
 void fake_clock_advance(uint64_t ns);
