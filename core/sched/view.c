@@ -50,8 +50,8 @@ static void view(struct ss_worker_view *view, const struct ss_worker *worker,
 static unsigned view_those(struct ss_worker_view *views, unsigned most, bool parked)
 {
     unsigned count = 0, looks = 0;
-    for (const struct ss_worker *worker = ss.workers; worker && count < most && looks < LOOKS_MAX;
-         worker = worker->next, looks++) {
+    for (struct ss_worker *worker = ss_first_worker(); worker && count < most && looks < LOOKS_MAX;
+         worker = ss_next_worker(worker), looks++) {
         enum ss_worker_state state = state_of(worker);
         if ((state == SS_WORKER_PARKED) == parked)
             view(&views[count++], worker, state);

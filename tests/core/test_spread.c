@@ -19,6 +19,7 @@
 struct ss_executor ss;
 struct ss_duties ss_duties;
 struct ss_os ss_os;
+struct ss_policies ss_policies = {.long_poll_ns = 20 * SS_NS_PER_US};
 static struct ss_lane first;
 struct ss_lanes ss_lanes = {.lane = {&first}, .count = 1, .submit_to = &first};
 static struct ss_worker workers[SS_LANES_MAX]; // each serves the lane of its number

@@ -6,9 +6,11 @@
 #include "os/process.h"
 #include "base/room.h"
 #include "os/guard.h"
+#include "os/shared.h"
 #include "os/thread.h"
 #include "sim.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +127,39 @@ int ss_call_guarded(int (*call)(void *arg), void *arg, void (*cleanup)(void *), 
 
 void ss_os_be_quiet(void)
 {
+}
+
+_Atomic uint64_t ss_ticks_per_us = SS_NS_PER_US;
+
+void ss_process_object_of(void (*code)(void), char *name, size_t size)
+{
+    (void)code;
+    snprintf(name, size, "sim");
+}
+
+// No page is shown to other processes.
+
+int ss_shared_make(struct ss_shared *shared, size_t size)
+{
+    (void)size;
+    shared->memory = NULL;
+    return -ENOSYS;
+}
+
+void ss_shared_remove(const struct ss_shared *shared)
+{
+    (void)shared;
+}
+
+bool ss_shared_wait(_Atomic uint32_t *word, uint32_t expected)
+{
+    (void)word, (void)expected;
+    return false;
+}
+
+void ss_shared_wake(_Atomic uint32_t *word)
+{
+    (void)word;
 }
 
 SS_ROOM(os_ticks, NULL, NULL);

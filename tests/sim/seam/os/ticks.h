@@ -8,7 +8,7 @@
 #include "base/atomic.h"
 #include "os/os.h"
 
-#define SIM_TICKS_PER_US 1000u
+extern _Atomic uint64_t ss_ticks_per_us; // 1000
 
 uint64_t sim_ticks(void);
 
@@ -19,7 +19,12 @@ static inline uint64_t ss_ticks(void)
 
 static inline uint64_t ss_ticks_of_us(uint64_t us)
 {
-    return us * SIM_TICKS_PER_US;
+    return us * SS_NS_PER_US;
+}
+
+static inline uint64_t ss_ticks_of_ns(uint64_t ns)
+{
+    return ns;
 }
 
 static inline void ss_ticks_learn(uint64_t now)
