@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: ISC
+//
+// The lock where it is held: looking, then sleeping.
 
 #include "os/lock.h"
 
