@@ -5,6 +5,7 @@
 #include "explore.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,11 @@ static const struct options *options;
 static struct schedule taken;
 static uint32_t number;
 static struct sim_thread *to; // preempts
+static unsigned faults;       // so far
+static unsigned choices;      // of them and of what is usual
+
+// So often in a run at most: sleeps that end again and again let no time pass.
+#define CHOICES_MAX 12u
 static struct sim_thread *runs; // has run since `slice_steps`
 static uint64_t slice_steps;
 static struct sim_thread *over_its_slice; // the others first
@@ -142,6 +148,7 @@ static void decide_step(struct sim_thread *self, const struct sim_op *op)
         let_pass(op->ns);
     if (is_over_its_slice(self)) {
         over_its_slice = self;
+        self->priority = -(int)(sim.steps / SLICE_STEPS) - 1000; // of PCT: below all others
         sim_give_way();
         over_its_slice = NULL;
         return;
@@ -252,11 +259,23 @@ static struct sim_thread *next(void)
 
 static unsigned choose(enum sim_choice what, unsigned count)
 {
-    if (!options->faults && what != SIM_CHOOSE_SPURIOUS && what != SIM_CHOOSE_WEAK) {
+    bool usual = what == SIM_CHOOSE_SPURIOUS || what == SIM_CHOOSE_WEAK;
+    bool spared = what == SIM_CHOOSE_THREAD && program->needs_threads;
+    if ((!options->faults && !usual) || spared || choices == CHOICES_MAX) {
         number++;
         return 0;
     }
-    return decide(count, 1, NULL);
+    unsigned way = decide(count, 1, NULL);
+    choices += way != 0;
+    faults += way != 0 && !usual;
+    return way;
+}
+
+// The program gives up: an error that a fault explains is a good answer.
+void sim_answered(int err)
+{
+    if (faults > 0 && (err == -ENOMEM || err == -EAGAIN || err == -EMFILE))
+        sim_end_run(SIM_GOOD);
 }
 
 static uint64_t now(void)
@@ -296,6 +315,9 @@ enum sim_verdict explore_run(const struct sim_program *which, const struct strat
     number = 0;
     to = runs = over_its_slice = NULL;
     limit = SS_NS_PER_S + (which->limit_ns ? which->limit_ns : 10 * SS_NS_PER_MS);
+    if (what->faults) // what failed is tried again after 100 ms
+        limit += SS_NS_PER_S;
+    faults = choices = 0;
     sim_environment = which->environment;
     how->begin();
     enum sim_verdict verdict = sim_run(&driver, &config, run_program, NULL);

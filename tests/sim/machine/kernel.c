@@ -282,6 +282,11 @@ static bool membarrier(void)
 
 // ---- identity
 
+uintptr_t sim_thread_address(void)
+{
+    return (uintptr_t)sim.self;
+}
+
 static pid_t thread_id(void)
 {
     return (pid_t)sim.self->id;

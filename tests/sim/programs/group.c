@@ -25,7 +25,7 @@ static smolscale_queue *queue_of(smolscale_group *group)
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = count_run;
     attr.group = group;
-    smolscale_queue_new(&queue, &attr);
+    sim_answered(smolscale_queue_new(&queue, &attr));
     return queue;
 }
 
@@ -36,6 +36,7 @@ static smolscale_group *new_group(unsigned max_workers, unsigned flags)
     attr.max_workers = max_workers;
     attr.flags = flags;
     int err = smolscale_group_new(&group, &attr);
+    sim_answered(err);
     SIM_CHECK(err == 0, "no group: %d", err);
     return group;
 }

@@ -10,6 +10,7 @@
     X(first_push) \
     X(push_park) \
     X(two_pushers) \
+    X(batch) \
     X(blocked) \
     X(elastic) \
     X(announced) \
@@ -30,6 +31,7 @@
     X(loop) \
     X(loop_twice) \
     X(team) \
+    X(callers) \
     X(spawn) \
     X(join_task) \
     X(cancel_task) \

@@ -4,6 +4,8 @@
 
 #include "count.h"
 
+#include <errno.h>
+
 SIM_STATE static struct {
     smolscale_queue *queue, *other;
     uint64_t ticket[4];
@@ -90,7 +92,7 @@ static void blocked(void)
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = run_waiting;
     count_begin(2);
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     sim_explore_begin();
     push(s.queue, 0);
     push(s.queue, 1);
@@ -100,7 +102,45 @@ static void blocked(void)
 const struct sim_program program_blocked = {.name = "blocked",
                                             .what = "a job waits for the one behind it",
                                             .run = blocked,
+                                            .needs_threads = true,
                                             .check = check_2};
+
+// ---- tiny jobs, taken at once
+
+static void run_tiny(void *item, void *user_data)
+{
+    sim_work(300);
+    count_run(item, user_data);
+}
+
+static void batch(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_tiny;
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    count_warm_up(s.queue, 4);
+    struct sim_thread *other = sim_spawn(push_one, (void *)3);
+    push(s.queue, 0);
+    push(s.queue, 1);
+    push(s.queue, 2);
+    if (smolscale_queue_cancel(s.queue, count_item(2), 0)) {
+        SIM_CHECK(fetch_add_relaxed(&count.runs[2], 1) == 0, "a job ran that was cancelled");
+        count_cancelled();
+    }
+    count_wait();
+    sim_join(other);
+    smolscale_queue_free(s.queue);
+}
+
+static void check_4(void)
+{
+    count_check(4);
+}
+
+const struct sim_program program_batch = {.name = "batch",
+                                          .what = "tiny jobs are taken at once, and called back",
+                                          .run = batch,
+                                          .check = check_4};
 
 // ---- the same, where limits do not count those that sleep
 
@@ -111,7 +151,7 @@ static void elastic(void)
     attr.max_active = 1;
     attr.flags = SMOLSCALE_QUEUE_ELASTIC;
     count_begin(2);
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     sim_explore_begin();
     push(s.queue, 0);
     push(s.queue, 1);
@@ -121,6 +161,7 @@ static void elastic(void)
 const struct sim_program program_elastic = {.name = "elastic",
                                             .what = "a job of an elastic queue waits for the next",
                                             .run = elastic,
+                                            .needs_threads = true,
                                             .check = check_2};
 
 // ---- and where the job says that it blocks
@@ -137,7 +178,7 @@ static void announced(void)
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = run_blocking;
     count_begin(2);
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     sim_explore_begin();
     push(s.queue, 0);
     push(s.queue, 1);
@@ -147,6 +188,7 @@ static void announced(void)
 const struct sim_program program_announced = {.name = "announced",
                                               .what = "a job says that it blocks",
                                               .run = announced,
+                                              .needs_threads = true,
                                               .check = check_2};
 
 // ---- a family: parent and children share a limit
@@ -157,7 +199,7 @@ static void family(void)
     smolscale_queue *parent = count_queue(2, 0);
     attr.run = count_run;
     attr.parent = parent;
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     smolscale_queue_new(&s.other, &attr);
     count_warm_up(s.queue, 3);
     struct sim_thread *other = sim_spawn(push_one, (void *)2);
@@ -189,10 +231,11 @@ static void push_many(void)
 {
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = run_any;
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     count_begin(3);
     sim_explore_begin();
-    smolscale_queue_push_many(s.queue, count_item(0), 3, NULL);
+    int err = smolscale_queue_push_many(s.queue, count_item(0), 3, NULL);
+    sim_answered(err);
     count_wait();
     smolscale_queue_wait(s.queue);
     SIM_CHECK(count.done == 3, "%u jobs ran of 3", count.done);
@@ -224,7 +267,7 @@ static void notices(void)
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = run_noting;
     attr.notify = notified;
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     count_begin(2);
     sim_explore_begin();
     push(s.queue, 0);
@@ -240,7 +283,8 @@ static void cancel(void)
 {
     warm_up(2);
     uint64_t ticket;
-    smolscale_queue_push(s.queue, count_item(0), &ticket);
+    int err = smolscale_queue_push(s.queue, count_item(0), &ticket);
+    sim_answered(err);
     push(s.queue, 1);
     if (smolscale_queue_cancel(s.queue, count_item(0), ticket)) {
         SIM_CHECK(count.runs[0] == 0, "a job ran that was cancelled");
@@ -269,7 +313,7 @@ static void limit(void)
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = run_alone;
     attr.max_active = 1;
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     count_warm_up(s.queue, 3);
     struct sim_thread *other = sim_spawn(push_one, (void *)2);
     push(s.queue, 0);

@@ -60,6 +60,7 @@ static void team(void)
     attr.max_threads = 2;
     attr.flags = SMOLSCALE_TEAM_OWN_THREADS;
     int err = smolscale_team_new(&s.team, &attr);
+    sim_answered(err);
     SIM_CHECK(err == 0, "no team: %d", err);
     sim_explore_begin();
     loop_of(4);
@@ -68,3 +69,34 @@ static void team(void)
 
 const struct sim_program program_team = {
     .name = "team", .what = "a team with a thread of its own, and its end", .run = team};
+
+// ---- two callers of one team
+
+static void *second_caller(void *arg)
+{
+    (void)arg;
+    struct smolscale_parallel_attr attr = SMOLSCALE_PARALLEL_ATTR_INIT;
+    attr.grain = 1;
+    attr.team = s.team;
+    smolscale_parallel_for(8, 10, body, NULL, &attr);
+    return NULL;
+}
+
+static void callers(void)
+{
+    struct smolscale_team_attr attr = SMOLSCALE_TEAM_ATTR_INIT;
+    attr.max_threads = 2;
+    int err = smolscale_team_new(&s.team, &attr);
+    sim_answered(err);
+    SIM_CHECK(err == 0, "no team: %d", err);
+    sim_explore_begin();
+    struct sim_thread *other = sim_spawn(second_caller, NULL);
+    loop_of(2);
+    sim_join(other);
+    for (unsigned i = 8; i < 10; i++)
+        SIM_CHECK(count.runs[i] == 1, "item %u ran %u times", i, count.runs[i]);
+    smolscale_team_free(s.team);
+}
+
+const struct sim_program program_callers = {
+    .name = "callers", .what = "two threads call loops of one team", .run = callers};

@@ -108,6 +108,9 @@ void sim_relax(void);
 // In one section, which the machine copies out and in when it switches threads.
 #define SS_THREAD_LOCAL __attribute__((section("sim_thread_local")))
 
+uintptr_t sim_thread_address(void);
+#define ss_thread_address(variable) sim_thread_address()
+
 #define count_owned(p) store_relaxed((p), load_relaxed(p) + 1)
 
 // What the public header inlines into programs.
