@@ -26,6 +26,7 @@ static const char help[] =
     "  --weak              and out of order, as on arm64\n"
     "  --replay SCHEDULE   one run of one program, each step printed\n"
     "  --unpruned          cut no run short that comes to a known state: the ends must be as many\n"
+    "  --until-failure     end with the first program that fails, and don't shrink\n"
     "  --quiet             print failures only\n";
 
 double seconds_now(void)
@@ -37,6 +38,7 @@ double seconds_now(void)
 
 static struct options options = {.preemptions = 2, .seconds = 10, .seed = 1};
 static const char *only, *replay;
+static bool until_failure;
 static unsigned passed, failed;
 
 static const char *mode(void)
@@ -55,12 +57,14 @@ static void report_failure(const struct sim_program *program, const char *strate
 {
     static char text[WAYS_MAX * 16];
     unsigned before = outcome->schedule.count;
-    explore_shrink(program, &options, outcome);
+    if (!until_failure)
+        explore_shrink(program, &options, outcome);
     schedule_print(&outcome->schedule, text, sizeof text);
-    printf("FAILED  %s: %s (%s, run %llu, seed %llu; %u ways, of %u)\n        again: ./dev sim explore %s%s --replay '%s'\n",
-           program->name, outcome->failure, strategy, (unsigned long long)outcome->runs,
-           (unsigned long long)options.seed, outcome->schedule.count, before, program->name, mode(),
-           text);
+    printf(
+        "FAILED  %s: %s (%s, run %llu, seed %llu; %u ways, of %u)\n        again: ./dev sim explore %s%s --replay '%s'\n",
+        program->name, outcome->failure, strategy, (unsigned long long)outcome->runs,
+        (unsigned long long)options.seed, outcome->schedule.count, before, program->name, mode(),
+        text);
     failed++;
 }
 
@@ -122,7 +126,7 @@ static int explore(char **names, int count)
 {
     int status = 0, found = 0;
     for (const struct sim_program *const *program = sim_programs; *program; program++)
-        if (is_wanted(*program, names, count)) {
+        if (is_wanted(*program, names, count) && !(until_failure && failed)) {
             status |= explore_program(*program);
             found++;
         }
@@ -146,7 +150,8 @@ static int list(void)
 static void without_randomisation(char **argv)
 {
     int now = personality(0xffffffff);
-    if (now < 0 || (now & ADDR_NO_RANDOMIZE) || personality((unsigned long)now | ADDR_NO_RANDOMIZE) < 0)
+    if (now < 0 || (now & ADDR_NO_RANDOMIZE) ||
+        personality((unsigned long)now | ADDR_NO_RANDOMIZE) < 0)
         return;
     execv("/proc/self/exe", argv);
 }
@@ -184,6 +189,8 @@ int main(int argc, char **argv)
             options.store_buffers = options.weak = true;
         else if (!strcmp(argv[i], "--unpruned"))
             options.unpruned = true;
+        else if (!strcmp(argv[i], "--until-failure"))
+            until_failure = true;
         else if (!strcmp(argv[i], "--quiet"))
             options.quiet = true;
         else if (argv[i][0] != '-' && count < 64)

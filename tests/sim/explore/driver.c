@@ -22,7 +22,7 @@ static unsigned choices;      // of them and of what is usual
 static struct sim_thread *runs; // has run since `slice_steps`
 static uint64_t slice_steps;
 static struct sim_thread *over_its_slice; // the others first
-static uint64_t limit;        // of the clock
+static uint64_t limit;                    // of the clock
 static const struct sim_program *program;
 
 const struct schedule *explore_taken(void)
@@ -58,8 +58,8 @@ static void trace(const struct sim_thread *self, const struct sim_op *op)
         printf(" %s", info.dli_sname);
     if (op->at && dladdr(op->at, &info))
         printf("  at %s+%#tx", info.dli_sname ? info.dli_sname : "?",
-               (const char *)op->at - (const char *)(info.dli_saddr ? info.dli_saddr
-                                                                      : info.dli_fbase));
+               (const char *)op->at -
+                   (const char *)(info.dli_saddr ? info.dli_saddr : info.dli_fbase));
     printf("\n");
 }
 

@@ -39,8 +39,8 @@ struct schedule {
 };
 
 struct options {
-    unsigned preemptions;  // of the complete search
-    double seconds;        // for each strategy and program
+    unsigned preemptions; // of the complete search
+    double seconds;       // for each strategy and program
     uint64_t seed;
     bool faults, store_buffers, weak;
     bool unpruned; // no run is cut short

@@ -16,8 +16,8 @@ struct sim_program {
     unsigned cpus;       // 0: two
     uint64_t limit_ns;   // within which it is done; 0: 10 ms (the core's contract of progress)
     bool no_membarrier;
-    bool needs_threads;  // their creation does not fail: a job waits for another, and without a
-                         // second thread, and one that creates it later, it would wait for good
+    bool needs_threads; // their creation does not fail: a job waits for another, and without a
+                        // second thread, and one that creates it later, it would wait for good
     const char *const *environment;
 };
 

@@ -27,8 +27,10 @@ static void first_push(void)
     count_wait();
 }
 
-const struct sim_program program_first_push = {
-    .name = "first-push", .what = "the first job of a process", .run = first_push, .check = check_1};
+const struct sim_program program_first_push = {.name = "first-push",
+                                               .what = "the first job of a process",
+                                               .run = first_push,
+                                               .check = check_1};
 
 // ---- a worker parks while a job is pushed
 
@@ -330,6 +332,40 @@ static void check_3(void)
 const struct sim_program program_limit = {
     .name = "limit", .what = "one job of a queue at a time", .run = limit, .check = check_3};
 
+// ---- a job of a batch says that it blocks, and waits for one behind it in the batch
+
+static void run_batch_blocking(void *item, void *user_data)
+{
+    sim_work(300);
+    if (item == count_item(0)) {
+        smolscale_blocking_begin();
+        sim_flag_wait(&go);
+        smolscale_blocking_end();
+    }
+    if (item == count_item(1))
+        sim_flag_set(&go);
+    count_run(item, user_data);
+}
+
+static void batch_blocked(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_batch_blocking;
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    count_warm_up(s.queue, 3);
+    push(s.queue, 0);
+    push(s.queue, 1);
+    push(s.queue, 2);
+    count_wait();
+}
+
+const struct sim_program program_batch_blocked = {
+    .name = "batch-blocked",
+    .what = "a job blocks that has others of its batch behind it",
+    .run = batch_blocked,
+    .check = check_3,
+    .needs_threads = true};
+
 // ---- wait, close and free
 
 static void wait_and_free(void)
@@ -387,3 +423,92 @@ const struct sim_program program_dedicated = {.name = "dedicated",
                                               .what = "a dedicated queue is raised and lowered",
                                               .run = dedicated,
                                               .check = check_3};
+
+// One limit, lowered and raised at once, while the worker is told to end.
+static void dedicated_twice(void)
+{
+    count_begin(2);
+    s.queue = count_queue(1, SMOLSCALE_QUEUE_DEDICATED);
+    sim_explore_begin();
+    smolscale_queue_set_max_active(s.queue, 0);
+    smolscale_queue_set_max_active(s.queue, 1);
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+    smolscale_queue_free(s.queue);
+}
+
+const struct sim_program program_dedicated_twice = {
+    .name = "dedicated-twice",
+    .what = "a dedicated queue is lowered and raised at once",
+    .run = dedicated_twice,
+    .check = check_2};
+
+// ---- a family whose worker seems late: two of its queues are called at once
+
+static void *push_late(void *arg)
+{
+    sim_work(200 * SS_NS_PER_US);
+    return push_one(arg);
+}
+
+static void family_late(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    smolscale_queue *parent = count_queue(2, 0);
+    attr.run = run_waiting;
+    attr.parent = parent;
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    sim_answered(smolscale_queue_new(&s.other, &attr));
+    count_warm_up(s.queue, 3);
+    struct sim_thread *other = sim_spawn(push_late, (void *)2);
+    push(s.queue, 0);
+    push(s.other, 1);
+    count_wait();
+    sim_join(other);
+}
+
+const struct sim_program program_family_late = {
+    .name = "family-late",
+    .what = "workers that seem late are called for several queues of a family",
+    .run = family_late,
+    .check = check_family,
+    .needs_threads = true};
+
+// ---- notices while the balancer takes them
+
+static void run_slow_noting(void *item, void *user_data)
+{
+    count_run(item, user_data);
+    if (item == count_item(1))
+        sim_work(2 * SS_NS_PER_MS); // the notice of the first comes meanwhile
+    else if (!smolscale_notify_soon(&s))
+        count_cancelled();
+}
+
+static void notified_once(void *whom)
+{
+    (void)whom;
+    SIM_CHECK(s.ticket[1]++ == 0, "a notice is given twice");
+    count_cancelled();
+}
+
+static void notices_late(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_slow_noting;
+    attr.notify = notified_once;
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    count_begin(3);
+    sim_explore_begin();
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+    smolscale_queue_wait(s.queue);
+}
+
+const struct sim_program program_notices_late = {
+    .name = "notices-late",
+    .what = "a notice is owed while the next job takes long",
+    .run = notices_late,
+    .check = check_2};

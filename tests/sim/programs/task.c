@@ -129,8 +129,44 @@ static void cancel_task(void)
     smolscale_release(s.task);
 }
 
-const struct sim_program program_cancel_task = {
-    .name = "cancel-task", .what = "a task is cancelled while it begins to wait", .run = cancel_task};
+const struct sim_program program_cancel_task = {.name = "cancel-task",
+                                                .what =
+                                                    "a task is cancelled while it begins to wait",
+                                                .run = cancel_task};
+
+// ---- cancelled while it begins to wait for a message
+
+struct listener {
+    SMOLSCALE_FRAME;
+    int n, value;
+};
+
+SMOLSCALE_ASYNC(listener, f)
+{
+    SMOLSCALE_BEGIN(f);
+    sim_flag_set(&s.begun);
+    SMOLSCALE_AWAIT(f->n, smolscale_recv(cx, s.channel, &f->value));
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
+}
+
+static void cancel_recv(void)
+{
+    sim_answered(smolscale_channel_new(&s.channel, sizeof(int), 1));
+    count_warm_up(count_queue(SMOLSCALE_UNLIMITED, 0), 1);
+    sim_answered(SMOLSCALE_SPAWN(&s.task, listener));
+    sim_flag_wait(&s.begun);
+    smolscale_cancel(s.task);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(result);
+    SIM_CHECK(result == -ECANCELED, "join gave %d", result);
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_cancel_recv = {
+    .name = "cancel-recv",
+    .what = "a task is cancelled while it begins to wait for a message",
+    .run = cancel_recv};
 
 // ---- wakers
 
@@ -228,13 +264,15 @@ static void sleep_program(void)
     sim_answered(SMOLSCALE_SPAWN(&s.task, napper));
     count_wait();
     SIM_CHECK(sim_now() - before >= SS_NS_PER_MS, "a sleep ended early");
-    SIM_CHECK(sim_now() - before <= SS_NS_PER_MS + 200 * SS_NS_PER_US, "a sleep of 1 ms took %llu us",
-              (unsigned long long)((sim_now() - before) / 1000));
+    SIM_CHECK(sim_now() - before <= SS_NS_PER_MS + 200 * SS_NS_PER_US,
+              "a sleep of 1 ms took %llu us", (unsigned long long)((sim_now() - before) / 1000));
     smolscale_release(s.task);
 }
 
-const struct sim_program program_sleep = {
-    .name = "sleep", .what = "a timer, and who looks after it", .run = sleep_program, .check = check_1};
+const struct sim_program program_sleep = {.name = "sleep",
+                                          .what = "a timer, and who looks after it",
+                                          .run = sleep_program,
+                                          .check = check_1};
 
 struct limited {
     SMOLSCALE_FRAME;
@@ -361,6 +399,33 @@ static void pipe_program(void)
 
 const struct sim_program program_pipe = {
     .name = "pipe", .what = "a task reads what a thread writes", .run = pipe_program};
+
+// ---- a worker sleeps in the seat, where descriptors are waited for, and a job comes
+
+static void pipe_push(void)
+{
+    sim_answered(sim_pipe(s.fds));
+    sim_answered(SMOLSCALE_SPAWN(&s.task, reader));
+    ss_os.rest();
+    s.queue = count_queue(SMOLSCALE_UNLIMITED, 0);
+    count_warm_up(s.queue, 2);
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+    int n = SMOLSCALE_BLOCK(smolscale_write(cx, s.fds[1], "abc", 3));
+    sim_answered(n);
+    SIM_CHECK(n == 3, "write: %d", n);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(result);
+    SIM_CHECK(result == 3, "join gave %d", result);
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_pipe_push = {
+    .name = "pipe-push",
+    .what = "jobs come to a worker that waits for descriptors",
+    .run = pipe_push,
+    .check = check_2};
 
 // ---- local executors
 

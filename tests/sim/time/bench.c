@@ -73,8 +73,7 @@ int time_bench(int argc, char **argv)
             snprintf(name, sizeof name, "jobs-%llu-us", (unsigned long long)wanted.job_ns / 1000);
             printf("%-16s %5u %12.1f %14.1f %12.4f %12.2f\n", name, count,
                    (double)(wanted.end - wanted.begin) / wanted.jobs, (double)busy / wanted.jobs,
-                   (double)time_counts.wakes / wanted.jobs,
-                   (double)line_transfers / wanted.jobs);
+                   (double)time_counts.wakes / wanted.jobs, (double)line_transfers / wanted.jobs);
         }
     return 0;
 }

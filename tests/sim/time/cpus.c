@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 //
-// CPUs and their run queues. A thread that wakes goes to the CPU where it ran, if that is idle; else
-// to its waker's or to the idle one that is nearest; else it waits where it ran. A CPU without work
-// takes a thread that waits at another one (as the kernel does when it becomes idle).
+// CPUs and their run queues. A thread that wakes goes to the CPU where it ran, if that is idle;
+// else to its waker's or to the idle one that is nearest; else it waits where it ran. A CPU without
+// work takes a thread that waits at another one (as the kernel does when it becomes idle).
 
 #include "time.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct time_counts time_counts;
-static uint64_t runs_until;  // of the thread that runs: another CPU is behind then
+static uint64_t runs_until; // of the thread that runs: another CPU is behind then
 static unsigned timer_count, timer_room;
 
 void time_reset(void)
@@ -153,16 +153,16 @@ static void step(struct sim_thread *self, const struct sim_op *op)
     self->steps++;
     switch (op->kind) {
     case SIM_OP_LOAD:
-        charge(self, profile.step +
-                         lines_access(op->p, (unsigned)self->cpu, false, cpu_of(self)->now));
+        charge(self,
+               profile.step + lines_access(op->p, (unsigned)self->cpu, false, cpu_of(self)->now));
         break;
     case SIM_OP_STORE:
-        charge(self, profile.step +
-                         lines_access(op->p, (unsigned)self->cpu, true, cpu_of(self)->now));
+        charge(self,
+               profile.step + lines_access(op->p, (unsigned)self->cpu, true, cpu_of(self)->now));
         break;
     case SIM_OP_RMW:
-        charge(self, profile.rmw +
-                         lines_access(op->p, (unsigned)self->cpu, true, cpu_of(self)->now));
+        charge(self,
+               profile.rmw + lines_access(op->p, (unsigned)self->cpu, true, cpu_of(self)->now));
         break;
     case SIM_OP_FENCE:
         charge(self, profile.fence);

@@ -22,33 +22,33 @@
 #define CPUS_MAX 256
 
 // Times in ns; each by its name in the file.
-#define PROFILE(X)                                              \
-    X(cpus)                                                     \
-    X(cpus_per_complex)     /* that share a cache */            \
-    X(cpus_per_socket)                                          \
-    X(step)                 /* an access that hits, and what the code does between two */ \
-    X(rmw)                  /* a read-modify-write that hits */ \
-    X(fence)                                                    \
-    X(pause)                                                    \
-    X(line_complex)         /* a line from a CPU that shares the cache */ \
-    X(line_socket)                                              \
-    X(line_far)                                                 \
-    X(call)                 /* a call of the kernel */          \
-    X(cpu_clock)            /* of another thread */             \
-    X(read_stat)            /* of one thread, from /proc */     \
-    X(membarrier)                                               \
-    X(create)               /* a thread: what its creator pays */ \
-    X(create_latency)       /* until it runs */                 \
-    X(switch_)              /* from one thread to another on a CPU */ \
-    X(wake_call)            /* waking a thread of an idle CPU: what the waker pays */ \
-    X(wake_latency)         /* until it runs */                 \
-    X(wake_deep_call)       /* the same of a CPU that has been idle for deep_after */ \
-    X(wake_deep_latency)                                        \
-    X(deep_after)                                               \
-    X(wake_same)            /* waking a thread that is to run on the waker's CPU */ \
-    X(timer_late)           /* how late a sleep ends */         \
-    X(slice)                /* of a thread while others wait for its CPU */ \
-    X(preempt_after)        /* a thread that wakes takes the CPU from one that has run for this */ \
+#define PROFILE(X)                                                                          \
+    X(cpus)                                                                                 \
+    X(cpus_per_complex) /* that share a cache */                                            \
+    X(cpus_per_socket)                                                                      \
+    X(step) /* an access that hits, and what the code does between two */                   \
+    X(rmw)  /* a read-modify-write that hits */                                             \
+    X(fence)                                                                                \
+    X(pause)                                                                                \
+    X(line_complex) /* a line from a CPU that shares the cache */                           \
+    X(line_socket)                                                                          \
+    X(line_far)                                                                             \
+    X(call)      /* a call of the kernel */                                                 \
+    X(cpu_clock) /* of another thread */                                                    \
+    X(read_stat) /* of one thread, from /proc */                                            \
+    X(membarrier)                                                                           \
+    X(create)         /* a thread: what its creator pays */                                 \
+    X(create_latency) /* until it runs */                                                   \
+    X(switch_)        /* from one thread to another on a CPU */                             \
+    X(wake_call)      /* waking a thread of an idle CPU: what the waker pays */             \
+    X(wake_latency)   /* until it runs */                                                   \
+    X(wake_deep_call) /* the same of a CPU that has been idle for deep_after */             \
+    X(wake_deep_latency)                                                                    \
+    X(deep_after)                                                                           \
+    X(wake_same)     /* waking a thread that is to run on the waker's CPU */                \
+    X(timer_late)    /* how late a sleep ends */                                            \
+    X(slice)         /* of a thread while others wait for its CPU */                        \
+    X(preempt_after) /* a thread that wakes takes the CPU from one that has run for this */ \
     X(malloc)
 
 #define DECLARE_COST(name) uint64_t name;
@@ -66,7 +66,7 @@ int profile_read(const char *path, unsigned cpus, unsigned *line);
 // ---- CPUs
 
 struct cpu {
-    uint64_t now;  // its clock
+    uint64_t now; // its clock
     struct sim_thread *current;
     struct sim_thread *first, **last; // run queue
     unsigned queued;
