@@ -9,6 +9,7 @@ by ./dev sim explore.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import shlex
@@ -115,40 +116,47 @@ def look_for(sim, folder, how, seconds):
     return (lines[0] if lines else None), time.monotonic() - start
 
 
+def try_one(build, sim, seconds, mutation, commands, dependencies):
+    """(was it found, what to say)"""
+    name, path, original, mutated, how = mutation
+    with open(os.path.join(CORE, path), encoding="utf-8") as file:
+        text = file.read()
+    if text.count(original) != 1:
+        return False, (f"FAILED  {name}: its text occurs {text.count(original)} times in core/{path}: say in "
+                       "tests/sim/mutations.py what the fault is now")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            mutated_library(build, commands, dependencies, folder, path, text.replace(original, mutated))
+        except subprocess.CalledProcessError as error:
+            return False, f"FAILED  {name}: does not compile: {error.stderr}"
+        found, took = look_for(sim, folder, how, seconds)
+    if found:
+        return True, f"found   {name} (core/{path}, {took:.1f} s): {found[8:90]}"
+    return False, f"FAILED  {name} (core/{path}): not found in {took:.1f} s by: {how}"
+
+
 def main():
     parser = argparse.ArgumentParser(description="Puts faults into the core that the explorer must find.")
     parser.add_argument("build")
-    parser.add_argument("words", nargs="*")
+    parser.add_argument("words", nargs="*", help="only faults whose name or file contains one of them")
     parser.add_argument("--sim", help="the program (default: that of BUILD)")
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=float, default=5, help="of CPU for each program and strategy")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
     build = os.path.abspath(options.build)
+    sim = options.sim or os.path.join(build, "tests/sim/sim")
     commands, dependencies = core_commands(build), read_dependencies(build)
+    wanted = [mutation for mutation in MUTATIONS
+              if not options.words or any(word in mutation[0] or word in mutation[1] for word in options.words)]
     passed = failed = 0
-    for name, path, original, mutated, how in MUTATIONS:
-        if options.words and not any(word in name or word in path for word in options.words):
-            continue
-        with open(os.path.join(CORE, path), encoding="utf-8") as file:
-            text = file.read()
-        if text.count(original) != 1:
-            print(f"FAILED  {name}: its text occurs {text.count(original)} times in core/{path}: say in "
-                  "tests/sim/mutations.py what the fault is now")
-            failed += 1
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                mutated_library(build, commands, dependencies, folder, path, text.replace(original, mutated))
-            except subprocess.CalledProcessError as error:
-                print(f"FAILED  {name}: does not compile: {error.stderr}")
-                failed += 1
-                continue
-            found, seconds = look_for(options.sim or os.path.join(build, "tests/sim/sim"), folder, how, options.seconds)
-        if found:
-            passed += 1
-            print(f"found   {name} (core/{path}, {seconds:.1f} s): {found[8:100]}", flush=True)
-        else:
-            failed += 1
-            print(f"FAILED  {name} (core/{path}): not found in {seconds:.1f} s by: {how}", flush=True)
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        tries = [pool.submit(try_one, build, sim, options.seconds, mutation, commands, dependencies)
+                 for mutation in wanted]
+        for one in concurrent.futures.as_completed(tries):
+            good, line = one.result()
+            passed += good
+            failed += not good
+            print(line, flush=True)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

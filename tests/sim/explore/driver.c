@@ -86,10 +86,13 @@ static void note_choice_of_stores(struct sim_thread *self, bool keep)
         sim_flush(self);
 }
 
-// Who sleeps until then at most wakes.
+// Who sleeps until then at most wakes; who spins may do so for a time, and looks again.
 static void let_pass(uint64_t ns)
 {
     sim.clock += ns;
+    for (unsigned id = 1; id <= sim.thread_count; id++)
+        if (ns >= SS_NS_PER_US)
+            sim_threads[id].spins = false;
     for (unsigned id = 1; id <= sim.thread_count; id++)
         if (sim_threads[id].state == SIM_ASLEEP && sim_threads[id].until <= sim.clock)
             sim_wake(&sim_threads[id], true);
@@ -118,8 +121,9 @@ static void spin(struct sim_thread *self)
 // As fair as a kernel: who runs for long without a pause, such as one that goes round a loop until
 // another thread has changed something, lets the others run. Far more than what programs here take
 // between two waits.
-#define SLICE_STEPS 2000u
-#define SLICE_NS    (20 * SS_NS_PER_US)
+#define SLICE_STEPS  2000u
+#define SLICE_NS     (20 * SS_NS_PER_US)
+#define LONG_WORK_NS (10 * SS_NS_PER_US)
 
 static bool is_over_its_slice(struct sim_thread *self)
 {
@@ -146,9 +150,12 @@ static void decide_step(struct sim_thread *self, const struct sim_op *op)
     }
     if (op->kind == SIM_OP_WORK)
         let_pass(op->ns);
-    if (is_over_its_slice(self)) {
+    // While it computes for long, the others do what they can.
+    bool others_first = is_over_its_slice(self);
+    if (others_first || (op->kind == SIM_OP_WORK && op->ns >= LONG_WORK_NS)) {
         over_its_slice = self;
-        self->priority = -(int)(sim.steps / SLICE_STEPS) - 1000; // of PCT: below all others
+        if (others_first)
+            self->priority = -(int)(sim.steps / SLICE_STEPS) - 1000; // of PCT: below all others
         sim_give_way();
         over_its_slice = NULL;
         return;

@@ -40,6 +40,7 @@
     X(loop_twice)      \
     X(team)            \
     X(callers)         \
+    X(dozing)          \
     X(spawn)           \
     X(join_task)       \
     X(cancel_task)     \
