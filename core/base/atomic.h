@@ -88,6 +88,9 @@
 // A variable that each thread has for itself. Of the kind that costs no call from a shared library.
 #define SS_THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
 
+// The address of such a variable, as a number: no other thread has it.
+#define ss_thread_address(variable) ((uintptr_t) & (variable))
+
 // A full fence where the caller has just executed an atomic read-modify-write: on x86 that was the
 // fence already, elsewhere it is issued. Saves about 5 ns a push (bench/glib, "empty").
 static inline void fence_after_rmw(void)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// The lock where it is held: looking, then sleeping.
+// The contended half of the core's mutex (lock.h).
 
 #include "os/lock.h"
 

@@ -104,7 +104,7 @@ extern _Atomic unsigned ss_region_generation;
 // A number that no other living thread has; never 0.
 static inline uintptr_t ss_this_thread(void)
 {
-    return (uintptr_t)&ss_self;
+    return ss_thread_address(ss_self);
 }
 
 static inline unsigned ss_this_cpu(void)

@@ -17,7 +17,7 @@ static const char help[] =
     "       sim list\n"
     "\n"
     "  --preemptions N     all schedules with at most N preemptions (default 2)\n"
-    "  --seconds N         for each program and each strategy at most (default 10)\n"
+    "  --seconds N         of CPU for each program and each strategy at most (default 10)\n"
     "  --seed N            of the random strategies (default 1)\n"
     "  --only STRATEGY     complete, pct or random\n"
     "  --faults            calls and allocations fail, too\n"
@@ -25,17 +25,21 @@ static const char help[] =
     "  --weak              and out of order, as on arm64\n"
     "  --replay SCHEDULE   one run of one program, each step printed\n"
     "  --unpruned          cut no run short that comes to a known state: the ends must be as many\n"
+    "  --check-pruning     run the complete search with and without cutting runs short: do they come\n"
+    "                      to the same ends?\n"
+    "  --until-failure     end with the first program that fails, and don't shrink\n"
     "  --quiet             print failures only\n";
 
 double seconds_now(void)
 {
     struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
 static struct options options = {.preemptions = 2, .seconds = 10, .seed = 1};
 static const char *only, *replay;
+static bool until_failure, check_pruning;
 static unsigned passed, failed;
 
 static const char *mode(void)
@@ -54,12 +58,14 @@ static void report_failure(const struct sim_program *program, const char *strate
 {
     static char text[WAYS_MAX * 16];
     unsigned before = outcome->schedule.count;
-    explore_shrink(program, &options, outcome);
+    if (!until_failure)
+        explore_shrink(program, &options, outcome);
     schedule_print(&outcome->schedule, text, sizeof text);
-    printf("FAILED  %s: %s (%s, run %llu, seed %llu; %u ways, of %u)\n        again: ./dev sim explore %s%s --replay '%s'\n",
-           program->name, outcome->failure, strategy, (unsigned long long)outcome->runs,
-           (unsigned long long)options.seed, outcome->schedule.count, before, program->name, mode(),
-           text);
+    printf(
+        "FAILED  %s: %s (%s, run %llu, seed %llu; %u ways, of %u)\n        again: ./dev sim explore %s%s --replay '%s'\n",
+        program->name, outcome->failure, strategy, (unsigned long long)outcome->runs,
+        (unsigned long long)options.seed, outcome->schedule.count, before, program->name, mode(),
+        text);
     failed++;
 }
 
@@ -103,9 +109,9 @@ static int explore_program(const struct sim_program *program)
         printf("%s\n", verdict == SIM_FAILED ? sim.failure : "nothing failed");
         return verdict == SIM_FAILED;
     }
-    bool good = explore_with(program, "complete", explore_completely) &&
-                explore_with(program, "pct", explore_by_priority) &&
-                explore_with(program, "random", explore_randomly);
+    bool good = explore_with(program, "random", explore_randomly) &&
+                (program->fair || explore_with(program, "pct", explore_by_priority)) &&
+                explore_with(program, "complete", explore_completely);
     return !good;
 }
 
@@ -121,7 +127,7 @@ static int explore(char **names, int count)
 {
     int status = 0, found = 0;
     for (const struct sim_program *const *program = sim_programs; *program; program++)
-        if (is_wanted(*program, names, count)) {
+        if (is_wanted(*program, names, count) && !(until_failure && failed)) {
             status |= explore_program(*program);
             found++;
         }
@@ -132,6 +138,32 @@ static int explore(char **names, int count)
     if (!replay)
         printf("%u passed, %u failed\n", passed, failed);
     return status | (failed > 0);
+}
+
+// Cutting runs short loses no end that the complete search comes to.
+static int check(char **names, int count)
+{
+    options.seconds = 600;
+    for (const struct sim_program *const *program = sim_programs; *program; program++) {
+        static struct outcome cut, whole;
+        if (!is_wanted(*program, names, count))
+            continue;
+        memset(&cut, 0, sizeof cut);
+        memset(&whole, 0, sizeof whole);
+        options.unpruned = false;
+        explore_completely(*program, &options, &cut);
+        options.unpruned = true;
+        explore_completely(*program, &options, &whole);
+        bool good = cut.complete && whole.complete && cut.ends == whole.ends;
+        printf("%s%s: %llu ends in %llu runs; %llu in %llu when none is cut short\n",
+               good ? "" : "FAILED  ", (*program)->name, (unsigned long long)cut.ends,
+               (unsigned long long)cut.runs, (unsigned long long)whole.ends,
+               (unsigned long long)whole.runs);
+        passed += good;
+        failed += !good;
+    }
+    printf("%u passed, %u failed\n", passed, failed);
+    return failed > 0;
 }
 
 static int list(void)
@@ -145,7 +177,8 @@ static int list(void)
 static void without_randomisation(char **argv)
 {
     int now = personality(0xffffffff);
-    if (now < 0 || (now & ADDR_NO_RANDOMIZE) || personality((unsigned long)now | ADDR_NO_RANDOMIZE) < 0)
+    if (now < 0 || (now & ADDR_NO_RANDOMIZE) ||
+        personality((unsigned long)now | ADDR_NO_RANDOMIZE) < 0)
         return;
     execv("/proc/self/exe", argv);
 }
@@ -185,6 +218,10 @@ int main(int argc, char **argv)
             options.store_buffers = options.weak = true;
         else if (!strcmp(argv[i], "--unpruned"))
             options.unpruned = true;
+        else if (!strcmp(argv[i], "--check-pruning"))
+            check_pruning = true;
+        else if (!strcmp(argv[i], "--until-failure"))
+            until_failure = true;
         else if (!strcmp(argv[i], "--quiet"))
             options.quiet = true;
         else if (argv[i][0] != '-' && count < 64)
@@ -195,6 +232,8 @@ int main(int argc, char **argv)
         }
     }
     sim_begin();
+    if (argc > 1 && !strcmp(argv[1], "explore") && check_pruning)
+        return check(names, count);
     if (argc > 1 && !strcmp(argv[1], "explore"))
         return explore(names, count);
     if (argc > 1 && !strcmp(argv[1], "list"))

@@ -83,9 +83,9 @@ static void note_end(void)
 
 static bool was_seen(const struct decision *decision)
 {
-    uint64_t state = sim_mix(sim_state_hash(), (uint64_t)decision->self->id << 8 |
-                                                   (decision->threads != NULL) << 1 |
-                                                   (decision->free > 1));
+    uint64_t state =
+        sim_mix(sim_state_hash(), (uint64_t)decision->self->id << 8 |
+                                      (decision->threads != NULL) << 1 | (decision->free > 1));
     for (unsigned s = 0; s < spent; s++)
         if (*slot_of(sim_mix(state, s + 1) | 1))
             return true;

@@ -5,6 +5,7 @@
 #include "explore.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,10 +14,15 @@ static const struct options *options;
 static struct schedule taken;
 static uint32_t number;
 static struct sim_thread *to; // preempts
+static unsigned faults;       // so far
+static unsigned choices;      // of them and of what is usual
+
+// So often in a run at most: sleeps that end again and again let no time pass.
+#define CHOICES_MAX 12u
 static struct sim_thread *runs; // has run since `slice_steps`
 static uint64_t slice_steps;
 static struct sim_thread *over_its_slice; // the others first
-static uint64_t limit;        // of the clock
+static uint64_t limit;                    // of the clock
 static const struct sim_program *program;
 
 const struct schedule *explore_taken(void)
@@ -52,8 +58,8 @@ static void trace(const struct sim_thread *self, const struct sim_op *op)
         printf(" %s", info.dli_sname);
     if (op->at && dladdr(op->at, &info))
         printf("  at %s+%#tx", info.dli_sname ? info.dli_sname : "?",
-               (const char *)op->at - (const char *)(info.dli_saddr ? info.dli_saddr
-                                                                      : info.dli_fbase));
+               (const char *)op->at -
+                   (const char *)(info.dli_saddr ? info.dli_saddr : info.dli_fbase));
     printf("\n");
 }
 
@@ -80,10 +86,13 @@ static void note_choice_of_stores(struct sim_thread *self, bool keep)
         sim_flush(self);
 }
 
-// Who sleeps until then at most wakes.
+// Who sleeps until then at most wakes; who spins may do so for a time, and looks again.
 static void let_pass(uint64_t ns)
 {
     sim.clock += ns;
+    for (unsigned id = 1; id <= sim.thread_count; id++)
+        if (ns >= SS_NS_PER_US)
+            sim_threads[id].spins = false;
     for (unsigned id = 1; id <= sim.thread_count; id++)
         if (sim_threads[id].state == SIM_ASLEEP && sim_threads[id].until <= sim.clock)
             sim_wake(&sim_threads[id], true);
@@ -112,8 +121,9 @@ static void spin(struct sim_thread *self)
 // As fair as a kernel: who runs for long without a pause, such as one that goes round a loop until
 // another thread has changed something, lets the others run. Far more than what programs here take
 // between two waits.
-#define SLICE_STEPS 2000u
-#define SLICE_NS    (20 * SS_NS_PER_US)
+#define SLICE_STEPS  2000u
+#define SLICE_NS     (20 * SS_NS_PER_US)
+#define LONG_WORK_NS (10 * SS_NS_PER_US)
 
 static bool is_over_its_slice(struct sim_thread *self)
 {
@@ -140,8 +150,12 @@ static void decide_step(struct sim_thread *self, const struct sim_op *op)
     }
     if (op->kind == SIM_OP_WORK)
         let_pass(op->ns);
-    if (is_over_its_slice(self)) {
+    // While it computes for long, the others do what they can.
+    bool others_first = is_over_its_slice(self);
+    if (others_first || (op->kind == SIM_OP_WORK && op->ns >= LONG_WORK_NS)) {
         over_its_slice = self;
+        if (others_first)
+            self->priority = -(int)(sim.steps / SLICE_STEPS) - 1000; // of PCT: below all others
         sim_give_way();
         over_its_slice = NULL;
         return;
@@ -252,11 +266,23 @@ static struct sim_thread *next(void)
 
 static unsigned choose(enum sim_choice what, unsigned count)
 {
-    if (!options->faults && what != SIM_CHOOSE_SPURIOUS && what != SIM_CHOOSE_WEAK) {
+    bool usual = what == SIM_CHOOSE_SPURIOUS || what == SIM_CHOOSE_WEAK;
+    bool spared = what == SIM_CHOOSE_THREAD && program->needs_threads;
+    if ((!options->faults && !usual) || spared || choices == CHOICES_MAX) {
         number++;
         return 0;
     }
-    return decide(count, 1, NULL);
+    unsigned way = decide(count, 1, NULL);
+    choices += way != 0;
+    faults += way != 0 && !usual;
+    return way;
+}
+
+// The program gives up: an error that a fault explains is a good answer.
+void sim_answered(int err)
+{
+    if (faults > 0 && (err == -ENOMEM || err == -EAGAIN || err == -EMFILE))
+        sim_end_run(SIM_GOOD);
 }
 
 static uint64_t now(void)
@@ -296,6 +322,9 @@ enum sim_verdict explore_run(const struct sim_program *which, const struct strat
     number = 0;
     to = runs = over_its_slice = NULL;
     limit = SS_NS_PER_S + (which->limit_ns ? which->limit_ns : 10 * SS_NS_PER_MS);
+    if (what->faults) // what failed is tried again after 100 ms
+        limit += SS_NS_PER_S;
+    faults = choices = 0;
     sim_environment = which->environment;
     how->begin();
     enum sim_verdict verdict = sim_run(&driver, &config, run_program, NULL);

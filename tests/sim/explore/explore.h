@@ -39,8 +39,8 @@ struct schedule {
 };
 
 struct options {
-    unsigned preemptions;  // of the complete search
-    double seconds;        // for each strategy and program
+    unsigned preemptions; // of the complete search
+    double seconds;       // for each strategy and program
     uint64_t seed;
     bool faults, store_buffers, weak;
     bool unpruned; // no run is cut short
@@ -77,6 +77,6 @@ enum sim_verdict explore_replay(const struct sim_program *program, const struct 
 bool schedule_parse(const char *text, struct schedule *schedule);
 void schedule_print(const struct schedule *schedule, char *text, size_t size);
 
-double seconds_now(void); // of the real clock
+double seconds_now(void); // of CPU that this process has used: no matter how busy the machine is
 
 #endif // SIM_EXPLORE_H

@@ -256,8 +256,7 @@ bool sim_cas(volatile void *p, void *expected, uint64_t value, unsigned size, bo
     }
     uint64_t old = get(p, size), wanted = get(expected, size);
     bool done = old == wanted;
-    if (done && weak && self && sim.config.weak &&
-        sim.driver->choose(SIM_CHOOSE_WEAK, 2))
+    if (done && weak && self && sim.config.weak && sim.driver->choose(SIM_CHOOSE_WEAK, 2))
         done = false;
     if (done)
         put(p, value, size);

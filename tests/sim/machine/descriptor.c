@@ -150,7 +150,8 @@ int ss_fd_ready(int fd, int events)
         return -EBADF;
     sim_saw(d);
     int bits = state(d) & wanted(events);
-    int found = (bits & POLLIN ? SMOLSCALE_READABLE : 0) | (bits & POLLOUT ? SMOLSCALE_WRITABLE : 0) |
+    int found = (bits & POLLIN ? SMOLSCALE_READABLE : 0) |
+                (bits & POLLOUT ? SMOLSCALE_WRITABLE : 0) |
                 (bits & (POLLHUP | POLLERR) ? SMOLSCALE_HANGUP : 0);
     return found ? found : -EAGAIN;
 }

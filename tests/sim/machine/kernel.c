@@ -178,8 +178,8 @@ static const struct sim_thread *look_at(pid_t tid)
 {
     struct sim_thread *thread = by_tid(tid);
     if (thread)
-        sim.self->hash = sim_mix(sim.self->hash,
-                                 sim_mix(thread->hash, (uint64_t)thread->state << 8 | thread->spins));
+        sim.self->hash = sim_mix(
+            sim.self->hash, sim_mix(thread->hash, (uint64_t)thread->state << 8 | thread->spins));
     return thread && thread->state != SIM_ENDED ? thread : NULL;
 }
 
@@ -217,9 +217,9 @@ static void thread_states(const pid_t *tids, enum ss_thread_state *states, unsig
     bool fails = sim_call_fails(SIM_CHOOSE_CALL);
     for (unsigned i = 0; i < count; i++) {
         const struct sim_thread *thread = look_at(tids[i]);
-        states[i] = !thread || fails                 ? SS_THREAD_UNKNOWN
+        states[i] = !thread || fails              ? SS_THREAD_UNKNOWN
                     : thread->state == SIM_ASLEEP ? SS_THREAD_SLEEPING
-                                                     : SS_THREAD_RUNNABLE;
+                                                  : SS_THREAD_RUNNABLE;
     }
 }
 
@@ -288,6 +288,11 @@ static bool membarrier(void)
 }
 
 // ---- identity
+
+uintptr_t sim_thread_address(void)
+{
+    return (uintptr_t)sim.self;
+}
 
 static pid_t thread_id(void)
 {

@@ -52,8 +52,7 @@ static int find_core(struct dl_phdr_info *info, size_t size, void *arg)
         if (info->dlpi_phdr[i].p_type != PT_LOAD || !(info->dlpi_phdr[i].p_flags & PF_W) ||
             local < begin || local >= end)
             continue;
-        keep_range((char *)(relro_end > begin && relro_end < end ? relro_end : begin),
-                   (char *)end);
+        keep_range((char *)(relro_end > begin && relro_end < end ? relro_end : begin), (char *)end);
         return 1;
     }
     return 0;

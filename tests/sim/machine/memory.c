@@ -30,13 +30,13 @@ struct header {
 #define MAGIC_LIVE  UINT64_C(0x6c6976656c697665)
 #define MAGIC_FREED UINT64_C(0x6672656564667265)
 
-static char *next;             // free from here on
-static unsigned char *grains;  // of the heap: 0 no block's, 1 live, 2 freed
+static char *next;            // free from here on
+static unsigned char *grains; // of the heap: 0 no block's, 1 live, 2 freed
 static size_t live, blocks;
 static char **block_list; // all of this run
 static size_t block_room;
-static uint64_t heap; // stands for the allocator
-static char *reusable[64];     // by size, in units of 64 bytes: for runs that reuse memory
+static uint64_t heap;      // stands for the allocator
+static char *reusable[64]; // by size, in units of 64 bytes: for runs that reuse memory
 
 static void *map(char *at, size_t size)
 {
@@ -153,7 +153,8 @@ void ss_deallocate(void *memory)
         sim_changed(&heap);
     }
     struct header *header = header_of(block);
-    SIM_CHECK(header->live == MAGIC_LIVE, "memory is freed twice, or was not allocated: %p", memory);
+    SIM_CHECK(header->live == MAGIC_LIVE, "memory is freed twice, or was not allocated: %p",
+              memory);
     // The store buffer may still hold stores to it: they were made before the free.
     if (sim.self)
         sim_flush(sim.self);
@@ -177,7 +178,8 @@ void sim_memory_access(const volatile void *p, unsigned size, bool writes)
     if (grains[at / GRAIN] != 1)
         sim_fail("thread %u %s memory that %s: %p", sim.self ? sim.self->id : 0,
                  writes ? "writes" : "reads",
-                 grains[at / GRAIN] == 2 ? "was freed" : "is no block's", (const void *)(uintptr_t)p);
+                 grains[at / GRAIN] == 2 ? "was freed" : "is no block's",
+                 (const void *)(uintptr_t)p);
 }
 
 void sim_memory_check(void)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
-// The process, as core/os/process.h, thread.h and guard.h ask for it; and the rooms of core/os/linux,
-// which are not here.
+// The process, as core/os/process.h, thread.h and guard.h ask for it; and the rooms of
+// core/os/linux, which are not here.
 
 #include "os/process.h"
 #include "base/room.h"

@@ -70,8 +70,8 @@ struct sim_thread {
     uint64_t asleep_since_turn; // order of the sleepers
 
     // spinning
-    bool spins;             // has found nothing new: others first
-    bool spins_out;         // goes on spinning all the same
+    bool spins;                     // has found nothing new: others first
+    bool spins_out;                 // goes on spinning all the same
     const volatile void *looked_at; // loaded last
     unsigned looked_size;
 
@@ -83,12 +83,12 @@ struct sim_thread {
     struct sim_guard *guard;
     void *keys[SIM_KEYS_MAX];
     int saved_errno;
-    uint64_t hash;  // of all that has led to where it is
+    uint64_t hash; // of all that has led to where it is
     uint64_t steps;
     uint64_t sleeps;
-    uint64_t cpu_ns; // kept by a driver that counts time
-    int priority;    // of the driver
-    int cpu;         // of the driver
+    uint64_t cpu_ns;           // kept by a driver that counts time
+    int priority;              // of the driver
+    int cpu;                   // of the driver
     struct sim_thread *queued; // of the driver: next in a run queue
     uint64_t due, woken_at;    // of the driver
     unsigned char local[SIM_LOCAL_MAX];
@@ -103,7 +103,7 @@ enum sim_kind {
     SIM_OP_STORE,
     SIM_OP_RMW,
     SIM_OP_FENCE,
-    SIM_OP_CALL,  // of the kernel
+    SIM_OP_CALL, // of the kernel
     SIM_OP_CREATE,
     SIM_OP_MEMORY,
     SIM_OP_RELAX, // spins
@@ -172,8 +172,8 @@ struct sim_machine {
     unsigned alive;
     uint64_t clock; // for drivers without one of their own, ns
     uint64_t steps, turn;
-    bool kept; // stores are held back of a thread that does not run
-    bool choosing;  // between sim_explore_begin() and _end(): the driver may choose
+    bool kept;     // stores are held back of a thread that does not run
+    bool choosing; // between sim_explore_begin() and _end(): the driver may choose
     bool over, asymmetric_registered;
     bool forked;
     enum sim_verdict verdict;
@@ -258,8 +258,8 @@ void sim_flush_oldest(struct sim_thread *thread);
 // ---- memory
 
 void sim_memory_reset(void);
-void sim_memory_check(void);              // that nothing was written after it was freed
-size_t sim_memory_live(void);             // blocks
+void sim_memory_check(void);  // that nothing was written after it was freed
+size_t sim_memory_live(void); // blocks
 void sim_memory_access(const volatile void *p, unsigned size, bool writes);
 void *sim_stack(unsigned id, size_t *size); // its top
 

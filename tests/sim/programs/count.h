@@ -38,7 +38,6 @@ void count_wait(void);
 // about to end, when its worker looks for more.
 void count_warm_up(smolscale_queue *queue, unsigned wanted);
 
-
 // Each of the `n` first ran once.
 void count_check(unsigned n);
 

@@ -25,7 +25,7 @@ static smolscale_queue *queue_of(smolscale_group *group)
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = count_run;
     attr.group = group;
-    smolscale_queue_new(&queue, &attr);
+    sim_answered(smolscale_queue_new(&queue, &attr));
     return queue;
 }
 
@@ -36,6 +36,7 @@ static smolscale_group *new_group(unsigned max_workers, unsigned flags)
     attr.max_workers = max_workers;
     attr.flags = flags;
     int err = smolscale_group_new(&group, &attr);
+    sim_answered(err);
     SIM_CHECK(err == 0, "no group: %d", err);
     return group;
 }
@@ -109,3 +110,63 @@ static void eager(void)
 
 const struct sim_program program_eager = {
     .name = "eager", .what = "a group with a thread of its own", .run = eager, .check = check_1};
+
+// ---- the first worker is wanted by a thread that cannot create it itself: it is ordered
+
+static void *first_of_group(void *arg)
+{
+    (void)arg;
+    push(s.queue, 0);
+    return NULL;
+}
+
+static void second_life(void)
+{
+    count_begin(2);
+    s.group = new_group(SMOLSCALE_UNLIMITED, SMOLSCALE_GROUP_EAGER);
+    s.queue = queue_of(s.group);
+    sim_explore_begin();
+    struct sim_thread *other = sim_spawn(first_of_group, NULL);
+    push(s.queue, 1);
+    count_wait();
+    sim_join(other);
+    smolscale_group_retire_idle(s.group);
+    smolscale_queue_free(s.queue);
+    smolscale_group_free(s.group);
+}
+
+const struct sim_program program_group_second = {
+    .name = "group-second",
+    .what = "two threads order a group's first worker, and the group ends",
+    .run = second_life,
+    .check = check_2};
+
+// ---- all threads end with the group; then a job comes again
+
+static void *push_again(void *arg)
+{
+    (void)arg;
+    smolscale_queue *queue = count_queue(SMOLSCALE_UNLIMITED, 0);
+    push(queue, 1);
+    return NULL;
+}
+
+static void ended(void)
+{
+    count_begin(2);
+    s.group = new_group(SMOLSCALE_UNLIMITED, 0);
+    s.queue = queue_of(s.group);
+    push(s.queue, 0);
+    sim_explore_begin();
+    smolscale_queue_free(s.queue);
+    struct sim_thread *other = sim_spawn(push_again, NULL);
+    smolscale_group_free(s.group);
+    count_wait();
+    sim_join(other);
+}
+
+const struct sim_program program_group_ended = {
+    .name = "group-ended",
+    .what = "a job comes while the balancer ends with the last group",
+    .run = ended,
+    .check = check_2};

@@ -64,3 +64,74 @@ const struct sim_program program_fork_pushed = {.name = "fork-pushed",
                                                 .what = "fork() while another thread pushes",
                                                 .run = fork_pushed,
                                                 .check = check_child};
+
+// ---- a queue of the parent's that is in use is used in the child
+
+static void *push_used(void *arg)
+{
+    (void)arg;
+    push(s.queue, 1);
+    return NULL;
+}
+
+static void fork_used(void)
+{
+    s.queue = count_queue(SMOLSCALE_UNLIMITED, 0);
+    count_warm_up(s.queue, 9);
+    sim_spawn(push_used, NULL);
+    push(s.queue, 0);
+    sim_fork();
+    for (unsigned i = 0; i < SIM_JOBS_MAX; i++)
+        store_relaxed(&count.runs[i], 0);
+    store_relaxed(&count.done, 0);
+    store_relaxed(&count.all.set, 0);
+    count_begin(1);
+    push(s.queue, 3);
+    count_wait();
+    smolscale_queue_wait(s.queue);
+    SIM_CHECK(count.runs[0] + count.runs[1] == 0, "a job of the parent ran in the child");
+    smolscale_queue_free(s.queue);
+}
+
+const struct sim_program program_fork_used = {.name = "fork-used",
+                                              .what =
+                                                  "a queue of the parent's is used in the child",
+                                              .run = fork_used,
+                                              .check = check_child};
+
+// ---- jobs wait for each other in the child: it needs a balancer of its own
+
+SIM_STATE static struct sim_flag go;
+
+static void run_waiting(void *item, void *user_data)
+{
+    if (item == count_item(3))
+        sim_flag_wait(&go);
+    if (item == count_item(4))
+        sim_flag_set(&go);
+    count_run(item, user_data);
+}
+
+static void fork_blocked(void)
+{
+    smolscale_queue *queue;
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_waiting;
+    s.queue = count_queue(SMOLSCALE_UNLIMITED, 0);
+    count_warm_up(s.queue, 1);
+    sim_fork();
+    store_relaxed(&count.done, 0);
+    store_relaxed(&count.all.set, 0);
+    count_begin(2);
+    sim_answered(smolscale_queue_new(&queue, &attr));
+    push(queue, 3);
+    push(queue, 4);
+    count_wait();
+}
+
+const struct sim_program program_fork_blocked = {
+    .name = "fork-blocked",
+    .what = "a job of the child waits for the one behind it",
+    .run = fork_blocked,
+    .check = check_child,
+    .needs_threads = true};

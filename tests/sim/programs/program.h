@@ -15,11 +15,17 @@ struct sim_program {
     void (*check)(void); // afterwards, when no thread can run; NULL: nothing more
     unsigned cpus;       // 0: two
     uint64_t limit_ns;   // within which it is done; 0: 10 ms (the core's contract of progress)
+    bool fair;           // it measures times: no schedule in which a thread waits for long
     bool no_membarrier;
+    bool needs_threads; // their creation does not fail: a job waits for another, and without a
+                        // second thread, and one that creates it later, it would wait for good
     const char *const *environment;
 };
 
 extern const struct sim_program *const sim_programs[]; // NULL at the end
 extern const char *const *sim_environment;
+
+// A call has answered so. An error that an injected fault explains is right, and ends the run.
+void sim_answered(int err);
 
 #endif // SIM_PROGRAM_H

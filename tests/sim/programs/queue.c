@@ -4,6 +4,8 @@
 
 #include "count.h"
 
+#include <errno.h>
+
 SIM_STATE static struct {
     smolscale_queue *queue, *other;
     uint64_t ticket[4];
@@ -25,8 +27,10 @@ static void first_push(void)
     count_wait();
 }
 
-const struct sim_program program_first_push = {
-    .name = "first-push", .what = "the first job of a process", .run = first_push, .check = check_1};
+const struct sim_program program_first_push = {.name = "first-push",
+                                               .what = "the first job of a process",
+                                               .run = first_push,
+                                               .check = check_1};
 
 // ---- a worker parks while a job is pushed
 
@@ -90,7 +94,7 @@ static void blocked(void)
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = run_waiting;
     count_begin(2);
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     sim_explore_begin();
     push(s.queue, 0);
     push(s.queue, 1);
@@ -100,7 +104,45 @@ static void blocked(void)
 const struct sim_program program_blocked = {.name = "blocked",
                                             .what = "a job waits for the one behind it",
                                             .run = blocked,
+                                            .needs_threads = true,
                                             .check = check_2};
+
+// ---- tiny jobs, taken at once
+
+static void run_tiny(void *item, void *user_data)
+{
+    sim_work(300);
+    count_run(item, user_data);
+}
+
+static void batch(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_tiny;
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    count_warm_up(s.queue, 4);
+    struct sim_thread *other = sim_spawn(push_one, (void *)3);
+    push(s.queue, 0);
+    push(s.queue, 1);
+    push(s.queue, 2);
+    if (smolscale_queue_cancel(s.queue, count_item(2), 0)) {
+        SIM_CHECK(fetch_add_relaxed(&count.runs[2], 1) == 0, "a job ran that was cancelled");
+        count_cancelled();
+    }
+    count_wait();
+    sim_join(other);
+    smolscale_queue_free(s.queue);
+}
+
+static void check_4(void)
+{
+    count_check(4);
+}
+
+const struct sim_program program_batch = {.name = "batch",
+                                          .what = "tiny jobs are taken at once, and called back",
+                                          .run = batch,
+                                          .check = check_4};
 
 // ---- the same, where limits do not count those that sleep
 
@@ -111,7 +153,7 @@ static void elastic(void)
     attr.max_active = 1;
     attr.flags = SMOLSCALE_QUEUE_ELASTIC;
     count_begin(2);
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     sim_explore_begin();
     push(s.queue, 0);
     push(s.queue, 1);
@@ -121,6 +163,7 @@ static void elastic(void)
 const struct sim_program program_elastic = {.name = "elastic",
                                             .what = "a job of an elastic queue waits for the next",
                                             .run = elastic,
+                                            .needs_threads = true,
                                             .check = check_2};
 
 // ---- and where the job says that it blocks
@@ -137,7 +180,7 @@ static void announced(void)
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = run_blocking;
     count_begin(2);
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     sim_explore_begin();
     push(s.queue, 0);
     push(s.queue, 1);
@@ -147,6 +190,7 @@ static void announced(void)
 const struct sim_program program_announced = {.name = "announced",
                                               .what = "a job says that it blocks",
                                               .run = announced,
+                                              .needs_threads = true,
                                               .check = check_2};
 
 // ---- a family: parent and children share a limit
@@ -157,7 +201,7 @@ static void family(void)
     smolscale_queue *parent = count_queue(2, 0);
     attr.run = count_run;
     attr.parent = parent;
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     smolscale_queue_new(&s.other, &attr);
     count_warm_up(s.queue, 3);
     struct sim_thread *other = sim_spawn(push_one, (void *)2);
@@ -189,10 +233,11 @@ static void push_many(void)
 {
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = run_any;
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     count_begin(3);
     sim_explore_begin();
-    smolscale_queue_push_many(s.queue, count_item(0), 3, NULL);
+    int err = smolscale_queue_push_many(s.queue, count_item(0), 3, NULL);
+    sim_answered(err);
     count_wait();
     smolscale_queue_wait(s.queue);
     SIM_CHECK(count.done == 3, "%u jobs ran of 3", count.done);
@@ -224,7 +269,7 @@ static void notices(void)
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = run_noting;
     attr.notify = notified;
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     count_begin(2);
     sim_explore_begin();
     push(s.queue, 0);
@@ -240,7 +285,8 @@ static void cancel(void)
 {
     warm_up(2);
     uint64_t ticket;
-    smolscale_queue_push(s.queue, count_item(0), &ticket);
+    int err = smolscale_queue_push(s.queue, count_item(0), &ticket);
+    sim_answered(err);
     push(s.queue, 1);
     if (smolscale_queue_cancel(s.queue, count_item(0), ticket)) {
         SIM_CHECK(count.runs[0] == 0, "a job ran that was cancelled");
@@ -269,7 +315,7 @@ static void limit(void)
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     attr.run = run_alone;
     attr.max_active = 1;
-    smolscale_queue_new(&s.queue, &attr);
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
     count_warm_up(s.queue, 3);
     struct sim_thread *other = sim_spawn(push_one, (void *)2);
     push(s.queue, 0);
@@ -285,6 +331,40 @@ static void check_3(void)
 
 const struct sim_program program_limit = {
     .name = "limit", .what = "one job of a queue at a time", .run = limit, .check = check_3};
+
+// ---- a job of a batch says that it blocks, and waits for one behind it in the batch
+
+static void run_batch_blocking(void *item, void *user_data)
+{
+    sim_work(300);
+    if (item == count_item(0)) {
+        smolscale_blocking_begin();
+        sim_flag_wait(&go);
+        smolscale_blocking_end();
+    }
+    if (item == count_item(1))
+        sim_flag_set(&go);
+    count_run(item, user_data);
+}
+
+static void batch_blocked(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_batch_blocking;
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    count_warm_up(s.queue, 3);
+    push(s.queue, 0);
+    push(s.queue, 1);
+    push(s.queue, 2);
+    count_wait();
+}
+
+const struct sim_program program_batch_blocked = {
+    .name = "batch-blocked",
+    .what = "a job blocks that has others of its batch behind it",
+    .run = batch_blocked,
+    .check = check_3,
+    .needs_threads = true};
 
 // ---- wait, close and free
 
@@ -343,3 +423,92 @@ const struct sim_program program_dedicated = {.name = "dedicated",
                                               .what = "a dedicated queue is raised and lowered",
                                               .run = dedicated,
                                               .check = check_3};
+
+// One limit, lowered and raised at once, while the worker is told to end.
+static void dedicated_twice(void)
+{
+    count_begin(2);
+    s.queue = count_queue(1, SMOLSCALE_QUEUE_DEDICATED);
+    sim_explore_begin();
+    smolscale_queue_set_max_active(s.queue, 0);
+    smolscale_queue_set_max_active(s.queue, 1);
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+    smolscale_queue_free(s.queue);
+}
+
+const struct sim_program program_dedicated_twice = {
+    .name = "dedicated-twice",
+    .what = "a dedicated queue is lowered and raised at once",
+    .run = dedicated_twice,
+    .check = check_2};
+
+// ---- a family whose worker seems late: two of its queues are called at once
+
+static void *push_late(void *arg)
+{
+    sim_work(200 * SS_NS_PER_US);
+    return push_one(arg);
+}
+
+static void family_late(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    smolscale_queue *parent = count_queue(2, 0);
+    attr.run = run_waiting;
+    attr.parent = parent;
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    sim_answered(smolscale_queue_new(&s.other, &attr));
+    count_warm_up(s.queue, 3);
+    struct sim_thread *other = sim_spawn(push_late, (void *)2);
+    push(s.queue, 0);
+    push(s.other, 1);
+    count_wait();
+    sim_join(other);
+}
+
+const struct sim_program program_family_late = {
+    .name = "family-late",
+    .what = "workers that seem late are called for several queues of a family",
+    .run = family_late,
+    .check = check_family,
+    .needs_threads = true};
+
+// ---- notices while the balancer takes them
+
+static void run_slow_noting(void *item, void *user_data)
+{
+    count_run(item, user_data);
+    if (item == count_item(1))
+        sim_work(2 * SS_NS_PER_MS); // the notice of the first comes meanwhile
+    else if (!smolscale_notify_soon(&s))
+        count_cancelled();
+}
+
+static void notified_once(void *whom)
+{
+    (void)whom;
+    SIM_CHECK(s.ticket[1]++ == 0, "a notice is given twice");
+    count_cancelled();
+}
+
+static void notices_late(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_slow_noting;
+    attr.notify = notified_once;
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    count_begin(3);
+    sim_explore_begin();
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+    smolscale_queue_wait(s.queue);
+}
+
+const struct sim_program program_notices_late = {
+    .name = "notices-late",
+    .what = "a notice is owed while the next job takes long",
+    .run = notices_late,
+    .check = check_2};

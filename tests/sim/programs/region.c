@@ -60,6 +60,7 @@ static void team(void)
     attr.max_threads = 2;
     attr.flags = SMOLSCALE_TEAM_OWN_THREADS;
     int err = smolscale_team_new(&s.team, &attr);
+    sim_answered(err);
     SIM_CHECK(err == 0, "no team: %d", err);
     sim_explore_begin();
     loop_of(4);
@@ -68,3 +69,85 @@ static void team(void)
 
 const struct sim_program program_team = {
     .name = "team", .what = "a team with a thread of its own, and its end", .run = team};
+
+// ---- two callers of one team
+
+static void *second_caller(void *arg)
+{
+    (void)arg;
+    struct smolscale_parallel_attr attr = SMOLSCALE_PARALLEL_ATTR_INIT;
+    attr.grain = 1;
+    attr.team = s.team;
+    smolscale_parallel_for(8, 10, body, NULL, &attr);
+    return NULL;
+}
+
+static void callers(void)
+{
+    struct smolscale_team_attr attr = SMOLSCALE_TEAM_ATTR_INIT;
+    attr.max_threads = 2;
+    int err = smolscale_team_new(&s.team, &attr);
+    sim_answered(err);
+    SIM_CHECK(err == 0, "no team: %d", err);
+    sim_explore_begin();
+    struct sim_thread *other = sim_spawn(second_caller, NULL);
+    loop_of(2);
+    sim_join(other);
+    for (unsigned i = 8; i < 10; i++)
+        SIM_CHECK(count.runs[i] == 1, "item %u ran %u times", i, count.runs[i]);
+    smolscale_team_free(s.team);
+}
+
+const struct sim_program program_callers = {
+    .name = "callers", .what = "two threads call loops of one team", .run = callers};
+
+// ---- a call stands still while the balancer dozes for a lane of tasks
+
+SIM_STATE static struct sim_flag go;
+SIM_STATE static _Atomic unsigned over;
+
+static int poll_on(smolscale_cx *cx, void *frame)
+{
+    (void)frame;
+    sim_work(100 * SS_NS_PER_US);
+    return load_relaxed(&over) ? 0 : smolscale_yield(cx);
+}
+
+static void body_waiting(void *context, size_t begin, size_t end, size_t thread)
+{
+    (void)context, (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        if (i == 0)
+            sim_flag_wait(&go);
+        else
+            sim_flag_set(&go);
+        fetch_add_relaxed(&count.runs[i], 1);
+    }
+}
+
+static void dozing(void)
+{
+    unsigned nothing = 0;
+    struct smolscale_parallel_attr attr = SMOLSCALE_PARALLEL_ATTR_INIT;
+    smolscale_task *task = NULL;
+    attr.grain = 1;
+    attr.max_threads = 2;
+    sim_answered(smolscale_spawn(&task, poll_on, &nothing, sizeof nothing));
+    static _Atomic uint32_t nothing_changes;
+    ss_os.futex_wait_until(&nothing_changes, 0, sim_now() + 20 * SS_NS_PER_MS); // now it dozes
+    sim_explore_begin();
+    uint64_t begin = sim_now();
+    smolscale_parallel_for(0, 2, body_waiting, NULL, &attr);
+    SIM_CHECK(sim_now() - begin <= 6 * SS_NS_PER_MS, "a call stood still for %llu us",
+              (unsigned long long)(sim_now() - begin) / 1000);
+    store_relaxed(&over, 1);
+    smolscale_release(task);
+}
+
+const struct sim_program program_dozing = {
+    .name = "dozing",
+    .what = "a parallel call stands still while the balancer dozes",
+    .run = dozing,
+    .limit_ns = 60 * SS_NS_PER_MS,
+    .fair = true,
+    .needs_threads = true};

@@ -44,7 +44,9 @@ static smolscale_task *spawn(smolscale_poll_fn *poll, unsigned i)
 {
     smolscale_task *task = NULL;
     int err = smolscale_spawn(&task, poll, &i, sizeof i);
-    SIM_CHECK(err == 0 || err == -EAGAIN, "spawn: %d", err);
+    sim_answered(err);
+    sim_answered(err);
+    SIM_CHECK(err == 0, "spawn: %d", err);
     return task;
 }
 
@@ -90,6 +92,7 @@ static void join_task(void)
     warm_up(1);
     s.task = spawn(poll_counted, 0);
     int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(result);
     SIM_CHECK(result == 7, "join gave %d", result);
     smolscale_release(s.task);
 }
@@ -115,16 +118,55 @@ SMOLSCALE_ASYNC(sleeper, f)
 static void cancel_task(void)
 {
     warm_up(1);
-    SMOLSCALE_SPAWN(&s.task, sleeper);
+    sim_answered(SMOLSCALE_SPAWN(&s.task, sleeper));
     bool cancelled = smolscale_cancel(s.task);
+    if (smolscale_finished(s.task)) // without memory it does not sleep
+        sim_answered(-ENOMEM);
     SIM_CHECK(cancelled, "a task that sleeps was not cancelled");
     int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(result);
     SIM_CHECK(result == -ECANCELED, "join gave %d", result);
     smolscale_release(s.task);
 }
 
-const struct sim_program program_cancel_task = {
-    .name = "cancel-task", .what = "a task is cancelled while it begins to wait", .run = cancel_task};
+const struct sim_program program_cancel_task = {.name = "cancel-task",
+                                                .what =
+                                                    "a task is cancelled while it begins to wait",
+                                                .run = cancel_task};
+
+// ---- cancelled while it begins to wait for a message
+
+struct listener {
+    SMOLSCALE_FRAME;
+    int n, value;
+};
+
+SMOLSCALE_ASYNC(listener, f)
+{
+    SMOLSCALE_BEGIN(f);
+    sim_flag_set(&s.begun);
+    SMOLSCALE_AWAIT(f->n, smolscale_recv(cx, s.channel, &f->value));
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
+}
+
+static void cancel_recv(void)
+{
+    sim_answered(smolscale_channel_new(&s.channel, sizeof(int), 1));
+    count_warm_up(count_queue(SMOLSCALE_UNLIMITED, 0), 1);
+    sim_answered(SMOLSCALE_SPAWN(&s.task, listener));
+    sim_flag_wait(&s.begun);
+    smolscale_cancel(s.task);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(result);
+    SIM_CHECK(result == -ECANCELED, "join gave %d", result);
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_cancel_recv = {
+    .name = "cancel-recv",
+    .what = "a task is cancelled while it begins to wait for a message",
+    .run = cancel_recv};
 
 // ---- wakers
 
@@ -148,6 +190,7 @@ static void waker(void)
     smolscale_wake(s.waker);
     smolscale_waker_drop(s.waker);
     int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(result);
     SIM_CHECK(result == 7, "join gave %d", result);
     smolscale_release(s.task);
 }
@@ -176,15 +219,17 @@ SMOLSCALE_ASYNC(receiver, f)
 
 static void channel(void)
 {
-    smolscale_channel_new(&s.channel, sizeof(int), 1);
+    sim_answered(smolscale_channel_new(&s.channel, sizeof(int), 1));
     warm_up(3);
-    SMOLSCALE_SPAWN(&s.task, receiver);
+    sim_answered(SMOLSCALE_SPAWN(&s.task, receiver));
     for (int i = 0; i < 3; i++) {
         int err = SMOLSCALE_BLOCK(smolscale_send(cx, s.channel, &i));
+        sim_answered(err);
         SIM_CHECK(err == 0, "send: %d", err);
     }
     smolscale_close(s.channel);
     int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(result);
     SIM_CHECK(result == -EPIPE, "join gave %d", result);
     smolscale_release(s.task);
 }
@@ -205,6 +250,7 @@ SMOLSCALE_ASYNC(napper, f)
 {
     SMOLSCALE_BEGIN(f);
     SMOLSCALE_AWAIT(f->n, smolscale_sleep(cx, SS_NS_PER_MS));
+    sim_answered(f->n);
     SIM_CHECK(f->n == 0, "sleep gave %d", f->n);
     count_run(count_item(0), NULL);
     SMOLSCALE_RETURN(f->n);
@@ -215,16 +261,18 @@ static void sleep_program(void)
 {
     warm_up(1);
     uint64_t before = sim_now();
-    SMOLSCALE_SPAWN(&s.task, napper);
+    sim_answered(SMOLSCALE_SPAWN(&s.task, napper));
     count_wait();
     SIM_CHECK(sim_now() - before >= SS_NS_PER_MS, "a sleep ended early");
-    SIM_CHECK(sim_now() - before <= SS_NS_PER_MS + 200 * SS_NS_PER_US, "a sleep of 1 ms took %llu us",
-              (unsigned long long)((sim_now() - before) / 1000));
+    SIM_CHECK(sim_now() - before <= SS_NS_PER_MS + 200 * SS_NS_PER_US,
+              "a sleep of 1 ms took %llu us", (unsigned long long)((sim_now() - before) / 1000));
     smolscale_release(s.task);
 }
 
-const struct sim_program program_sleep = {
-    .name = "sleep", .what = "a timer, and who looks after it", .run = sleep_program, .check = check_1};
+const struct sim_program program_sleep = {.name = "sleep",
+                                          .what = "a timer, and who looks after it",
+                                          .run = sleep_program,
+                                          .check = check_1};
 
 struct limited {
     SMOLSCALE_FRAME;
@@ -244,17 +292,20 @@ SMOLSCALE_ASYNC(limited, f)
 // The message comes, or the time is up: what was sent is not lost.
 static void deadline(void)
 {
-    smolscale_channel_new(&s.channel, sizeof(int), 1);
+    sim_answered(smolscale_channel_new(&s.channel, sizeof(int), 1));
     warm_up(1);
-    SMOLSCALE_SPAWN(&s.task, limited);
+    sim_answered(SMOLSCALE_SPAWN(&s.task, limited));
     ss_os.rest();
     int sent = smolscale_try_send(s.channel, &(int){5}), value = 0;
     int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(sent);
     SIM_CHECK(sent == 0, "try_send: %d", sent);
     if (result == -ETIMEDOUT)
         SIM_CHECK(smolscale_try_recv(s.channel, &value) == 0, "a message was lost");
-    else
+    else {
+        sim_answered(result);
         SIM_CHECK(result == 0, "join gave %d", result);
+    }
     smolscale_release(s.task);
 }
 
@@ -274,6 +325,7 @@ static void block_on(void)
     warm_up(1);
     unsigned turns = 0;
     int result = smolscale_block_on(poll_twice, &turns);
+    sim_answered(result);
     SIM_CHECK(result == 7, "block_on gave %d", result);
 }
 
@@ -303,8 +355,9 @@ SMOLSCALE_ASYNC(unblocked, f)
 static void unblock(void)
 {
     warm_up(1);
-    SMOLSCALE_SPAWN(&s.task, unblocked);
+    sim_answered(SMOLSCALE_SPAWN(&s.task, unblocked));
     int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(result);
     SIM_CHECK(result == 5, "join gave %d", result);
     smolscale_release(s.task);
 }
@@ -334,16 +387,45 @@ static void pipe_program(void)
 {
     sim_pipe(s.fds);
     warm_up(1);
-    SMOLSCALE_SPAWN(&s.task, reader);
+    sim_answered(SMOLSCALE_SPAWN(&s.task, reader));
     int n = SMOLSCALE_BLOCK(smolscale_write(cx, s.fds[1], "abc", 3));
+    sim_answered(n);
     SIM_CHECK(n == 3, "write: %d", n);
     int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(result);
     SIM_CHECK(result == 3, "join gave %d", result);
     smolscale_release(s.task);
 }
 
 const struct sim_program program_pipe = {
     .name = "pipe", .what = "a task reads what a thread writes", .run = pipe_program};
+
+// ---- a worker sleeps in the seat, where descriptors are waited for, and a job comes
+
+static void pipe_push(void)
+{
+    sim_answered(sim_pipe(s.fds));
+    sim_answered(SMOLSCALE_SPAWN(&s.task, reader));
+    ss_os.rest();
+    s.queue = count_queue(SMOLSCALE_UNLIMITED, 0);
+    count_warm_up(s.queue, 2);
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+    int n = SMOLSCALE_BLOCK(smolscale_write(cx, s.fds[1], "abc", 3));
+    sim_answered(n);
+    SIM_CHECK(n == 3, "write: %d", n);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(result);
+    SIM_CHECK(result == 3, "join gave %d", result);
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_pipe_push = {
+    .name = "pipe-push",
+    .what = "jobs come to a worker that waits for descriptors",
+    .run = pipe_push,
+    .check = check_2};
 
 // ---- local executors
 
@@ -363,10 +445,11 @@ SMOLSCALE_ASYNC(joiner, f)
 static void local(void)
 {
     warm_up(1);
-    smolscale_local_new(&s.local);
+    sim_answered(smolscale_local_new(&s.local));
     s.task = spawn(poll_counted, 0);
     struct joiner joiner_frame = {.n = 0};
     int result = smolscale_local_run(s.local, joiner, &joiner_frame);
+    sim_answered(result);
     SIM_CHECK(result == 7, "local_run gave %d", result);
     smolscale_release(s.task);
     smolscale_local_free(s.local);

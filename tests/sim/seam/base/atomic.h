@@ -45,7 +45,7 @@ void sim_relax(void);
         memcpy(&sim_r_, &sim_raw_, sizeof sim_r_); \
         sim_r_;                                    \
     })
-#define SIM_LOAD(p, order) SIM_VALUE(SIM_TYPE(p), sim_load((p), sizeof *(p), (order)))
+#define SIM_LOAD(p, order)     SIM_VALUE(SIM_TYPE(p), sim_load((p), sizeof *(p), (order)))
 #define SIM_STORE(p, v, order) sim_store((p), SIM_BITS(SIM_TYPE(p), (v)), sizeof *(p), (order))
 #define SIM_RMW(p, v, what, order) \
     SIM_VALUE(SIM_TYPE(p), sim_rmw((p), SIM_BITS(SIM_TYPE(p), (v)), sizeof *(p), (what), (order)))
@@ -76,28 +76,29 @@ void sim_relax(void);
 #define fetch_and_relaxed(p, v) SIM_RMW(p, v, SIM_AND, SIM_RELAXED)
 #define fetch_and_acq_rel(p, v) SIM_RMW(p, v, SIM_AND, SIM_ACQ_REL)
 
-#define cas_weak_relaxed(p, expected, v) SIM_CAS(p, expected, v, true, SIM_RELAXED, SIM_RELAXED)
-#define cas_weak_seq_cst(p, expected, v) SIM_CAS(p, expected, v, true, SIM_SEQ_CST, SIM_RELAXED)
-#define cas_weak_release(p, expected, v) SIM_CAS(p, expected, v, true, SIM_RELEASE, SIM_RELAXED)
-#define cas_weak_acq_rel(p, expected, v) SIM_CAS(p, expected, v, true, SIM_ACQ_REL, SIM_ACQUIRE)
+#define cas_weak_relaxed(p, expected, v)   SIM_CAS(p, expected, v, true, SIM_RELAXED, SIM_RELAXED)
+#define cas_weak_seq_cst(p, expected, v)   SIM_CAS(p, expected, v, true, SIM_SEQ_CST, SIM_RELAXED)
+#define cas_weak_release(p, expected, v)   SIM_CAS(p, expected, v, true, SIM_RELEASE, SIM_RELAXED)
+#define cas_weak_acq_rel(p, expected, v)   SIM_CAS(p, expected, v, true, SIM_ACQ_REL, SIM_ACQUIRE)
 #define cas_strong_seq_cst(p, expected, v) SIM_CAS(p, expected, v, false, SIM_SEQ_CST, SIM_SEQ_CST)
 #define cas_strong_relaxed(p, expected, v) SIM_CAS(p, expected, v, false, SIM_RELAXED, SIM_RELAXED)
 #define cas_strong_acquire(p, expected, v) SIM_CAS(p, expected, v, false, SIM_ACQUIRE, SIM_RELAXED)
 #define cas_strong_acq_rel(p, expected, v) SIM_CAS(p, expected, v, false, SIM_ACQ_REL, SIM_ACQUIRE)
 
-#define word_load_relaxed(p)         load_relaxed(p)
-#define word_load_acquire(p)         load_acquire(p)
-#define word_store_relaxed(p, v)     store_relaxed(p, v)
-#define word_store_release(p, v)     store_release(p, v)
-#define word_exchange_acquire(p, v)  exchange_acquire(p, v)
-#define word_exchange_acq_rel(p, v)  exchange_acq_rel(p, v)
-#define word_fetch_or_acquire(p, v)  SIM_RMW(p, v, SIM_OR, SIM_ACQUIRE)
-#define word_fetch_add_relaxed(p, v) fetch_add_relaxed(p, v)
-#define word_fetch_sub_acq_rel(p, v) fetch_sub_acq_rel(p, v)
-#define word_fetch_sub_release(p, v) fetch_sub_release(p, v)
-#define word_fetch_and_acq_rel(p, v) fetch_and_acq_rel(p, v)
+#define word_load_relaxed(p)                    load_relaxed(p)
+#define word_load_acquire(p)                    load_acquire(p)
+#define word_store_relaxed(p, v)                store_relaxed(p, v)
+#define word_store_release(p, v)                store_release(p, v)
+#define word_exchange_acquire(p, v)             exchange_acquire(p, v)
+#define word_exchange_acq_rel(p, v)             exchange_acq_rel(p, v)
+#define word_fetch_or_acquire(p, v)             SIM_RMW(p, v, SIM_OR, SIM_ACQUIRE)
+#define word_fetch_add_relaxed(p, v)            fetch_add_relaxed(p, v)
+#define word_fetch_sub_acq_rel(p, v)            fetch_sub_acq_rel(p, v)
+#define word_fetch_sub_release(p, v)            fetch_sub_release(p, v)
+#define word_fetch_and_acq_rel(p, v)            fetch_and_acq_rel(p, v)
 #define word_cas_strong_acq_rel(p, expected, v) cas_strong_acq_rel(p, expected, v)
-#define word_cas_weak_acq_rel(p, expected, v) SIM_CAS(p, expected, v, true, SIM_ACQ_REL, SIM_RELAXED)
+#define word_cas_weak_acq_rel(p, expected, v) \
+    SIM_CAS(p, expected, v, true, SIM_ACQ_REL, SIM_RELAXED)
 
 #define fence_seq_cst()   sim_fence(SIM_SEQ_CST)
 #define fence_acquire()   sim_fence(SIM_ACQUIRE)
@@ -107,6 +108,9 @@ void sim_relax(void);
 
 // In one section, which the machine copies out and in when it switches threads.
 #define SS_THREAD_LOCAL __attribute__((section("sim_thread_local")))
+
+uintptr_t sim_thread_address(void);
+#define ss_thread_address(variable) sim_thread_address()
 
 #define count_owned(p) store_relaxed((p), load_relaxed(p) + 1)
 
