@@ -665,9 +665,70 @@ START_TEST(a_real_time_thread_does_not_wait_spinning_for_workers)
 }
 END_TEST
 
+// ---------------------------------------------------------------------------------------------
+// Another user
+// ---------------------------------------------------------------------------------------------
+
+// Of each thread: it must be among those that the C library has given the new user.
+static bool all_threads_are_of(uid_t uid)
+{
+    struct tids tids;
+    bool all = true;
+    threads_now(&tids);
+    for (unsigned i = 0; i < tids.count; i++) {
+        char path[64], line[256];
+        unsigned real = uid, effective = uid;
+        snprintf(path, sizeof path, "/proc/self/task/%d/status", (int)tids.tid[i]);
+        FILE *file = fopen(path, "r");
+        while (file && fgets(line, sizeof line, file))
+            if (sscanf(line, "Uid: %u %u", &real, &effective) == 2)
+                break;
+        if (file) // else it has ended
+            fclose(file);
+        all &= real == uid && effective == uid;
+    }
+    return all;
+}
+
+// Workers are blocked, parked and busy, and the balancer looks. The C library stops each thread for
+// a moment by a signal, and waits for all of them.
+static void live_as_another_user(void)
+{
+    smolscale_queue *blocked = queue_new(meet, NULL, SMOLSCALE_UNLIMITED);
+    smolscale_queue *queue = queue_new(count, NULL, 4);
+    smolscale_task *task;
+    uid_t uid = 300000 + (uid_t)getpid() % 1000000;
+    CHILD_CHECK(SMOLSCALE_SPAWN(&task, napper, .left = 20) == 0);
+    for (unsigned i = 0; i < 10; i++)
+        push(blocked, item_of(i));
+    counter_wait(&entered, 10);
+    for (unsigned i = 0; i < 1000; i++)
+        push(queue, item_of(i));
+    CHILD_CHECK(setgroups(0, NULL) == 0 && setgid(uid) == 0 && setuid(uid) == 0);
+    CHILD_CHECK(all_threads_are_of(uid));
+    for (unsigned i = 0; i < 1000; i++)
+        push(queue, item_of(i));
+    counter_add(&may_leave, 1);
+    smolscale_queue_free(blocked);
+    smolscale_queue_free(queue);
+    CHILD_CHECK(SMOLSCALE_BLOCK(smolscale_join(cx, task)) == 0);
+    smolscale_release(task);
+    CHILD_CHECK(atomic_load(&ran) == 2010);
+    CHILD_CHECK(all_threads_are_of(uid)); // the new ones, too
+}
+
+START_TEST(a_process_becomes_another_users_while_jobs_run)
+{
+    if (geteuid() != 0)
+        SKIP("not root");
+    in_child(live_as_another_user);
+}
+END_TEST
+
 int main(void)
 {
     const struct test_rounds tests[] = {
+        {a_process_becomes_another_users_while_jobs_run, 1},
         {the_limit_of_processes_is_reached_and_lifted_in_the_middle, 1},
 #if !defined(TEST_TSAN) && !defined(TEST_ASAN)
         {the_limit_of_memory_is_reached_and_lifted_in_the_middle, 1},

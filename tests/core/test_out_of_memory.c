@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+#include "smolscale_async.h"
+
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *memory, size_t size);
@@ -331,14 +333,255 @@ START_TEST(without_memory_a_loop_runs_in_its_caller_and_no_team_is_made)
 }
 END_TEST
 
+// ---------------------------------------------------------------------------------------------
+// Everything that is made, whichever allocation fails
+// ---------------------------------------------------------------------------------------------
+
+static void do_nothing(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+}
+
+struct short_life {
+    SMOLSCALE_FRAME;
+    int result;
+};
+SMOLSCALE_ASYNC(short_life, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_TRY(smolscale_yield(cx));
+    SMOLSCALE_RETURN(f->result);
+    SMOLSCALE_END;
+}
+
+static int give_7(void *arg)
+{
+    (void)arg;
+    return 7;
+}
+
+// Before a thread waits for what needs a worker: while there is no memory at all there may be none,
+// and it would wait for as long.
+static void memory_is_back(void)
+{
+    if (fails_on)
+        fails_in = 0;
+}
+
+// Each of these makes something, uses it and ends it. 0, or the error; what it has is then given
+// back.
+
+static int make_queue(void)
+{
+    smolscale_queue *queue;
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = do_nothing;
+    int err = smolscale_queue_new(&queue, &attr);
+    if (err)
+        return err;
+    for (unsigned i = 0; i < 100 && !err; i++)
+        err = smolscale_queue_push(queue, item_of(i), NULL);
+    memory_is_back();
+    smolscale_queue_free(queue);
+    return err;
+}
+
+static int make_dedicated_queue(void)
+{
+    smolscale_queue *queue;
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = do_nothing;
+    attr.flags = SMOLSCALE_QUEUE_DEDICATED;
+    attr.max_active = 2;
+    int err = smolscale_queue_new(&queue, &attr);
+    if (!err)
+        smolscale_queue_free(queue);
+    return err;
+}
+
+static int make_group(unsigned flags)
+{
+    smolscale_group *group;
+    struct smolscale_group_attr attr = SMOLSCALE_GROUP_ATTR_INIT;
+    attr.flags = flags;
+    int err = smolscale_group_new(&group, &attr);
+    if (!err)
+        smolscale_group_free(group);
+    return err;
+}
+
+static int make_plain_group(void)
+{
+    return make_group(0);
+}
+
+static int make_eager_group(void)
+{
+    return make_group(SMOLSCALE_GROUP_EAGER);
+}
+
+static int make_team(void)
+{
+    smolscale_team *team;
+    struct smolscale_team_attr attr = SMOLSCALE_TEAM_ATTR_INIT;
+    attr.flags = SMOLSCALE_TEAM_OWN_THREADS;
+    attr.max_threads = 9;
+    int err = smolscale_team_new(&team, &attr);
+    if (!err)
+        smolscale_team_free(team);
+    return err;
+}
+
+static int make_channel(void)
+{
+    smolscale_channel *channel;
+    char message[100] = {0};
+    int err = smolscale_channel_new(&channel, sizeof message, SMOLSCALE_UNLIMITED);
+    if (err)
+        return err;
+    for (unsigned i = 0; i < 200 && !err; i++)
+        err = smolscale_try_send(channel, message);
+    smolscale_channel_unref(channel);
+    return err;
+}
+
+static int join_now(smolscale_task *task)
+{
+    memory_is_back();
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, task));
+    smolscale_release(task);
+    return result == 7 ? 0 : result;
+}
+
+static int make_task(void)
+{
+    smolscale_task *task;
+    int err = SMOLSCALE_SPAWN(&task, short_life, .result = 7);
+    return err == 0 || err == -EAGAIN ? join_now(task) : err;
+}
+
+static int make_large_task(void)
+{
+    smolscale_task *task;
+    struct {
+        struct short_life life;
+        char more[4000];
+    } frame = {.life = {.result = 7}};
+    int err = smolscale_spawn(&task, short_life, &frame, sizeof frame);
+    return err == 0 || err == -EAGAIN ? join_now(task) : err;
+}
+
+static int block_on_one(void)
+{
+    struct short_life frame = {.result = 7};
+    int result = smolscale_block_on(short_life, &frame);
+    return result == 7 ? 0 : result;
+}
+
+static int unblock_one(void)
+{
+    fails_on = false; // one failure: it waits within the call
+    int result = SMOLSCALE_BLOCK(smolscale_unblock(cx, give_7, NULL));
+    return result == 7 ? 0 : result;
+}
+
+static int sleep_for_a_moment(void)
+{
+    return SMOLSCALE_BLOCK(smolscale_sleep(cx, 1000));
+}
+
+static int make_nursery(void)
+{
+    smolscale_nursery *nursery;
+    int err = smolscale_nursery_new(&nursery);
+    if (err)
+        return err;
+    for (unsigned i = 0; i < 3 && !err; i++)
+        err = SMOLSCALE_NURSERY_SPAWN(nursery, short_life, .result = 7);
+    memory_is_back();
+    int result = SMOLSCALE_BLOCK(smolscale_nursery_wait(cx, nursery));
+    smolscale_nursery_free(nursery);
+    return err ? err : result;
+}
+
+static int make_reaper(void)
+{
+    smolscale_reaper *reaper;
+    smolscale_task *task;
+    int err = smolscale_reaper_new(&reaper);
+    if (err)
+        return err;
+    err = SMOLSCALE_SPAWN(&task, short_life, .result = 7);
+    if (err == 0 || err == -EAGAIN) {
+        err = smolscale_reaper_attach(reaper, task);
+        if (err)
+            smolscale_release(task);
+    }
+    smolscale_reaper_free(reaper);
+    return err;
+}
+
+static int make_immortal(void)
+{
+    smolscale_immortal *immortal;
+    int err = SMOLSCALE_IMMORTAL(&immortal, SMOLSCALE_RESPAWN_AT_ONCE, 0, short_life, .result = 7);
+    if (err == 0 || err == -EAGAIN)
+        smolscale_immortal_free(immortal);
+    return err;
+}
+
+static int make_local(void)
+{
+    smolscale_local *local;
+    struct short_life frame = {.result = 7};
+    int err = smolscale_local_new(&local);
+    if (err)
+        return err;
+    int result = smolscale_local_run(local, short_life, &frame);
+    smolscale_local_free(local);
+    return result == 7 ? 0 : result;
+}
+
+START_TEST(what_is_made_is_whole_or_not_there_whichever_allocation_fails)
+{
+    static const struct {
+        const char *name;
+        int (*make)(void);
+    } kinds[] = {
+        {"queue", make_queue},         {"dedicated queue", make_dedicated_queue},
+        {"group", make_plain_group},   {"eager group", make_eager_group},
+        {"team", make_team},           {"channel", make_channel},
+        {"task", make_task},           {"large task", make_large_task},
+        {"block_on", block_on_one},    {"unblock", unblock_one},
+        {"sleep", sleep_for_a_moment}, {"nursery", make_nursery},
+        {"reaper", make_reaper},       {"immortal", make_immortal},
+        {"local", make_local},
+    };
+    for (unsigned kind = 0; kind < sizeof kinds / sizeof *kinds; kind++) {
+        unsigned before, in = 0;
+        do { // until no allocation of the call is left that has not failed
+            before = atomic_load(&refused);
+            in++;
+            int err = SHORT_OF_MEMORY(in, _i, kinds[kind].make());
+            ck_assert_msg(err == 0 || err == -ENOMEM || err == -EAGAIN,
+                          "%s, allocation %u: expected 0, -ENOMEM or -EAGAIN, got %d",
+                          kinds[kind].name, in, err);
+        } while (atomic_load(&refused) > before);
+        int err = kinds[kind].make();
+        ck_assert_msg(err == 0, "%s, with memory again: expected 0, got %d", kinds[kind].name, err);
+    }
+    ck_assert_uint_gt(atomic_load(&refused), 0);
+}
+END_TEST
+
 int main(void)
 {
-    return test_suite("out of memory",
-                      (const TTest *[]){
-                          calls_without_memory_change_nothing_or_do_it_all,
-                          a_batch_is_recalled_into_a_full_list_without_memory,
-                          an_item_is_moved_to_the_front_of_a_full_list_without_memory,
-                          without_memory_a_loop_runs_in_its_caller_and_no_team_is_made,
-                          NULL,
-                      });
+    const struct test_rounds tests[] = {
+        {calls_without_memory_change_nothing_or_do_it_all, 1},
+        {a_batch_is_recalled_into_a_full_list_without_memory, 1},
+        {an_item_is_moved_to_the_front_of_a_full_list_without_memory, 1},
+        {without_memory_a_loop_runs_in_its_caller_and_no_team_is_made, 1},
+        {what_is_made_is_whole_or_not_there_whichever_allocation_fails, 2}, // one, all from it on
+    };
+    return test_suite_of_rounds("out of memory", tests, sizeof tests / sizeof tests[0]);
 }
