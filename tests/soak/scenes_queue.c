@@ -333,6 +333,14 @@ static void settings(struct actor *actor)
     }
 }
 
+// ---- memory given back, whatever the others are at
+
+static void trim(struct actor *actor)
+{
+    (void)actor;
+    smolscale_trim();
+}
+
 // The thread sanitizer of gcc 12 ends a child in which a new thread has the address of one of the
 // parent's.
 #ifdef __SANITIZE_THREAD__
@@ -346,5 +354,6 @@ const struct scene queue_scenes[] = {
     {"many_of_one", 10, many_of_one},
     {"child", CHILDREN_WEIGHT, child},
     {"settings", 1, settings},
+    {"trim", 2, trim},
     {NULL, 0, NULL},
 };
