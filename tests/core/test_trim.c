@@ -81,7 +81,7 @@ static void ck_given_back(size_t before, size_t least, size_t most)
     ck_assert_msg(kept >= least, "expected at least %zu bytes to be kept, there are %zu", least,
                   kept);
     EVENTUALLY((given += smolscale_trim(), held_now()), <=, before + most);
-    ck_assert_msg(given <= kept && given >= (kept - most) / 2,
+    ck_assert_msg(given <= kept + most && given >= (kept - most) / 2,
                   "expected the value to say that about %zu bytes went, got %zu", kept, given);
 }
 
@@ -105,25 +105,28 @@ struct message {
     unsigned char bytes[60];
 };
 
+// One assertion for all: Check sends a message for each.
 static void send_numbers(smolscale_channel *channel, unsigned from, unsigned to)
 {
     struct message message = {0};
-    for (message.number = from; message.number < to; message.number++)
-        ck_assert_int_eq(smolscale_try_send(channel, &message), 0);
+    int err = 0;
+    for (message.number = from; message.number < to && !err; message.number++)
+        err = smolscale_try_send(channel, &message);
+    ck_assert_int_eq(err, 0);
 }
 
 static void receive_numbers(smolscale_channel *channel, unsigned from, unsigned to)
 {
     struct message message;
-    for (unsigned number = from; number < to; number++) {
-        ck_assert_int_eq(smolscale_try_recv(channel, &message), 0);
-        ck_assert_uint_eq(message.number, number);
-    }
+    unsigned number = from;
+    while (number < to && smolscale_try_recv(channel, &message) == 0 && message.number == number)
+        number++;
+    ck_assert_uint_eq(number, to);
 }
 
 START_TEST(channels_keep_room_for_what_is_in_them)
 {
-    const unsigned flood = 100000, left = 5;
+    const unsigned flood = SCALED(100000), left = 5;
     smolscale_channel *channel[3]; // small, drained, nearly drained
     size_t before = held_now();
     for (unsigned i = 0; i < 3; i++)
@@ -166,12 +169,15 @@ static int compare_numbers(const void *a, const void *b, void *compare_data)
 static void flood_queue(smolscale_queue *queue, unsigned items, unsigned left)
 {
     uint64_t *ticket = malloc(items * sizeof *ticket);
+    unsigned refused = 0, lost = 0;
     for (unsigned i = 0; i < items; i++)
-        ck_assert_int_eq(smolscale_queue_push(queue, item_of(items - 1 - i), &ticket[i]), 0);
+        refused += smolscale_queue_push(queue, item_of(items - 1 - i), &ticket[i]) != 0;
     // From both ends to the middle: what is left is at no end of it.
     for (unsigned i = 0; i < items; i++)
         if (i < items / 2 || i >= items / 2 + left)
-            ck_assert(smolscale_queue_cancel(queue, item_of(items - 1 - i), ticket[i]));
+            lost += !smolscale_queue_cancel(queue, item_of(items - 1 - i), ticket[i]);
+    ck_assert_uint_eq(refused, 0);
+    ck_assert_uint_eq(lost, 0);
     free(ticket);
 }
 
