@@ -356,6 +356,7 @@ static void reset(smolscale_queue *queue)
 {
     ss_lock_reset(&queue->own_lock);
     queue->runnable.next = NULL;
+    queue->runnable.prev_link = NULL;
     store_relaxed(&queue->runnable.taken, 0);
     queue->runnable.seen_taken = queue->runnable.stalled_since = 0;
     ss_items_reset(&queue->items);

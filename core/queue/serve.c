@@ -242,7 +242,7 @@ static struct ss_worker *give_up_cpu(struct ss_worker *worker, enum ss_follow_up
     ss_lock(&ss.lock);
     ss_set_activity(worker, SS_BLOCKED);
     struct ss_group *group = worker->group;
-    struct ss_worker *wake = ss_group_demand(group) ? ss_recruit(group, todo) : NULL;
+    struct ss_worker *wake = ss_group_has_demand(group) ? ss_recruit(group, todo) : NULL;
     ss_unlock(&ss.lock);
     return wake;
 }

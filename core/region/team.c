@@ -272,6 +272,7 @@ static void reset(smolscale_team *team, uintptr_t self)
     store_relaxed(&team->lent, 0); // and ss_region_generation says so to one that forked
     team->to_lend = 0;
     team->listed = false;
+    team->runnable.prev_link = NULL;
     team->runnable.next = NULL;
     team->runnable.seen_taken = team->runnable.stalled_since = 0;
     store_relaxed(&team->runnable.taken, 0);

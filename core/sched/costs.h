@@ -237,9 +237,10 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // those that matter. bench/glib sleeping-unlimited.
 #define SS_TICKS_PER_BLOCKED_LOOK 8
 
-// ss.lock is dropped after a look at so many workers. Depends on: the cost of a cache miss (0.1
-// us), a few for each worker.
-#define SS_WORKERS_PER_HOLD 64
+// ss.lock is dropped after a look at so many workers, or at so many runnables that wait. Depends
+// on: the cost of a cache miss (0.1 us), a few for each worker.
+#define SS_WORKERS_PER_HOLD   64
+#define SS_RUNNABLES_PER_LOOK 256
 
 // So many workers whose clocks stand are asked about by one question (how many threads of the
 // machine are runnable?) before each is looked at in /proc. Both are looks there: the ratio of

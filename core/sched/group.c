@@ -338,7 +338,7 @@ void smolscale_group_free(smolscale_group *group)
 // In the child the threads of a group do not exist. The group does, for its owner.
 static void reset(struct ss_group *group)
 {
-    group->head = group->tail = NULL;
+    group->head = NULL;
     store_relaxed(&group->injected, 0);
     group->idle = NULL;
     group->idle_count = group->kept = group->workers = group->blocked = group->hogs = 0;

@@ -45,18 +45,19 @@ struct ss_group {
     struct ss_worker *ended;             // S: the worker whose thread is to be joined
     unsigned leaving;                    // S: workers that will be `ended`
     _Atomic uint32_t ended_word;         // F: of smolscale_group_free(): counts what has ended
-    unsigned refs; // S: owner, queues, workers; not of the default and dedicated ones
-    struct ss_runnable *head, *tail; // S: injection queue
-    _Atomic unsigned injected;       // S+: its length
-    struct ss_worker *idle;          // S: parked workers, the last to park first
-    unsigned idle_count;             // S
-    unsigned kept;                   // S: of these, how many sleep without a time limit
-    unsigned workers;                // S: all; those in creation included
-    unsigned wanted;                 // S: dedicated: how many there should be
-    unsigned blocked;                // S: workers known to be asleep in a job
-    unsigned hogs;                   // S: workers known to have computed on one job for long
-    unsigned arriving;               // S: woken or created, and not yet arrived
-    uint64_t arriving_since;         // S: when the first of these was, ns
+    unsigned refs;            // S: owner, queues, workers; not of the default and dedicated ones
+    struct ss_runnable *head; // S: injection queue
+    struct ss_runnable **tail_link; // S: the link at its end, unless it is empty
+    _Atomic unsigned injected;      // S+: its length
+    struct ss_worker *idle;         // S: parked workers, the last to park first
+    unsigned idle_count;            // S
+    unsigned kept;                  // S: of these, how many sleep without a time limit
+    unsigned workers;               // S: all; those in creation included
+    unsigned wanted;                // S: dedicated: how many there should be
+    unsigned blocked;               // S: workers known to be asleep in a job
+    unsigned hogs;                  // S: workers known to have computed on one job for long
+    unsigned arriving;              // S: woken or created, and not yet arrived
+    uint64_t arriving_since;        // S: when the first of these was, ns
     unsigned growth; // S: workers added when the balancer last compensated, if they block
     unsigned ticks_since_blocked; // S: ticks since a worker was last found blocked; large: never
     _Atomic bool can_recruit;     // S+: ss_recruit() would find a worker

@@ -64,19 +64,20 @@ static void age_growth(const struct ss_tick *tick, struct ss_group *group)
 // A runnable that is staffed is left to the workers that serve it, until it stalls.
 static unsigned compensate(struct ss_tick *tick, struct ss_group *group, struct ss_worker **list)
 {
-    unsigned demand = ss_group_unstaffed_demand(group), busy = ss_group_busy(group),
-             limit = ss_group_limit(group);
+    unsigned busy = ss_group_busy(group), limit = ss_group_limit(group);
     age_growth(tick, group);
-    if (demand == 0 || busy >= limit)
+    if (busy >= limit)
         return 0;
-    unsigned missing = limit - busy;
-    uint64_t count = (uint64_t)group->growth * SS_GROWTH_FACTOR;
-    count = count > missing ? count : missing;
-    count = count < demand ? count : demand;
-    group->growth = (unsigned)count;
+    uint64_t missing = limit - busy, most = (uint64_t)group->growth * SS_GROWTH_FACTOR;
+    most = most > missing ? most : missing;
+    most = most < SMOLSCALE_UNLIMITED ? most : SMOLSCALE_UNLIMITED;
+    unsigned count = ss_group_unstaffed_demand(group, (unsigned)most);
+    if (count == 0)
+        return 0;
+    group->growth = count;
     fetch_add_relaxed(&ss.stats.compensations, count);
     tick->acted = true;
-    return call_workers(group, (unsigned)count, list);
+    return call_workers(group, count, list);
 }
 
 // ---- stall
@@ -101,12 +102,15 @@ static uint64_t stall_deadline(const struct ss_tick *tick, struct ss_runnable *r
     return runnable->stalled_since + allowed;
 }
 
-// The first runnable that has stood for too long; NULL: none has.
+// The first runnable that has stood for too long; NULL: none has. Of the first ones: those behind
+// them have their turn when these have been served.
 static struct ss_runnable *find_stalled(struct ss_tick *tick, struct ss_group *group)
 {
     struct ss_runnable *found = NULL;
     uint64_t allowed = stall_ns(group);
-    for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next) {
+    unsigned left = SS_RUNNABLES_PER_LOOK;
+    for (struct ss_runnable *runnable = group->head; runnable && left > 0;
+         runnable = runnable->next, left--) {
         if (runnable->ops->demand(runnable) == 0)
             continue;
         uint64_t deadline = stall_deadline(tick, runnable, allowed);

@@ -8,58 +8,63 @@
 
 // ---- the injection queue
 
+// A runnable is in it exactly if it has a prev_link.
+static void unlink_runnable(struct ss_group *group, struct ss_runnable *runnable)
+{
+    *runnable->prev_link = runnable->next;
+    if (runnable->next)
+        runnable->next->prev_link = runnable->prev_link;
+    else
+        group->tail_link = runnable->prev_link;
+    runnable->prev_link = NULL;
+    store_relaxed(&group->injected, load_relaxed(&group->injected) - 1);
+}
+
+static void link_runnable(struct ss_group *group, struct ss_runnable *runnable,
+                          struct ss_runnable **link)
+{
+    runnable->next = *link;
+    runnable->prev_link = link;
+    if (runnable->next)
+        runnable->next->prev_link = &runnable->next;
+    else
+        group->tail_link = &runnable->next;
+    *link = runnable;
+    store_relaxed(&group->injected, load_relaxed(&group->injected) + 1);
+}
+
 void ss_inject(struct ss_group *group, struct ss_runnable *runnable)
 {
-    runnable->next = NULL;
-    if (group->head)
-        group->tail->next = runnable;
-    else
-        group->head = runnable;
-    group->tail = runnable;
-    store_relaxed(&group->injected, load_relaxed(&group->injected) + 1);
+    link_runnable(group, runnable, group->head ? group->tail_link : &group->head);
 }
 
 void ss_inject_first(struct ss_group *group, struct ss_runnable *runnable)
 {
-    struct ss_runnable *before = NULL;
-    for (struct ss_runnable *other = group->head; other != runnable; other = other->next)
-        before = other;
-    if (!before)
-        return;
-    before->next = runnable->next;
-    if (group->tail == runnable)
-        group->tail = before;
-    runnable->next = group->head;
-    group->head = runnable;
+    unlink_runnable(group, runnable);
+    link_runnable(group, runnable, &group->head);
 }
 
 bool ss_inject_withdraw(struct ss_group *group, struct ss_runnable *runnable)
 {
-    struct ss_runnable *before = NULL, *other = group->head;
-    for (; other && other != runnable; other = other->next)
-        before = other;
-    if (!other)
+    if (!runnable->prev_link)
         return false;
-    *(before ? &before->next : &group->head) = runnable->next;
-    if (group->tail == runnable)
-        group->tail = before;
-    store_relaxed(&group->injected, load_relaxed(&group->injected) - 1);
+    unlink_runnable(group, runnable);
     return true;
 }
 
 struct ss_runnable *ss_inject_pop(struct ss_group *group)
 {
     struct ss_runnable *runnable = group->head;
-    if (!runnable)
-        return NULL;
-    group->head = runnable->next;
-    store_relaxed(&group->injected, load_relaxed(&group->injected) - 1);
+    if (runnable)
+        unlink_runnable(group, runnable);
     return runnable;
 }
 
 struct ss_runnable *ss_inject_take_all(struct ss_group *group)
 {
     struct ss_runnable *first = group->head;
+    for (struct ss_runnable *runnable = first; runnable; runnable = runnable->next)
+        runnable->prev_link = NULL;
     group->head = NULL;
     store_relaxed(&group->injected, 0);
     return first;
@@ -67,26 +72,31 @@ struct ss_runnable *ss_inject_take_all(struct ss_group *group)
 
 // ---- how much waits
 
-static unsigned to_demand(uint64_t sum)
-{
-    return sum < SMOLSCALE_UNLIMITED ? (unsigned)sum : SMOLSCALE_UNLIMITED;
-}
+// What is asked holds ss.lock, so no more than SS_RUNNABLES_PER_LOOK are: if none of these can use
+// a worker, one is thought to behind them. They are listed for nothing then, and the worker that is
+// called for it takes them out.
 
-unsigned ss_group_demand(const struct ss_group *group)
+unsigned ss_group_unstaffed_demand(const struct ss_group *group, unsigned most)
 {
     uint64_t sum = 0;
-    for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next)
-        sum += runnable->ops->demand(runnable);
-    return to_demand(sum);
-}
-
-unsigned ss_group_unstaffed_demand(const struct ss_group *group)
-{
-    uint64_t sum = 0;
-    for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next)
+    unsigned looked_at = 0;
+    for (struct ss_runnable *runnable = group->head; runnable && sum < most;
+         runnable = runnable->next) {
+        if (looked_at++ == SS_RUNNABLES_PER_LOOK)
+            return sum > 0 ? (unsigned)sum : 1;
         if (!load_relaxed(&runnable->staffed))
             sum += runnable->ops->demand(runnable);
-    return to_demand(sum);
+    }
+    return sum < most ? (unsigned)sum : most;
+}
+
+bool ss_group_has_demand(const struct ss_group *group)
+{
+    unsigned looked_at = 0;
+    for (struct ss_runnable *runnable = group->head; runnable; runnable = runnable->next)
+        if (looked_at++ == SS_RUNNABLES_PER_LOOK || runnable->ops->demand(runnable) > 0)
+            return true;
+    return false;
 }
 
 static bool elastic_backlog(void)
@@ -100,7 +110,7 @@ static bool elastic_backlog(void)
 bool ss_any_backlog(void)
 {
     for (struct ss_group *group = ss.groups; group; group = group->next)
-        if (ss_group_demand(group) > 0)
+        if (ss_group_has_demand(group))
             return true;
     return elastic_backlog();
 }

@@ -26,11 +26,11 @@ struct ss_runnable *ss_inject_pop(struct ss_group *group);
 // Takes all out. Returns the first; the others follow by `next`.
 struct ss_runnable *ss_inject_take_all(struct ss_group *group);
 
-// How many workers the runnables of the injection queue could use.
-unsigned ss_group_demand(const struct ss_group *group);
+// Could a runnable of the injection queue use a worker?
+bool ss_group_has_demand(const struct ss_group *group);
 
-// The same, without the runnables whose workers will do.
-unsigned ss_group_unstaffed_demand(const struct ss_group *group);
+// How many workers those could use whose own will not do; at most `most`. A hint.
+unsigned ss_group_unstaffed_demand(const struct ss_group *group, unsigned most);
 
 // Does anything wait, in any group, or in something elastic (runnable.h)?
 bool ss_any_backlog(void);

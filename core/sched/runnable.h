@@ -100,6 +100,7 @@ struct ss_runnable_ops {
 // A atomic; B the balancer's own.
 struct ss_runnable {
     struct ss_runnable *next;          // S: in the injection queue
+    struct ss_runnable **prev_link;    // S: NULL: it is in none
     const struct ss_runnable_ops *ops; // C
     struct ss_lock *lock;              // C: of its accounts; NULL: ss.lock
     _Atomic unsigned refs;             // A

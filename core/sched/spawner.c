@@ -150,7 +150,7 @@ void ss_spawner_group_left(struct ss_group *group)
 // A group without workers whose work waits is about to order one. ss.lock held.
 static bool needs_spawner(const struct ss_group *group)
 {
-    return group->workers > 0 || group->eager || group->ordered > 0 || ss_group_demand(group) > 0;
+    return group->workers > 0 || group->eager || group->ordered > 0 || ss_group_has_demand(group);
 }
 
 // A spawner without the balancer's role. ss.lock held.
@@ -380,7 +380,7 @@ static bool take_order(struct ss_spawner *self, struct ss_worker **worker)
         if (group->ordered == 0 || !serves(self, group))
             continue;
         // Creating takes a while, in which those created first may have done all there was.
-        if (!ss_group_can_grow(group) || ss_group_demand(group) == 0) {
+        if (!ss_group_can_grow(group) || !ss_group_has_demand(group)) {
             group->ordered = 0;
             continue;
         }
@@ -487,7 +487,7 @@ static int try_first(struct ss_group *group, const struct ss_traits *mine, bool 
         return 0;
     }
     int err = order_and_wait(group);
-    *again = !err && ss_group_demand(group) > 0;
+    *again = !err && ss_group_has_demand(group);
     return err;
 }
 

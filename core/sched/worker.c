@@ -219,7 +219,7 @@ static void undo_birth(struct ss_worker *worker)
     leave_group(worker);
     unlink_worker(worker);
     put_back(worker);
-    bool missed = ss_group_demand(group) > 0 || !ss_events_covered();
+    bool missed = ss_group_has_demand(group) || !ss_events_covered();
     count_ended(group);
     ss_unlock(&ss.lock);
     ss_os.futex_wake(&group->ended_word, INT32_MAX);
@@ -321,11 +321,11 @@ static bool look_for_work(struct ss_worker *worker, struct search *search)
     search->found = surplus ? NULL : ss_inject_pop(group);
     if (search->found) {
         begin_to_serve(worker, search->found);
-        if (arrived && ss_group_demand(group)) // no other was called while it came
+        if (arrived && ss_group_has_demand(group)) // no other was called while it came
             search->wake = ss_recruit(group, &search->todo);
         return true;
     }
-    search->leaves_work = surplus && ss_group_demand(group);
+    search->leaves_work = surplus && ss_group_has_demand(group);
     return worker->exit_if_idle;
 }
 
@@ -419,7 +419,7 @@ static void *worker_main(void *arg)
 // left in this thread. ss.lock held.
 static struct ss_worker *recruit_successor(struct ss_group *group, enum ss_follow_up *todo)
 {
-    struct ss_worker *wake = ss_group_demand(group) > 0 ? ss_recruit(group, todo) : NULL;
+    struct ss_worker *wake = ss_group_has_demand(group) ? ss_recruit(group, todo) : NULL;
     if (*todo == SS_CREATE_WORKER) {
         group->starting = false;
         group->spawn_requested = true;

@@ -260,6 +260,76 @@ START_TEST(thousands_of_jobs_that_wait_for_one_another_meet_in_few_ticks)
 }
 END_TEST
 
+// Runnables of the test's own.
+
+static atomic_ulong asked_for_demand, runnables_run;
+
+static unsigned counted_demand(struct ss_runnable *runnable)
+{
+    (void)runnable;
+    atomic_fetch_add(&asked_for_demand, 1);
+    return 1;
+}
+
+static void count_run(struct ss_runnable *runnable, struct ss_worker *worker)
+{
+    (void)runnable, (void)worker;
+    atomic_fetch_add(&runnables_run, 1);
+}
+
+START_TEST(a_tick_looks_at_few_of_the_queues_that_wait)
+{
+    enum { WAITING = 5000, TICKS = 50 };
+    static const struct ss_runnable_ops ops = {.run = count_run, .demand = counted_demand};
+    static struct ss_runnable waiting[WAITING];
+    setenv("SMOLSCALE_MAX_THREADS", "1", 1);
+    begin_with("1");
+    jobs_are_blocked();
+    smolscale_queue *queue = queue_new(wait_for_go, NULL, 1);
+    block(queue, 1);
+    ss_lock(&ss.lock);
+    for (unsigned i = 0; i < WAITING; i++) {
+        waiting[i].ops = &ops;
+        ss_inject(&ss.shared, &waiting[i]);
+    }
+    ss_unlock(&ss.lock);
+    ss_wake_balancer();
+    pass(20 * MS, MS);
+    unsigned long before = ticks();
+    atomic_store(&asked_for_demand, 0);
+    while (ticks() - before < TICKS)
+        pass(4 * MS, 4 * MS);
+    unsigned long count = ticks() - before, asked = atomic_load(&asked_for_demand);
+    ck_assert_msg(asked >= count && asked <= count * WAITING / 5,
+                  "%lu times a queue was asked what waits, in %lu ticks", asked, count);
+    counter_add(&go, 1); // each has its turn
+    EVENTUALLY(atomic_load(&runnables_run), ==, WAITING);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+START_TEST(what_waits_is_taken_out_from_any_place_and_the_others_keep_their_order)
+{
+    enum { WAITING = 5 };
+    static struct ss_runnable waiting[WAITING];
+    struct ss_group group = {.head = NULL};
+    for (unsigned i = 0; i < WAITING; i++)
+        ss_inject(&group, &waiting[i]);
+    ck_assert(ss_inject_withdraw(&group, &waiting[4]));
+    ck_assert(ss_inject_withdraw(&group, &waiting[0]));
+    ck_assert(!ss_inject_withdraw(&group, &waiting[0]));
+    ss_inject_first(&group, &waiting[3]);
+    ss_inject_first(&group, &waiting[3]);
+    ss_inject(&group, &waiting[4]);
+    ck_assert_uint_eq(load_relaxed(&group.injected), 4);
+    static const unsigned order[] = {3, 1, 2, 4};
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_ptr_eq(ss_inject_pop(&group), &waiting[order[i]]);
+    ck_assert_ptr_null(ss_inject_pop(&group));
+    ck_assert_uint_eq(load_relaxed(&group.injected), 0);
+}
+END_TEST
+
 // ---- replacements for blocked workers
 
 START_TEST(blocked_workers_are_replaced_within_1_ms_and_several_at_a_time)
@@ -503,6 +573,8 @@ int main(void)
                      in_a_crowd_of_computing_workers_a_job_starts_every_100_ms,
                      a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute,
                      a_tick_looks_at_few_of_the_workers_that_are_known_to_be_blocked,
+                     a_tick_looks_at_few_of_the_queues_that_wait,
+                     what_waits_is_taken_out_from_any_place_and_the_others_keep_their_order,
                      thousands_of_jobs_that_wait_for_one_another_meet_in_few_ticks,
                      blocked_workers_are_replaced_within_1_ms_and_several_at_a_time,
                      a_balancer_that_looks_for_lanes_alone_comes_for_a_blocked_worker_within_1_ms,
