@@ -10,6 +10,7 @@ static void after_fork(void)
 {
     ss_set_due(SS_FOREVER);
     store_relaxed(&ss_duties.waits, 0);
+    store_relaxed(&ss_duties.looked_at, 0);
     store_relaxed(&ss_duties.attendants, 0);
     ss_duties.seat_taken = false;
     store_relaxed(&ss_duties.events, NULL);
@@ -50,6 +51,14 @@ void ss_events_cover(void)
 {
     if (ss_events_uncovered())
         ss_wake_balancer();
+}
+
+// One look is enough for all. The thread that puts its time there makes it at once.
+void ss_events_attend_slow(uint64_t now)
+{
+    uint64_t last = load_relaxed(&ss_duties.looked_at);
+    if (now >= last + ss_policy(events_every_ns) && cas_strong_relaxed(&ss_duties.looked_at, &last, now))
+        ss_events_poll();
 }
 
 bool ss_seat_take_locked(void)

@@ -89,6 +89,7 @@ struct ss_duties {
     _Alignas(SS_CACHE_LINE) _Atomic uint64_t due;   // A when something is due first, ns; a hint.
                                                     // SS_FOREVER: never
     _Alignas(SS_CACHE_LINE) _Atomic unsigned waits; // A
+    _Atomic uint64_t looked_at;                     // A: for events, by a thread that runs; ns
     _Alignas(SS_CACHE_LINE) _Atomic unsigned attendants; // L, read as a hint: workers that attend
     bool seat_taken;                                     // L
     _Atomic(const struct ss_time_duty *) time;           // A
@@ -165,6 +166,14 @@ static inline bool ss_events_poll(void)
 {
     const struct ss_event_duty *duty = load_acquire(&ss_duties.events);
     return duty && duty->poll();
+}
+
+// For threads that run tasks, again and again: looks for events if none of them has for a while.
+void ss_events_attend_slow(uint64_t now);
+static inline void ss_events_attend(uint64_t now)
+{
+    if (ss_events_awaited())
+        ss_events_attend_slow(now);
 }
 
 // Takes the seat if events are not covered. The thread that takes it leaves it, and then sees to it

@@ -328,14 +328,14 @@ static struct ss_lane *move_tasks(struct ss_lane *lane)
 
 // What a server attends to every 10 µs or so, beside polling.
 struct attention {
-    uint64_t slice_start, looked_at, polled_at;
+    uint64_t slice_start, looked_at;
     unsigned interval; // polls
 };
 
 // The number of polls until it is due again; 0: the worker is wanted elsewhere.
 static unsigned begin_attention(struct attention *a)
 {
-    a->slice_start = a->looked_at = a->polled_at = ss_os.now();
+    a->slice_start = a->looked_at = ss_os.now();
     a->interval = 1;
     return a->interval;
 }
@@ -358,10 +358,7 @@ static unsigned attend(struct ss_worker *worker, struct attention *a)
     adapt(a, now);
     if (now >= ss_next_due())
         ss_fire(now);
-    if (ss_events_awaited() && now - a->polled_at >= ss_policy(events_every_ns)) {
-        a->polled_at = now;
-        ss_events_poll();
-    }
+    ss_events_attend(now);
     struct ss_lane *lane = ss_section_enter(worker), *other = NULL;
     if (lane) {
         if (load_relaxed(&lane->inbox))

@@ -43,7 +43,6 @@ struct smolscale_local {
     struct smolscale_task *head, *tail;
     struct attachment *live;
     unsigned waits; // awaits of descriptors that its tasks are in
-    uint64_t polled_at;
     smolscale_cx cx;
 
     int fd;
@@ -171,19 +170,15 @@ int smolscale_local_spawn(smolscale_local *local, smolscale_task **out, smolscal
 // ---- running
 
 // Timers and descriptors, while there are any and tasks keep the thread busy.
-static void attend(smolscale_local *local)
+static void attend(void)
 {
     uint64_t next = ss_next_due();
-    bool descriptors = ss_events_awaited();
-    if (next == SS_FOREVER && !descriptors)
+    if (next == SS_FOREVER && !ss_events_awaited())
         return;
     uint64_t now = ss_os.now();
     if (next <= now)
         ss_fire(now);
-    if (descriptors && now - local->polled_at >= ss_policy(events_every_ns)) {
-        local->polled_at = now;
-        ss_events_poll();
-    }
+    ss_events_attend(now);
 }
 
 static bool run_one(smolscale_local *local)
@@ -197,7 +192,7 @@ static bool run_one(smolscale_local *local)
     running = outer;
     if (again)
         append(local, task);
-    attend(local);
+    attend();
     return true;
 }
 

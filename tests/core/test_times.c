@@ -11,6 +11,9 @@
 
 #include "queue/batch.h"
 #include "sched/executor.h"
+#include "task/lane.h"
+
+#include <smolscale_async.h>
 
 enum { CPUS = 2 };
 
@@ -330,6 +333,72 @@ START_TEST(what_waits_is_taken_out_from_any_place_and_the_others_keep_their_orde
 }
 END_TEST
 
+// Looks for events, of which there are none.
+
+static atomic_ulong looks;
+
+static bool count_look(void)
+{
+    atomic_fetch_add(&looks, 1);
+    return false;
+}
+
+static const struct ss_event_duty no_events = {.poll = count_look};
+
+struct yielder {
+    SMOLSCALE_FRAME;
+};
+SMOLSCALE_ASYNC(yielder, f)
+{
+    SMOLSCALE_BEGIN(f);
+    while (!atomic_load_explicit(&stop, memory_order_relaxed))
+        SMOLSCALE_YIELD();
+    SMOLSCALE_END;
+}
+
+static struct ss_worker *server_of(const struct ss_lane *lane)
+{
+    ss_lock(&ss.lock);
+    struct ss_worker *worker = lane->worker;
+    ss_unlock(&ss.lock);
+    return worker;
+}
+
+static void poll_often(const struct ss_worker *worker)
+{
+    uint64_t before = load_relaxed(&worker->progress);
+    EVENTUALLY(load_relaxed(&worker->progress) - before, >, 1000);
+}
+
+START_TEST(of_all_threads_that_serve_lanes_one_looks_for_events)
+{
+    enum { STEPS = 10 };
+    begin();
+    for (unsigned i = 0; i < 8; i++)
+        ck_assert_int_eq(SMOLSCALE_SPAWN(NULL, yielder), 0);
+    struct ss_lane *lane = ss_lanes.lane[0], *other = ss_lane_add();
+    EVENTUALLY(server_of(lane) != NULL, ==, true);
+    poll_often(server_of(lane)); // all tasks are in its queue
+    store_relaxed(&lane->move_count, 4);
+    store_release(&lane->move_to, other);
+    while (!server_of(other))
+        pass(100 * US, 100 * US); // a second worker is to be created
+    store_release(&ss_duties.events, &no_events);
+    ss_events_count(1);
+    for (unsigned i = 0; i < STEPS; i++) {
+        fake_clock_advance(50 * US);
+        poll_often(server_of(lane));
+        poll_often(server_of(other));
+    }
+    ss_events_count(-1);
+    unsigned long count = atomic_load(&looks);
+    ck_assert_msg(count >= STEPS && count <= STEPS + 2, "%lu looks in %d times 50 us", count,
+                  STEPS);
+    atomic_store(&stop, true);
+    EVENTUALLY(smolscale_running_threads(), ==, 0);
+}
+END_TEST
+
 // ---- replacements for blocked workers
 
 START_TEST(blocked_workers_are_replaced_within_1_ms_and_several_at_a_time)
@@ -575,6 +644,7 @@ int main(void)
                      a_tick_looks_at_few_of_the_workers_that_are_known_to_be_blocked,
                      a_tick_looks_at_few_of_the_queues_that_wait,
                      what_waits_is_taken_out_from_any_place_and_the_others_keep_their_order,
+                     of_all_threads_that_serve_lanes_one_looks_for_events,
                      thousands_of_jobs_that_wait_for_one_another_meet_in_few_ticks,
                      blocked_workers_are_replaced_within_1_ms_and_several_at_a_time,
                      a_balancer_that_looks_for_lanes_alone_comes_for_a_blocked_worker_within_1_ms,
