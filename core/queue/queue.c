@@ -40,7 +40,7 @@ int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
 }
 
 // One worker has been woken for many jobs: calls others for the rest of them, as far as there are
-// CPUs. Returns those that must be woken, for ss_unpark_list(). The queue's lock held.
+// CPUs. Returns those that must be woken, for ss_unpark_all(). The queue's lock held.
 static struct ss_worker *call_others(const smolscale_queue *queue, unsigned jobs)
 {
     unsigned room = queue->max_active - queue->active;
@@ -62,7 +62,7 @@ static int call_workers_and_unlock(smolscale_queue *queue, unsigned jobs)
     }
     struct ss_group *group = queue->group; // read now, as in smolscale_queue_push()
     ss_unlock(queue->runnable.lock);
-    ss_unpark_list(others);
+    ss_unpark_all(others);
     return ss_follow_up(group, wake, todo);
 }
 

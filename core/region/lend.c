@@ -41,7 +41,7 @@ static void call_workers(smolscale_team *team, uint32_t count)
     }
     ss_group_ref(group);
     ss_unlock(&ss.lock);
-    ss_unpark_list(others);
+    ss_unpark_all(others);
     ss_follow_up(group, wake, todo); // if it fails, they come as soon as a thread can be had
     ss_group_unref(group);
 }

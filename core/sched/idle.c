@@ -7,7 +7,8 @@
 // there. So no wake-up is lost between the two. Only the sleep itself is outside of the lock, on
 // the worker's futex word `park`: the waker sets it to AWAKE before the wake, so a sleep that
 // begins too late does not begin. Between being taken off the list and that moment the worker
-// belongs to its waker, which may use its links.
+// belongs to its waker, which may use its links, and may hand it, with these, to a worker that it
+// wakes (ss_unpark_all).
 //
 // The worker that parked last is woken first, so that the coldest retires.
 
@@ -45,6 +46,7 @@ void ss_take_off_idle(struct ss_worker *worker)
         parking->next->parking.prev = parking->prev;
     group->idle_count--;
     group->kept -= parking->kept;
+    parking->to_wake = NULL;
     parking->listed = false;
 }
 
@@ -148,6 +150,49 @@ void ss_unpark_list(struct ss_worker *list)
     }
 }
 
+// Cuts the list after half of it, rounded up. Returns the second half.
+static struct ss_worker *second_half(struct ss_worker *list)
+{
+    struct ss_worker *middle = list;
+    for (struct ss_worker *end = list; end && (end = end->parking.next);)
+        if ((end = end->parking.next))
+            middle = middle->parking.next;
+    struct ss_worker *half = middle ? middle->parking.next : NULL;
+    if (middle)
+        middle->parking.next = NULL;
+    return half;
+}
+
+static void unpark_to_wake(struct ss_worker *worker, struct ss_worker *others)
+{
+    worker->parking.to_wake = others;
+    ss_unpark(worker);
+}
+
+// A cascade: a waker takes some us for each, and with many CPUs the last would come late, and the
+// caller to its own work (push_many, a parallel call).
+void ss_unpark_all(struct ss_worker *list)
+{
+    if (!list)
+        return;
+    struct ss_worker *first = list, *second = first->parking.next;
+    if (!second) {
+        ss_unpark(first);
+        return;
+    }
+    struct ss_worker *others = second->parking.next, *half = second_half(others);
+    unpark_to_wake(first, others);
+    unpark_to_wake(second, half);
+}
+
+// What was handed to the worker is its own to wake, as it was its waker's.
+static void wake_others(struct ss_worker *worker)
+{
+    struct ss_worker *others = worker->parking.to_wake;
+    worker->parking.to_wake = NULL;
+    ss_unpark_all(others);
+}
+
 // ---- sleeping
 
 // The keeper is the one of the parked workers that wakes by itself when a timer is due. The thread
@@ -236,6 +281,7 @@ static void sleep_listed(struct ss_worker *worker, bool seated, uint64_t until)
     }
     learn_arrival(&worker->slept);
     ss_placing_end(worker);
+    wake_others(worker);
     ss_lock(&ss.lock);
 }
 

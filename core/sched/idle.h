@@ -27,11 +27,15 @@ enum ss_park {
 
 // The worker's part.
 struct ss_parking {
-    struct ss_worker *next, *prev; // SW: in group->idle; a waker links by `next` those that it has
-                                   // taken off
-    bool listed;                   // S: is in group->idle
-    bool kept;                     // S: sleeps there without a time limit
-    bool arriving;                 // S: woken or created, and not yet arrived
+    struct ss_worker *next; // SW: in group->idle; a waker links by it those that it has taken off
+    union {
+        struct ss_worker *prev;    // SW: in group->idle
+        struct ss_worker *to_wake; // SW: off that list: whom it wakes first of all, linked by
+                                   // `next`
+    };
+    bool listed;   // S: is in group->idle
+    bool kept;     // S: sleeps there without a time limit
+    bool arriving; // S: woken or created, and not yet arrived
 };
 
 // The worker's part: the last sleep, from which costs are learnt.
@@ -71,6 +75,10 @@ void ss_park(struct ss_worker *worker);
 // The kernel half of a wake-up.
 void ss_unpark(struct ss_worker *worker);
 void ss_unpark_list(struct ss_worker *list);
+
+// The same for workers that have been called to the work of one call: the caller wakes two, and
+// hands to each a half of the others.
+void ss_unpark_all(struct ss_worker *list);
 
 // ---- lists of workers that were taken off the idle list, for ss_unpark_list()
 

@@ -26,7 +26,7 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_follow_up *todo);
 
 // One worker has been recruited for work that has use for `count`: takes others as far as there are
 // parked ones and CPUs. They are to wake elsewhere than on the CPU of the caller, which is likely
-// to go on working. Returns them for ss_unpark_list(). ss.lock held.
+// to go on working. Returns them for ss_unpark_all(). ss.lock held.
 struct ss_worker *ss_recruit_others(struct ss_group *group, unsigned count);
 
 // Does what ss_recruit() has decided. No lock held. 0, or a negative errno value when there is no

@@ -5,6 +5,8 @@
 
 #include "support.h"
 
+#include "sched/executor.h"
+
 #include <time.h>
 
 static atomic_uint ran;
@@ -277,6 +279,59 @@ START_TEST(no_waiter_of_a_queue_is_forgotten)
 }
 END_TEST
 
+// ---- a cascade
+
+static _Thread_local bool is_pusher;
+static atomic_uint woken_by_pusher;
+static void (*real_futex_wake)(_Atomic uint32_t *word, int count);
+
+static void count_wakes(_Atomic uint32_t *word, int n)
+{
+    if (is_pusher)
+        for (struct ss_worker *worker = ss.allocated; worker; worker = worker->next_allocated)
+            atomic_fetch_add(&woken_by_pusher, word == &worker->park);
+    real_futex_wake(word, n);
+}
+
+enum { MEETING = 16 };
+
+static void meet(void *item, void *user_data)
+{
+    (void)item;
+    struct counter *met = user_data;
+    counter_add(met, 1);
+    counter_wait(met, MEETING);
+}
+
+static unsigned parked(void)
+{
+    ss_lock(&ss.lock);
+    unsigned count = ss.shared.idle_count;
+    ss_unlock(&ss.lock);
+    return count;
+}
+
+START_TEST(the_pusher_of_many_wakes_two_or_three_and_these_wake_the_others)
+{
+    setenv("SMOLSCALE_WORKERS", "16", 1);
+    real_futex_wake = ss_os.futex_wake;
+    ss_os.futex_wake = count_wakes;
+    struct counter met = COUNTER_INIT;
+    smolscale_queue *queue = queue_new(meet, &met, SMOLSCALE_UNLIMITED);
+    ck_assert_int_eq(smolscale_queue_push_many(queue, item_of(0), MEETING, NULL), 0);
+    smolscale_queue_wait(queue);
+    EVENTUALLY(parked(), >=, MEETING);
+    met.value = 0;
+    is_pusher = true;
+    ck_assert_int_eq(smolscale_queue_push_many(queue, item_of(0), MEETING, NULL), 0);
+    is_pusher = false;
+    counter_wait(&met, MEETING);
+    unsigned wakes = atomic_load(&woken_by_pusher);
+    ck_assert_msg(wakes >= 1 && wakes <= 3, "the pusher woke %u", wakes);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
 START_TEST(workers_retiring_while_work_comes_leave_nothing_lying)
 {
     struct player player = {COUNTER_INIT, queue_new(answer, NULL, 2), SCALED(5000), 1};
@@ -316,6 +371,7 @@ int main(void)
         {no_push_of_several_producers_is_left_lying, 1},
         {jobs_that_push_each_other_never_stop, 1},
         {no_waiter_of_a_queue_is_forgotten, 1},
+        {the_pusher_of_many_wakes_two_or_three_and_these_wake_the_others, 1},
         {workers_retiring_while_work_comes_leave_nothing_lying, 1},
         {an_idle_timeout_that_races_with_pushes_leaves_nothing_lying, 1},
     };
