@@ -23,19 +23,19 @@ A suite.toml names the program, the sides and the rows:
   first_rounds = 1                      # rounds of the first side, where it is very slow
   rounds = 1                            # rounds of all sides, where once tells all
   sides = ["native"]                    # where not every side has such a thing
-  targets = { wall = { at_least = 50, aim = 25 }, cpu = { at_least = 80, aim = 37 } }
+  targets = { wall = { at_least = 8, aim = 20 }, threads = { at_most = 4 } }
 
 A program prints a line `name value unit` for each figure. It may print `output DIGEST`, which must then be the same in
 all runs of a row, and end with status 77 and a reason on standard error where it cannot be run here.
 
-A target is a number in the figure's unit, a ratio to the first side ("at_least_ratio",
-"aim_ratio") or a distance from it ("at_least_more"). With "higher = true" more is better. Absolute times mean
-little on a shared machine: the sides are interleaved, so that what disturbs one disturbs all, and the ratio is what
-counts. kept.py says what the data file has.
+A target is a *gain*: what the first side takes divided by what smolscale takes, the median of the rounds. With
+"higher = true" more is better, and the gain is the other way round. So a target says the same on every machine; no
+time does. A count that no machine changes may have a bound, "at_most". --check says which targets of "at_least" are
+missed, and ends with status 1 if any is. kept.py says what the data file has.
 
-Where smolscale is compared with its like instead of preloaded under them, it is the first side and
-the suite says `first_is_ours = true`: the targets are then its own. A ratio is always what another side takes divided
-by what the first takes.
+Where smolscale is compared with its like instead of preloaded under them, it is the first side and the suite says
+`first_is_ours = true`: the gain is then that over the best of the others. The ratio in the table is always what another
+side takes divided by what the first takes.
 """
 
 import argparse
@@ -97,29 +97,34 @@ def number(value):
     return str(value)
 
 
-def check(target, value, first, ratio):
-    """(text of the target, whether it is reached) for "at_least". `first` is the first side's median, `ratio` the
-    median of pairs."""
-    text, bound, compared = "", target.get("at_least"), value
-    if bound is not None:
-        text = number(bound)
-    if "at_least_ratio" in target and ratio is not None:
-        bound, compared = target["at_least_ratio"], ratio
-        text = f"{bound:g} x"
-    if "at_least_more" in target and first is not None:
-        bound = target["at_least_more"] + first
-        text = f"+ {target['at_least_more']:g}"
-    if bound is None:
+def gain(figure, target, ours, others):
+    """The median of the rounds' gains of the side `ours` over `others`, in each round the best of these; None: there is
+    no round with both."""
+    higher, gains = target.get("higher"), []
+    for turn, mine in enumerate(figure["values"].get(ours, [])):
+        theirs = [figure["values"][name][turn] for name in others
+                  if turn < len(figure["values"].get(name, [])) and figure["values"][name][turn] is not None]
+        if mine is None or not theirs:
+            continue
+        best = max(theirs) if higher else min(theirs)
+        top, bottom = (mine, best) if higher else (best, mine)
+        if bottom > 0 and top >= 0:
+            gains.append(top / bottom)
+    return kept.median(gains)
+
+
+def check(target, value, gained):
+    """(text of the target, whether it is reached) for "at_most" and "at_least". `value` is our median, `gained` the gain
+    or None, which judges nothing."""
+    if "at_most" in target:
+        return f"at most {target['at_most']:g}", None if value is None else value <= target["at_most"]
+    if "at_least" not in target:
         return "", None
-    if target.get("higher"):
-        return ">= " + text, compared >= bound
-    return "<= " + text, compared <= bound
+    return f"{target['at_least']:g} x", None if gained is None else gained >= target["at_least"]
 
 
 def aim_text(target):
-    if "aim_ratio" in target:
-        return f"{target['aim_ratio']:g} x"
-    return number(target["aim"]) if "aim" in target else ""
+    return f"{target['aim']:g} x" if "aim" in target else ""
 
 
 class Table:
@@ -213,30 +218,41 @@ def ratio_text(ratios):
     return middle if len(ratios) == 1 else f"{middle} ({number(min(ratios))}-{number(max(ratios))})"
 
 
-def print_table(suite, names, wanted, data):
-    """Prints the results; how many targets are missed."""
+def judgements(suite, names, row, figure):
+    """(side, text, gain or value, reached) for each side of ours that the figure's target judges."""
+    target = row.get("targets", {}).get(figure["name"], {})
     ours_first = suite.get("first_is_ours", False)
-    judged = names[:1] if ours_first else names[1:]
-    table = Table("benchmark", "figure", *names, *(f"{name}/{names[0]}" for name in names[1:]), "at least", "aim",
+    found = []
+    for name in names[:1] if ours_first else names[1:]:
+        value = kept.median(figure["values"].get(name, []))
+        if value is None or target.get("side", name) != name:
+            continue
+        gained = gain(figure, target, name, names[1:] if ours_first else names[:1])
+        text, good = check(target, value, gained)
+        if text:
+            found.append((name, text, value if "at_most" in target else gained, good))
+    return found
+
+
+def print_table(suite, names, wanted, data):
+    """Prints the results. Returns a line for each target that is missed."""
+    table = Table("benchmark", "figure", *names, *(f"{name}/{names[0]}" for name in names[1:]), "gain", "at least", "aim",
                   "reached")
-    missed = 0
+    missed = []
     for row, found in zip(wanted, data["rows"]):
         if "absent" in found:
-            table.add(row["name"], "absent: " + found["absent"], *[""] * (2 * len(names) + 2))
+            table.add(row["name"], "absent: " + found["absent"], *[""] * (2 * len(names) + 3))
         for figure in found["figures"]:
             medians = {name: kept.median(figure["values"].get(name, [])) for name in names}
             ratios = {name: kept.pairs(figure, name, names[0]) for name in names[1:]}
-            target = row.get("targets", {}).get(figure["name"], {})
-            reached, text = [], ""
-            for name in judged:
-                if medians[name] is None or target.get("side", name) != name:
-                    continue
-                text, good = check(target, medians[name], medians[names[0]], kept.median(ratios.get(name, [])))
-                if good is not None:
-                    reached.append("yes" if good else "NO")
-                    missed += not good
+            judged = judgements(suite, names, row, figure)
+            missed += [f"{row['name']} {figure['name']}, {name}: {number(got)}, and {text} is wanted"
+                       for name, text, got, good in judged if good is False]
+            words = {True: "yes", False: "NO", None: "?"}
             table.add(row["name"], f"{figure['name']} [{figure['unit']}]", *(number(medians[n]) for n in names),
-                      *(ratio_text(ratios[n]) for n in names[1:]), text, aim_text(target), " ".join(reached))
+                      *(ratio_text(ratios[n]) for n in names[1:]), " ".join(number(got) for _, _, got, _ in judged),
+                      judged[0][1] if judged else "", aim_text(row.get("targets", {}).get(figure["name"], {})),
+                      " ".join(words[good] for *_, good in judged))
     table.print()
     return missed
 
@@ -251,6 +267,8 @@ def parse_arguments():
                         help="put before every command, e.g. \"taskset -c 0\"")
     parser.add_argument("--limit", type=int, default=120, help="seconds one run may take (120)")
     parser.add_argument("--json", help="where the data file goes (below the build folder)")
+    parser.add_argument("--check", action="store_true",
+                        help="only the rows with targets; name the targets that are missed, and end with status 1 if there are any")
     parser.add_argument("--list", action="store_true", help="name the rows and end")
     return parser.parse_intermixed_args()
 
@@ -260,10 +278,14 @@ def main():
     with open(os.path.join(HERE, options.suite, "suite.toml"), "rb") as file:
         suite = tomllib.load(file)
     rows = [row for row in suite["row"]
-            if not options.filter or any(part in row["name"] for part in options.filter)]
+            if (not options.filter or any(part in row["name"] for part in options.filter))
+            and (row.get("targets") or not options.check)]
     if options.list:
         for row in rows:
             print(f"{row['name']:24} {row.get('text', '')}")
+        return 0
+    if not rows and options.check:
+        print(f"{options.suite}: no targets")
         return 0
     if not rows:
         raise SystemExit("no row has such a name; --list shows them")
@@ -285,13 +307,16 @@ def main():
         data["rows"].append(measurement.run_row(row))
     data["load"].append(kept.load())
     missed = print_table(suite, measurement.names, rows, data)
-    print(f"{missed} targets missed, {measurement.failures} runs failed")
+    print(f"{len(missed)} targets missed, {measurement.failures} runs failed")
     path = options.json or os.path.join(options.build, "logs", f"bench-{options.suite}.json")
     kept.write(path, data)
     print(f"every round's values: {path}")
     for side in sides:
         side.preload.close()
-    return 1 if measurement.failures else 0
+    if options.check:
+        for line in missed:
+            print(f"SHORT   {options.suite}: {line}")
+    return 1 if measurement.failures or (options.check and missed) else 0
 
 
 if __name__ == "__main__":

@@ -128,8 +128,7 @@ void part_load(uint64_t rate)
 
     for (uint32_t i = 0; i < measured; i++)
         MUST(values[WARM_UP + i] > 0);
-    figure("over", used.process - used.pacer - work_share, "%");
-    figure("over_all", used.process - pacing - work_share, "%");
+    figure("over", used.process - pacing - work_share, "%"); // the submitter's part, too
     values += WARM_UP;
     figure("p50", ((double)percentile(values, measured, 50) - pure) / NS_PER_US, "us");
     figure("p99", ((double)percentile(values, measured, 99) - pure) / NS_PER_US, "us");

@@ -104,27 +104,41 @@ struct ss_worker *ss_take_idle(struct ss_group *group)
         return NULL;
     ss_take_off_idle(worker);
     ss_expect(worker);
-    fetch_add_relaxed(&ss.stats.wakes, 1);
+    worker->slept.timed = fetch_add_relaxed(&ss.stats.wakes, 1) % SS_WAKES_PER_TIMED == 0;
     return worker;
+}
+
+// The wake-up itself. The worker may have ended when this returns; its structure stays, and the
+// worker that uses it next survives a wake for nothing.
+static void wake(struct ss_worker *worker)
+{
+    if (exchange_acq_rel(&worker->park, SS_PARK_AWAKE) == SS_PARK_SEATED)
+        ss_seat_wake();
+    else
+        ss_os.futex_wake(&worker->park, 1);
+}
+
+static void timed_wake(struct ss_worker *worker)
+{
+    struct ss_slept *sleep = &worker->slept;
+    uint64_t begin = ss_os.now(), slept = begin - sleep->parked_at;
+    ss_place(worker);
+    bool placed = worker->placing.placed;
+    sleep->called_at = begin;
+    sleep->called_on = ss_os.cpu();
+    wake(worker);
+    if (!placed) // else there were more system calls
+        ss_cost_learn_wake(ss_os.now() - begin, slept);
 }
 
 void ss_unpark(struct ss_worker *worker)
 {
-    struct ss_slept *sleep = &worker->slept;
-    uint64_t begin = ss_os.now(), slept = begin - sleep->parked_at;
-    ss_place(worker, begin);
-    sleep->called_at = begin;
-    sleep->called_on = ss_os.cpu();
-    bool placed = worker->placing.placed;
-    uint32_t how = exchange_acq_rel(&worker->park, SS_PARK_AWAKE);
-    // From here on it may have ended. Its structure stays, and the worker that uses it next
-    // survives a wake for nothing.
-    if (how == SS_PARK_SEATED)
-        ss_seat_wake();
-    else
-        ss_os.futex_wake(&worker->park, 1);
-    if (!placed) // else there were more system calls
-        ss_cost_learn_wake(ss_os.now() - begin, slept);
+    if (worker->slept.timed) {
+        timed_wake(worker);
+        return;
+    }
+    ss_place(worker);
+    wake(worker);
 }
 
 // By the worker that was woken: how long it took to come.

@@ -38,12 +38,17 @@ struct ss_parking {
     bool arriving; // S: woken or created, and not yet arrived
 };
 
+// One wake-up of so many is timed: after an idle time the lines that this touches are cold
+// (bench/glib, "round-trip-idle").
+#define SS_WAKES_PER_TIMED 8
+
 // The worker's part: the last sleep, from which costs are learnt.
 struct ss_slept {
     uint64_t parked_at; // SW: ns
     uint64_t called_at; // SW: when its waker began to wake it, or its creator to create it, ns; 0:
-                        // nobody has
+                        // this wake-up is not timed
     int called_on;      // SW: its waker's CPU then
+    bool timed;         // SW: this wake-up is
 };
 
 // ---- ss.lock held

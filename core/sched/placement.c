@@ -76,11 +76,11 @@ static void judge_last_wake(uint64_t gap)
     waker.judged = false;
 }
 
-static bool is_homed(uint64_t now)
+static bool is_homed(void)
 {
     if (ss_self) // a worker goes on to the job that it came for
         return false;
-    uint64_t gap = now - waker.last_wake;
+    uint64_t now = ss_os.now(), gap = now - waker.last_wake;
     waker.last_wake = now;
     judge_last_wake(gap);
     if (!waker_sleeps_soon(gap) || ss_backed_off(&homing, now))
@@ -90,14 +90,14 @@ static bool is_homed(uint64_t now)
     return waker.gone == HOME;
 }
 
-void ss_place(struct ss_worker *worker, uint64_t now)
+void ss_place(struct ss_worker *worker)
 {
     struct ss_placing *placing = &worker->placing;
-    bool away = placing->keep_away, home = !away && is_homed(now);
+    bool away = placing->keep_away, home = !away && is_homed();
     pid_t tid = load_relaxed(&worker->tid);
     if (tid != 0 && (home || away))
         placing->placed = ss_os.place(tid, ss_os.cpu(), home, &placing->placement);
-    placing->homed_at = home ? now : 0;
+    placing->homed_at = home ? waker.last_wake : 0;
     placing->keep_away = false;
 }
 

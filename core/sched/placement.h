@@ -22,8 +22,8 @@ struct ss_worker;
 struct ss_placing {
     bool placed;                   // WO: its CPUs were restricted for the wake
     bool keep_away;                // W: it is to wake elsewhere than on its waker's CPU
-    struct ss_placement placement; // WO: how its CPUs were restricted
     uint64_t homed_at;             // WO: when it was woken on its waker's CPU, ns; 0: it was not
+    struct ss_placement placement; // WO: how its CPUs were restricted
 };
 
 // A life of the worker begins.
@@ -33,8 +33,7 @@ void ss_placing_renew(struct ss_placing *placing);
 void ss_keep_away(struct ss_worker *worker);
 
 // Before the wake, by the waker: chooses the CPU of a worker that is asleep. No lock held.
-// `now`: ns.
-void ss_place(struct ss_worker *worker, uint64_t now);
+void ss_place(struct ss_worker *worker);
 
 // After the wake, by the worker: it has its CPUs back. No lock held.
 void ss_placing_end(struct ss_worker *worker);

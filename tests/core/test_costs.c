@@ -503,7 +503,7 @@ static unsigned round_trips(unsigned count)
     unsigned before = machine.placed;
     store_relaxed(&worker.tid, 1);
     for (unsigned i = 0; i < count; i++) {
-        ss_place(&worker, machine.now);
+        ss_place(&worker);
         bool home = worker.placing.placed;
         machine.now += 2 * US;
         ss_placing_end(&worker);
@@ -560,6 +560,7 @@ END_TEST
 
 int main(void)
 {
+    unsetenv("SMOLSCALE_COSTS"); // of a run of all tests with other costs
     const struct test_rounds tests[] = {
         {the_document_has_each_cost_and_each_policy_with_its_values, 1},
         {whatever_the_costs_are_the_policies_keep_the_contracts, 1},

@@ -325,8 +325,7 @@ func partLoad() {
 		check(ns > 0, "each token came through")
 		over = append(over, (float64(ns)-pure)/us)
 	}
-	figure("over", all-pacer-workload, "%")
-	figure("over_all", all-pacing-workload, "%")
+	figure("over", all-pacing-workload, "%")
 	figure("p50", percentile(over, 50), "us")
 	figure("p99", percentile(over, 99), "us")
 	figure("cpu", all, "%")

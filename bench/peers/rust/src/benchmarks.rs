@@ -347,8 +347,7 @@ fn part_load(rate: u64) {
 
     let mut late: Vec<f64> = late[WARM_UP..].iter().map(|ns| ns.load(Relaxed) as f64).collect();
     assert!(late.iter().all(|&ns| ns > 0.0), "a token never came through");
-    figure("over", cpu - pacer - work, "%");
-    figure("over_all", cpu - pacing - work, "%");
+    figure("over", cpu - pacing - work, "%");
     figure("p50", (percentile(&mut late, 50.0) - pure) / US as f64, "us");
     figure("p99", (percentile(&mut late, 99.0) - pure) / US as f64, "us");
     figure("cpu", cpu, "%");
