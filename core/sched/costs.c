@@ -198,9 +198,9 @@ void ss_policies_derive(struct ss_policies *to, const uint32_t *cost)
     // CPUs from their idle states. They would go on to look cheap, and cost more than they bring
     // (bench/glib, "empty-cpus").
     uint64_t wake = (C(WAKE) + C(ARRIVAL) + C(WAKE_DEEP) + C(ARRIVAL_DEEP)) / 2;
-    wake = wake < 20 * US ? 20 * US : wake > 60 * US ? 60 * US : wake;
-    SET(wake_ns, wake, 20 * US, 60 * US);
-    SET(late_ns, 4 * most_of(C(ARRIVAL), C(ARRIVAL_DEEP)), 60 * US, 300 * US);
+    wake = wake < 30 * US ? 30 * US : wake > 60 * US ? 60 * US : wake;
+    SET(wake_ns, wake, 30 * US, 60 * US);
+    SET(late_ns, 4 * most_of(C(ARRIVAL), C(ARRIVAL_DEEP)), 100 * US, 300 * US);
     // Both turns at a lock that others have used: some eight lines, a twentieth of the batch.
     SET(batch_ns, 175 * C(LINE), 10 * US, 50 * US);
     SET(owed_ns, wake * 5 / 3, 30 * US, 100 * US);
@@ -215,7 +215,7 @@ void ss_policies_derive(struct ss_policies *to, const uint32_t *cost)
     SET(linger_ns, most_of(wake / 6, 4 * C(YIELD)), 2 * US, 20 * US);
     SET(noticed_linger_ns, most_of(wake / 3, 8 * C(YIELD)), 4 * US, 40 * US);
     SET(homing_gap_ns, 2 * wake, 30 * US, 200 * US);
-    SET(homing_late_ns, 25 * C(ARRIVAL_HOME), 30 * US, 200 * US);
+    SET(homing_late_ns, 25 * C(ARRIVAL_HOME), 50 * US, 200 * US);
     // A sleep that is well longer than its overshoot.
     SET(tick_ns, 5 * C(OVERSHOOT), 100 * US, 200 * US);
     SET(events_every_ns, 370 * C(SYSCALL), 50 * US, 200 * US); // a third of a percent
