@@ -122,8 +122,11 @@ static size_t written;
 static void count_text(void *to, bool heading, const char *text)
 {
     (void)to, (void)heading;
-    for (const char *at = text; *at; at++)
-        ck_assert_msg(*at >= ' ' && *at <= '~', "a byte %d is written", *at);
+    const char *at = text;
+    while (*at >= ' ' && *at <= '~')
+        at++;
+    if (*at) // not an assertion for each of a million lines: Check notes each in a file
+        ck_abort_msg("a byte %d is written", *at);
     written += strlen(text);
 }
 
