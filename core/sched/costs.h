@@ -328,6 +328,12 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // bench/tasks fanout, spawn_many.
 #define SS_TRIAL_NS             (2 * SS_NS_PER_MS)
 #define SS_TRIAL_SHARE          0.25
+
+// Where all CPUs have lanes, and these are more than so many, half as many are tried each
+// SS_TRIAL_BACKOFF_MAX_NS. Two are left alone: a trial that a loaded machine makes fail costs half
+// of the speed. bench/tasks spawn_many.
+#define SS_LANES_LEFT_ALONE 2
+
 #define SS_TRIAL_BACKOFF_MIN_NS (10 * SS_NS_PER_MS)
 #define SS_TRIAL_BACKOFF_MAX_NS SS_NS_PER_S
 

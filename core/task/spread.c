@@ -452,7 +452,7 @@ static uint64_t spread_or_merge(uint64_t now)
     if (busy < cpus && spread_out(now, busy, long_polls))
         return SS_LANES_LOOK_BUSY_NS;
     bool may_try = !ss_backed_off(&spread.backoff, now);
-    if (busy == cpus && busy > 1 && may_try && !long_polls) {
+    if (busy == cpus && busy > SS_LANES_LEFT_ALONE && may_try && !long_polls) {
         try_half(busy);
         return SS_LANES_LOOK_BUSY_NS;
     }

@@ -242,6 +242,8 @@ END_TEST
 START_TEST(tasks_that_come_to_gain_nothing_are_brought_together)
 {
     unsigned cpus = sizes[_i];
+    if (cpus == 2) // where two lanes are left alone
+        return;
     start(cpus);
     run(independent, SS_NS_PER_S);
     run(talking, 3 * SS_NS_PER_S);

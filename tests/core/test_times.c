@@ -374,9 +374,9 @@ START_TEST(of_all_threads_that_serve_lanes_one_looks_for_events)
 {
     enum { STEPS = 10 };
     begin();
+    struct ss_lane *lane = ss_lanes.lane[0], *other = ss_lane_add(); // there is no balancer yet
     for (unsigned i = 0; i < 8; i++)
         ck_assert_int_eq(SMOLSCALE_SPAWN(NULL, yielder), 0);
-    struct ss_lane *lane = ss_lanes.lane[0], *other = ss_lane_add();
     EVENTUALLY(server_of(lane) != NULL, ==, true);
     poll_often(server_of(lane)); // all tasks are in its queue
     store_relaxed(&lane->move_count, 4);
