@@ -16,6 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 APPS = os.path.join(HERE, "..", "..", "tests", "apps")
 sys.path[:0] = [APPS, os.path.join(APPS, "createrepo")]
 import apps      # noqa: E402
+import npm       # noqa: E402
 import packages  # noqa: E402
 
 FOLDERS, FILES = 60, 60
@@ -168,10 +169,11 @@ def node(build):
     if found and os.path.exists(smolscale) and subprocess.run([smolscale, "doctor", found], stdout=subprocess.DEVNULL,
                                                               stderr=subprocess.DEVNULL).returncode == 0:
         return found
-    fetched = sorted(glob.glob(os.path.join(build, "apps/node-official/*/v*/package/bin/node")))
+    folder = os.path.join(build, "apps/node-official", os.uname().machine)
+    fetched = npm.newest_fetched(folder, "", "package/bin/node")
     if not fetched:
         raise Absent("no Node.js whose libuv is captured")
-    return fetched[-1]
+    return fetched
 
 
 def node_walk(place):

@@ -38,15 +38,22 @@ def newest(package, line, folder, log):
     return max(versions, key=numbers), None
 
 
+def newest_fetched(folder, line, member):
+    """The program in the newest version of a line ("" is all) that is in the build folder; None: there is none."""
+    paths = glob.glob(os.path.join(folder, f"v{line}.*" if line else "v*", member))
+    version = {path: os.path.relpath(path, folder).split(os.sep)[0] for path in paths}
+    return max((path for path in paths if is_release(version[path][1:])), default=None,
+               key=lambda path: numbers(version[path]))
+
+
 def fetch(package, line, member, folder, log):
     """A program in the newest version of a line of a package: its path, or (None, why)."""
     if not shutil.which("npm"):
         return None, "npm is not installed"
     os.makedirs(folder, exist_ok=True)
-    known = glob.glob(os.path.join(folder, f"v{line}.*" if line else "v*", member))
-    known = [path for path in known if is_release(os.path.relpath(path, folder).split(os.sep)[0][1:])]
+    known = newest_fetched(folder, line, member)
     if known:
-        return max(known, key=lambda path: numbers(os.path.relpath(path, folder).split(os.sep)[0])), None
+        return known, None
     try:
         version, why = newest(package, line, folder, log)
         if version is None:
