@@ -73,8 +73,12 @@ bool ss_gate_enter(struct ss_gate *gate, const _Atomic size_t *limit, uint32_t *
 {
     uint64_t word = load_acquire(&gate->word);
     do {
-        if (!(word & SS_GATE_OPEN) || ss_gate_present(word) + 1 >= load_relaxed(limit))
+        if (!(word & SS_GATE_OPEN))
             return false;
+        if (ss_gate_present(word) + 1 >= load_relaxed(limit)) {
+            *call = ss_gate_call(word); // seen: its threads are there
+            return false;
+        }
     } while (!cas_weak_acq_rel(&gate->word, &word, word + SS_GATE_PRESENT));
     *call = ss_gate_call(word);
     return true;

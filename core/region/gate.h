@@ -137,7 +137,8 @@ static inline void ss_gate_end(struct ss_gate *gate, uint64_t spin)
 // ---- threads that come in
 
 // G1. `limit` is how many threads the call may use, the caller included. The number of the call
-// goes to *call. False: not let in.
+// goes to *call. False: not let in; *call is set all the same if the call has all its threads, so that
+// the helper does not try again and again, beside the call, until it ends.
 bool ss_gate_enter(struct ss_gate *gate, const _Atomic size_t *limit, uint32_t *call);
 
 // G3. Returns the word as it was before. The caller's sleep is ended if this was the last inside.

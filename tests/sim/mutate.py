@@ -60,12 +60,12 @@ def compile_one(command, source, output, before, build):
     subprocess.run(words + ["-o", output, "-c", source], cwd=build, check=True, capture_output=True, text=True)
 
 
-def mutated_library(build, commands, dependencies, folder, path, text):
+def mutated_library(build, commands, sources, folder, path, text):
     changed = os.path.join(CORE, path)
     copies = os.path.join(folder, "core")
     objects = []
     for source, (command, output) in commands.items():
-        if source == changed or (path.endswith(".h") and changed in dependencies.get(output, ())):
+        if source == changed or os.path.relpath(source, CORE) in sources:
             # The copy keeps its place in the tree: quoted includes look beside it first.
             name = os.path.relpath(source, CORE)
             copy = os.path.join(copies, name)
@@ -90,19 +90,6 @@ def mutated_library(build, commands, dependencies, folder, path, text):
     return library
 
 
-def read_dependencies(build):
-    """{object: set of headers} as ninja knows them."""
-    out = subprocess.run(["ninja", "-C", build, "-t", "deps"], capture_output=True, text=True, check=True).stdout
-    found, current = {}, None
-    for line in out.splitlines():
-        if line and not line.startswith(" ") and ": #deps" in line:
-            name = line.split(": #deps")[0]
-            current = found.setdefault(os.path.join(build, name), set())
-        elif line.startswith("    ") and current is not None:
-            current.add(os.path.normpath(os.path.join(build, line.strip())))
-    return found
-
-
 def look_for(sim, folder, how, seconds):
     words = how.split()
     command = [sim, "explore", *words, "--quiet", "--until-failure",
@@ -116,9 +103,10 @@ def look_for(sim, folder, how, seconds):
     return (lines[0] if lines else None), time.monotonic() - start
 
 
-def try_one(build, sim, seconds, mutation, commands, dependencies):
+def try_one(build, sim, seconds, mutation, commands):
     """(was it found, what to say)"""
-    name, path, original, mutated, how = mutation
+    name, path, original, mutated, how = mutation[:5]
+    sources = mutation[5].split() if len(mutation) > 5 else []
     with open(os.path.join(CORE, path), encoding="utf-8") as file:
         text = file.read()
     if text.count(original) != 1:
@@ -126,7 +114,7 @@ def try_one(build, sim, seconds, mutation, commands, dependencies):
                        "tests/sim/mutations.py what the fault is now")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            mutated_library(build, commands, dependencies, folder, path, text.replace(original, mutated))
+            mutated_library(build, commands, sources, folder, path, text.replace(original, mutated))
         except subprocess.CalledProcessError as error:
             return False, f"FAILED  {name}: does not compile: {error.stderr}"
         found, took = look_for(sim, folder, how, seconds)
@@ -145,12 +133,12 @@ def main():
     options = parser.parse_args()
     build = os.path.abspath(options.build)
     sim = options.sim or os.path.join(build, "tests/sim/sim")
-    commands, dependencies = core_commands(build), read_dependencies(build)
+    commands = core_commands(build)
     wanted = [mutation for mutation in MUTATIONS
               if not options.words or any(word in mutation[0] or word in mutation[1] for word in options.words)]
     passed = failed = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        tries = [pool.submit(try_one, build, sim, options.seconds, mutation, commands, dependencies)
+        tries = [pool.submit(try_one, build, sim, options.seconds, mutation, commands)
                  for mutation in wanted]
         for one in concurrent.futures.as_completed(tries):
             good, line = one.result()

@@ -134,6 +134,8 @@ static bool is_over_its_slice(struct sim_thread *self)
     if (self->steps - slice_steps < SLICE_STEPS)
         return false;
     slice_steps = self->steps;
+    if (program->brief)
+        sim_fail("thread %u goes round and round without a pause", self->id);
     let_pass(SLICE_NS);
     return true;
 }

@@ -198,7 +198,8 @@ void sim_store(volatile void *p, uint64_t value, unsigned size, enum sim_order o
     }
     step(self, SIM_OP_STORE, p, size, order, HERE);
     self->spins_out = false;
-    if (sim.config.store_buffers && order != SIM_SEQ_CST) {
+    // On a stack, a store that leaves late would meet what a later call keeps there.
+    if (sim.config.store_buffers && order != SIM_SEQ_CST && !sim_is_stack(p)) {
         hold_back(self, p, value, size, order);
         return;
     }

@@ -68,6 +68,12 @@ void *sim_stack(unsigned id, size_t *size)
     return STACK_BASE + STACK_SIZE * (id + 1) - (id % 32) * 192;
 }
 
+bool sim_is_stack(const volatile void *p)
+{
+    return (const volatile char *)p >= STACK_BASE &&
+           (const volatile char *)p < STACK_BASE + STACK_SIZE * SIM_THREADS_MAX;
+}
+
 static void note_block(char *block)
 {
     if (blocks == block_room) {

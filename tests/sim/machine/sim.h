@@ -262,6 +262,7 @@ void sim_memory_check(void);  // that nothing was written after it was freed
 size_t sim_memory_live(void); // blocks
 void sim_memory_access(const volatile void *p, unsigned size, bool writes);
 void *sim_stack(unsigned id, size_t *size); // its top
+bool sim_is_stack(const volatile void *p);
 
 // ---- descriptors
 

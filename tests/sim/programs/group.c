@@ -170,3 +170,53 @@ const struct sim_program program_group_ended = {
     .what = "a job comes while the balancer ends with the last group",
     .run = ended,
     .check = check_2};
+
+// ---- the same, while a timer begins
+
+static void *sleep_again(void *arg)
+{
+    (void)arg;
+    int err = SMOLSCALE_BLOCK(smolscale_sleep(cx, SS_NS_PER_MS));
+    sim_answered(err);
+    SIM_CHECK(err == 0, "sleep: %d", err);
+    return NULL;
+}
+
+static void ended_timer(void)
+{
+    count_begin(1);
+    s.group = new_group(SMOLSCALE_UNLIMITED, 0);
+    s.queue = queue_of(s.group);
+    push(s.queue, 0);
+    smolscale_queue_free(s.queue);
+    sim_explore_begin();
+    struct sim_thread *other = sim_spawn(sleep_again, NULL);
+    smolscale_group_free(s.group);
+    sim_join(other);
+}
+
+const struct sim_program program_ended_timer = {
+    .name = "ended-timer",
+    .what = "a timer begins while the balancer ends with the last group",
+    .run = ended_timer,
+    .check = check_1};
+
+// ---- the only worker that a group may have is sent away while a job comes
+
+static void retire_limit(void)
+{
+    s.group = new_group(1, 0);
+    s.queue = queue_of(s.group);
+    count_warm_up(s.queue, 2);
+    struct sim_thread *other = sim_spawn(push_second, NULL);
+    smolscale_group_retire_idle(s.group);
+    push(s.queue, 0);
+    count_wait();
+    sim_join(other);
+}
+
+const struct sim_program program_retire_limit = {
+    .name = "retire-limit",
+    .what = "a group's only worker is sent away while jobs come",
+    .run = retire_limit,
+    .check = check_2};

@@ -15,6 +15,7 @@ struct sim_program {
     void (*check)(void); // afterwards, when no thread can run; NULL: nothing more
     unsigned cpus;       // 0: two
     uint64_t limit_ns;   // within which it is done; 0: 10 ms (the core's contract of progress)
+    bool brief;          // no thread goes round a loop without a pause for 2000 steps
     bool fair;           // it measures times: no schedule in which a thread waits for long
     bool no_membarrier;
     bool needs_threads; // their creation does not fail: a job waits for another, and without a

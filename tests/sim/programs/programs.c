@@ -30,6 +30,8 @@
     X(group_limit)     \
     X(group_second)    \
     X(group_ended)     \
+    X(ended_timer)     \
+    X(retire_limit)    \
     X(retire)          \
     X(eager)           \
     X(fork_child)      \

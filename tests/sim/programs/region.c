@@ -39,7 +39,8 @@ static void loop(void)
     loop_of(4);
 }
 
-const struct sim_program program_loop = {.name = "loop", .what = "a parallel loop", .run = loop};
+const struct sim_program program_loop = {
+    .name = "loop", .what = "a parallel loop", .run = loop, .brief = true};
 
 static void loop_twice(void)
 {
@@ -51,8 +52,10 @@ static void loop_twice(void)
     loop_of(3);
 }
 
-const struct sim_program program_loop_twice = {
-    .name = "loop-twice", .what = "a parallel loop right after another", .run = loop_twice};
+const struct sim_program program_loop_twice = {.name = "loop-twice",
+                                               .what = "a parallel loop right after another",
+                                               .run = loop_twice,
+                                               .brief = true};
 
 static void team(void)
 {
@@ -67,8 +70,10 @@ static void team(void)
     smolscale_team_free(s.team);
 }
 
-const struct sim_program program_team = {
-    .name = "team", .what = "a team with a thread of its own, and its end", .run = team};
+const struct sim_program program_team = {.name = "team",
+                                         .what = "a team with a thread of its own, and its end",
+                                         .run = team,
+                                         .brief = true};
 
 // ---- two callers of one team
 
@@ -99,7 +104,7 @@ static void callers(void)
 }
 
 const struct sim_program program_callers = {
-    .name = "callers", .what = "two threads call loops of one team", .run = callers};
+    .name = "callers", .what = "two threads call loops of one team", .run = callers, .brief = true};
 
 // ---- a call stands still while the balancer dozes for a lane of tasks
 
@@ -134,7 +139,7 @@ static void dozing(void)
     attr.max_threads = 2;
     sim_answered(smolscale_spawn(&task, poll_on, &nothing, sizeof nothing));
     static _Atomic uint32_t nothing_changes;
-    ss_os.futex_wait_until(&nothing_changes, 0, sim_now() + 20 * SS_NS_PER_MS); // now it dozes
+    ss_os.futex_wait_until(&nothing_changes, 0, sim_now() + 3 * SS_NS_PER_MS); // now it dozes
     sim_explore_begin();
     uint64_t begin = sim_now();
     smolscale_parallel_for(0, 2, body_waiting, NULL, &attr);

@@ -35,14 +35,14 @@ void sim_relax(void);
     ({                                              \
         type sim_v_ = (v);                          \
         uint64_t sim_bits_ = 0;                     \
-        memcpy(&sim_bits_, &sim_v_, sizeof sim_v_); \
+        __builtin_memcpy(&sim_bits_, &sim_v_, sizeof sim_v_); \
         sim_bits_;                                  \
     })
 #define SIM_VALUE(type, bits)                      \
     ({                                             \
         uint64_t sim_raw_ = (bits);                \
         type sim_r_;                               \
-        memcpy(&sim_r_, &sim_raw_, sizeof sim_r_); \
+        __builtin_memcpy(&sim_r_, &sim_raw_, sizeof sim_r_); \
         sim_r_;                                    \
     })
 #define SIM_LOAD(p, order)     SIM_VALUE(SIM_TYPE(p), sim_load((p), sizeof *(p), (order)))
@@ -127,5 +127,13 @@ static inline void cpu_relax(void)
 {
     sim_relax();
 }
+
+// What the compiler does not tell the machine of (../../machine/plain.c).
+void *sim_memset(void *p, int byte, size_t size);
+void *sim_memcpy(void *to, const void *from, size_t size);
+#ifdef SIM_CORE
+#define memset sim_memset
+#define memcpy sim_memcpy
+#endif
 
 #endif // SS_ATOMIC_H
