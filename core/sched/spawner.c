@@ -18,8 +18,10 @@
 // same section in which it stops counting itself.
 //
 // An order (`ordered` of a group) is placed and taken under ss.lock. The spawner sleeps on its
-// futex word `word`, to which each order adds one under that lock: the sleep does not begin if an
-// order came before it. The balancer is hurried instead (balancer.c).
+// futex word `word`, to which each order adds one under that lock, and so does whatever may end the
+// need for it: a group's last worker that leaves, an order that nobody places after all, the last
+// smolscale_group_free() under way. The sleep does not begin if one of these came before it. The
+// balancer is hurried instead (balancer.c).
 
 #include "os/memory.h"
 #include "sched/executor.h"
@@ -143,7 +145,7 @@ static void tell(struct ss_spawner *spawner)
 
 void ss_spawner_group_left(struct ss_group *group)
 {
-    if (group->spawner)
+    if (group->spawner && !group->spawner->balances)
         tell(group->spawner);
 }
 
@@ -506,6 +508,8 @@ int ss_group_first_worker(struct ss_group *group)
     group->starting = false;
     if (group->workers > 0)
         err = 0; // another thread may have created it, as the last that could be had
+    else
+        ss_spawner_group_left(group); // which may have waited for an order that does not come
     ss_unlock(&ss.lock);
     return err;
 }
@@ -542,11 +546,20 @@ static void wait_for_end(struct ss_spawner *spawner)
     recycle(spawner);
 }
 
+// Those that ss.frees has kept from ending look again. ss.lock held.
+static void tell_kept(void)
+{
+    for (struct ss_spawner *spawner = ss.spawners; spawner; spawner = spawner->next)
+        if (!spawner->balances && !is_needed(spawner))
+            tell(spawner);
+}
+
 // False: there is none. That of the balancer comes last.
 static bool end_unneeded(bool balances)
 {
     ss_lock(&ss.lock);
-    ss.frees -= balances;
+    if (balances && --ss.frees == 0)
+        tell_kept();
     struct ss_spawner *spawner = ss_spawner_self ? NULL : unneeded(balances);
     if (spawner) {
         store_relaxed(&spawner->end, ASKED);

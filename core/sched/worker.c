@@ -440,8 +440,8 @@ static struct ss_worker *leave(struct ss_worker *worker, enum ss_follow_up *todo
     worker->is_joined =
         worker->joinable && group->joined && (group->ending || group->idle_timeout == SS_FOREVER);
     group->leaving += worker->is_joined;
-    if (group->ending && !group->joined && group->workers == 0)
-        ss_spawner_group_left(group); // smolscale_group_free() has returned and looks no more
+    if (group->workers == 0)
+        ss_spawner_group_left(group);
     return recruit_successor(group, todo);
 }
 

@@ -691,8 +691,8 @@ static bool serves(struct ss_group *group)
     return mine;
 }
 
-// As if another thread waited for a worker: who deals with an order answers, though the one that gave
-// it has seen the worker already.
+// As if another thread waited for a worker: who deals with an order answers, though the one that
+// gave it has seen the worker already.
 static void somebody_waits(bool waits)
 {
     ss_lock(&ss.lock);
@@ -736,6 +736,88 @@ START_TEST(an_order_that_comes_while_the_spawner_answers_is_served)
     somebody_waits(false);
     smolscale_group_free(answered_first);
     smolscale_group_free(ordering);
+    smolscale_group_free(of_main);
+}
+END_TEST
+
+// ---- spawners that nobody needs end, whatever else goes on
+
+static unsigned spawners_beside_the_balancer(void)
+{
+    unsigned count = 0;
+    ss_lock(&ss.lock);
+    for (struct ss_spawner *spawner = ss.spawners; spawner; spawner = spawner->next)
+        count += !spawner->balances;
+    ss_unlock(&ss.lock);
+    return count;
+}
+
+struct freeing {
+    pthread_barrier_t meet;
+    smolscale_group *group;
+    unsigned rounds;
+};
+
+static void *free_a_group_each_round(void *arg)
+{
+    struct freeing *freeing = arg;
+    for (unsigned i = 0; i < freeing->rounds; i++) {
+        pthread_barrier_wait(&freeing->meet);
+        for (volatile unsigned spin = 0; spin < i * 7919 % 20000; spin++)
+            ;
+        smolscale_group_free(freeing->group);
+        pthread_barrier_wait(&freeing->meet);
+    }
+    return NULL;
+}
+
+// Used by a thread whose settings no other has: a spawner is created with the first worker.
+static void *use_default_group_lowered(void *retire)
+{
+    lower_settings();
+    smolscale_queue *queue = queue_new(note_thread, NULL, 1);
+    push(queue, item_of(0));
+    smolscale_queue_wait(queue);
+    if (retire) {
+        ck_assert_uint_eq(spawners_beside_the_balancer(), 1);
+        EVENTUALLY(workers_after_retiring(), ==, 0);
+    }
+    smolscale_queue_free(queue);
+    return NULL;
+}
+
+START_TEST(a_spawner_ends_when_the_last_worker_of_its_settings_has_retired)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    smolscale_group *of_main = group_new(1, 0, SMOLSCALE_GROUP_EAGER); // with the balancer
+    pthread_join(thread_start(use_default_group_lowered, &others), NULL);
+    EVENTUALLY(spawners_beside_the_balancer(), ==, 0);
+    smolscale_group_free(of_main);
+    EVENTUALLY(threads_new(&others), ==, 0);
+}
+END_TEST
+
+// While a group is being freed no spawner ends by itself: one that is needed no more since then
+// ends all the same.
+START_TEST(a_spawner_that_a_groups_end_kept_ends_after_it)
+{
+    struct freeing freeing = {.rounds = SCALED(200) + 10};
+    pthread_barrier_init(&freeing.meet, NULL, 2);
+    smolscale_group *of_main = group_new(1, 0, SMOLSCALE_GROUP_EAGER); // with the balancer
+    smolscale_set_idle_timeout(0);
+    smolscale_set_max_idle(0);
+    pthread_t thread = thread_start(free_a_group_each_round, &freeing);
+    for (unsigned i = 0; i < freeing.rounds; i++) {
+        seen.count = 0;
+        freeing.group = group_new(1, 0, SMOLSCALE_GROUP_EAGER);
+        pthread_t user = thread_start(use_default_group_lowered, NULL);
+        pthread_barrier_wait(&freeing.meet);
+        pthread_barrier_wait(&freeing.meet);
+        pthread_join(user, NULL);
+        EVENTUALLY(spawners_beside_the_balancer(), ==, 0);
+    }
+    pthread_join(thread, NULL);
     smolscale_group_free(of_main);
 }
 END_TEST
@@ -843,6 +925,8 @@ int main(void)
         {free_does_not_wait_for_what_tasks_wait_for, 2},
         {settings_stay_with_a_group_whose_work_waits_for_a_thread, 1},
         {an_order_that_comes_while_the_spawner_answers_is_served, 1},
+        {a_spawner_ends_when_the_last_worker_of_its_settings_has_retired, 1},
+        {a_spawner_that_a_groups_end_kept_ends_after_it, 1},
         {the_balancers_role_does_not_go_to_a_thread_that_is_not_created, 1},
         {there_is_a_balancer_after_others_have_come_and_gone, 1},
         {groups_that_wait_for_one_another_all_get_workers, 1},
