@@ -111,7 +111,7 @@ static double task_time(unsigned cpus, const struct sim_load *load)
 static double rings(const struct sim_pool *pool, unsigned cpus)
 {
     (void)pool;
-    struct sim_load load = {.rings = cpus, .ring_size = 10, .hops = 4000, .hop_ns = 500};
+    struct sim_load load = {.rings = cpus, .ring_size = 10, .hops = 100000, .hop_ns = 500};
     return task_time(1, &load) / task_time(cpus, &load);
 }
 
