@@ -184,6 +184,9 @@ static int push_item(struct pool *pool, gpointer data)
     int err;
     while ((err = smolscale_queue_push(pool->queue, data, NULL)) == -ENOMEM)
         native_out_of_memory();
+    if (pool->queue != NULL)
+        smolscale_queue_set_label(pool->queue, pool->public.exclusive ? "glib-exclusive" : "glib",
+                                  (const void *)pool->public.func);
     return err;
 }
 

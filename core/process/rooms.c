@@ -18,6 +18,9 @@
     X(os_linux_look)      \
     X(os_fence)           \
     X(os_ticks)           \
+    X(trace_points)       \
+    X(trace_pools)        \
+    X(trace_ring)         \
     X(sched_executor)     \
     X(sched_group)        \
     X(sched_spawner)      \
@@ -42,7 +45,8 @@
     X(task_block_on)      \
     X(task_local)         \
     X(task_unblock)       \
-    X(process_stats)
+    X(process_stats)      \
+    X(process_trace)
 
 #define DECLARE(path) extern const struct ss_room ss_room_##path;
 ROOMS(DECLARE)

@@ -16,6 +16,7 @@
 #include "sched/duty.h"
 #include "sched/executor.h"
 #include "sched/retire.h"
+#include "trace/points.h"
 
 // ---- the idle list
 
@@ -108,6 +109,7 @@ struct ss_worker *ss_take_idle(struct ss_group *group)
 
 void ss_unpark(struct ss_worker *worker)
 {
+    ss_point_wake(load_relaxed(&worker->tid));
     ss_place(worker);
     uint32_t slept = exchange_acq_rel(&worker->park, SS_PARK_AWAKE);
     // From here on it may have ended. Its structure stays, and the worker that uses it next
@@ -232,7 +234,9 @@ void ss_park(struct ss_worker *worker)
     keep_time(worker);
     store_relaxed(&worker->park, seated ? SS_PARK_SEATED : SS_PARK_PARKED);
     ss_group_refresh(worker->group);
+    ss_point_park();
     sleep_listed(worker, seated, until);
+    ss_point_unpark();
     if (seated)
         ss_seat_leave_locked();
 }
