@@ -5,6 +5,7 @@
 // touches both alike.
 
 #include "cli.h"
+#include "counters.h"
 #include "environment.h"
 #include "measure.h"
 #include "program.h"
@@ -113,11 +114,11 @@ static double read_jobs(int folder, const char *name)
             close(fd);
         return 0;
     }
-    char key[64];
-    double value, jobs = 0;
-    while (fscanf(file, "%63s %lf", key, &value) == 2) {
-        if (strcmp(key, "jobs") == 0)
-            jobs += value;
+    struct counter counter;
+    double jobs = 0;
+    while (counters_next(file, &counter)) {
+        if (strcmp(counter.name, "jobs") == 0)
+            jobs += (double)counter.value;
     }
     fclose(file);
     return jobs;

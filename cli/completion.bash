@@ -12,7 +12,7 @@ _smolscale_find_command() {
                 at=$((i + 1))
                 return
                 ;;
-            -o | -p | -w | -n | -t | --only | --policy | --workers | --rounds | --timeout)
+            -o | -p | -w | -n | -t | --only | --policy | --workers | --rounds | --timeout | --trace)
                 # -n takes a value in compare only
                 [[ ${words[1]} == run && ${words[i]} == -n ]] || ((i++))
                 # With bash's own way to split words, "--only=x" is three of them.
@@ -46,10 +46,11 @@ _smolscale() {
     COMPREPLY=()
 
     if ((cword == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run compare doctor options --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run compare doctor report export options --help --version" -- "$cur")
         return
     fi
-    _smolscale_find_command
+    at=
+    [[ ${words[1]} == report || ${words[1]} == export ]] || _smolscale_find_command
     if [[ -n $at ]] && ((at < cword)); then
         # Inside of the command: what it completes itself, where bash-completion is loaded.
         if declare -F _command_offset >/dev/null; then
@@ -66,6 +67,10 @@ _smolscale() {
     elif [[ $prev == "=" ]]; then
         prev=${words[cword - 2]}
     fi
+    if [[ ${words[1]} == report || ${words[1]} == export ]] && [[ $prev == -o || $prev == --output ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return
+    fi
     case $prev in
         -o | --only)
             mapfile -t COMPREPLY < <(compgen -W "$(_smolscale_layers)" -- "$cur")
@@ -76,21 +81,28 @@ _smolscale() {
             mapfile -t COMPREPLY < <(compgen -W "strict elastic" -- "$cur")
             return
             ;;
-        --stats)
+        --stats | --trace)
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
             return
             ;;
-        -w | --workers | --rounds | -t | --timeout) return ;;
+        -t) # a file in run, seconds in compare
+            [[ ${words[1]} == run ]] && mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            return
+            ;;
+        -w | --workers | --rounds | --timeout) return ;;
         -n) [[ ${words[1]} == compare ]] && return ;;
     esac
 
     case ${words[1]} in
-        run) options="--only --policy --workers --stats --dry-run --verbose --help --version" ;;
+        run) options="--only --policy --workers --stats --trace --dry-run --verbose --help --version" ;;
         compare) options="--only --policy --workers --rounds --timeout --json --help --version" ;;
+        report | export) options="--output --help --version" ;;
         doctor | options) options="--help --version" ;;
         *) return ;;
     esac
-    if [[ $cur == -* ]]; then
+    if [[ $cur != -* && (${words[1]} == report || ${words[1]} == export) ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+    elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [[ ${words[1]} != options ]]; then
         mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
