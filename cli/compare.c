@@ -183,10 +183,12 @@ static char **native_environment(void)
 static char **our_environment(const struct settings *settings, const char *preload,
                               const char *folder)
 {
-    const char *values[5] = {NULL};
+    const char *values[6] = {NULL};
     size_t count = 0;
     values[count++] = must_format("LD_PRELOAD=%s", preload);
     values[count++] = must_format("SMOLSCALE_STATS=%s/%%p", folder);
+    // Only how many jobs ran is asked: what is measured is the run that nobody observes.
+    values[count++] = must_copy("SMOLSCALE_TIMES=0");
     if (settings->policy)
         values[count++] = must_format("SMOLSCALE_POLICY=%s", settings->policy);
     if (settings->workers)

@@ -47,6 +47,8 @@ static const struct option table[SS_OPTION_COUNT] = {
         {"SMOLSCALE_STATS", TEXT, 0, 0, 0, NULL,
          "file that gets the counters and the times in queue at exit, a line `name value` each; %p in it stands "
          "for the process id; an existing file is appended to"},
+    [SS_OPTION_TIMES] = {"SMOLSCALE_TIMES", CHOICE, 1, 0, 1, "0|1",
+                         "0: SMOLSCALE_STATS has no times in queue, and no clock is read for them"},
     [SS_OPTION_TRACE] =
         {"SMOLSCALE_TRACE", TEXT, 0, 0, 0, NULL,
          "file that gets the trace at exit, for smolscale report and smolscale export; %p in it "

@@ -131,7 +131,7 @@ static void init(void)
     if (ss_option_text(SS_OPTION_STATS) || ss_option(SS_OPTION_VERBOSE))
         if (!exchange_seq_cst(&registered, true))
             ss_process_at_exit(at_exit);
-    if (ss_option_text(SS_OPTION_STATS))
+    if (ss_option_text(SS_OPTION_STATS) && ss_option(SS_OPTION_TIMES))
         ss_observe(SS_OBSERVED_FOR_TIMES);
 }
 
