@@ -323,17 +323,13 @@ START_TEST(without_memory_events_are_counted_as_lost)
 }
 END_TEST
 
-static atomic_bool readers_stop;
-static struct counter recording = COUNTER_INIT;
+static atomic_uint recorders_done;
 
-static void *record_until_stopped(void *from)
+static void *record_for_long(void *from)
 {
-    uint64_t value = (uint64_t)(uintptr_t)from;
-    for (uint64_t i = 0; !atomic_load(&readers_stop); i++) {
-        record_many(value, 100);
-        if (i == 0)
-            counter_add(&recording, 1);
-    }
+    for (unsigned i = 0; i < SCALED(20); i++)
+        record_many((uint64_t)(uintptr_t)from, SS_CHUNK_EVENTS);
+    atomic_fetch_add(&recorders_done, 1);
     return NULL;
 }
 
@@ -344,13 +340,15 @@ START_TEST(a_trace_can_be_read_while_it_is_written)
     pthread_t threads[THREADS];
     begin(THREADS + 2);
     for (uintptr_t i = 0; i < THREADS; i++)
-        threads[i] = thread_start(record_until_stopped, (void *)(1 + i * 1000));
-    counter_wait(&recording, THREADS);
-    for (unsigned i = 0; i < SCALED(200); i++)
-        ck_assert_uint_gt(look_at_trace().events, 0);
-    atomic_store(&readers_stop, true);
+        threads[i] = thread_start(record_for_long, (void *)(1 + i * 1000));
+    while (atomic_load(&recorders_done) < THREADS) {
+        look_at_trace();
+        sched_yield();
+    }
     for (unsigned i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
+    struct found found = look_at_trace();
+    ck_assert_uint_eq(found.events + found.lost, (uint64_t)THREADS * SCALED(20) * SS_CHUNK_EVENTS);
 }
 END_TEST
 
