@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
 //
-// smolscale report: a trace as one page of HTML that needs nothing else. The page is page.html,
+// smolscale report: a trace as one page of HTML that needs nothing else. The page is timeline.html,
 // which draws; this file puts a title, numbers and data into it.
 
-#include "page.h" // made of page.html: page_html
+#include "timeline.h" // made of timeline.html: timeline_html
 #include "cli.h"
 #include "output.h"
 #include "trace.h"
@@ -270,7 +270,7 @@ static void write_page(FILE *out, const struct trace *trace)
         fail(STATUS_FAILED, "no memory");
     uint64_t resolution = picture_merge(&picture, trace, SLICES_MAX);
 
-    const char *page = put_until(out, page_html, "<!--title-->");
+    const char *page = put_until(out, timeline_html, "<!--title-->");
     put_title(out, trace);
     page = put_until(out, page, "<!--head-->");
     put_head(out, trace, &sums, resolution);
