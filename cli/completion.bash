@@ -46,11 +46,14 @@ _smolscale() {
     COMPREPLY=()
 
     if ((cword == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run compare doctor report export options --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run compare doctor report export top options --help --version" -- "$cur")
         return
     fi
     at=
-    [[ ${words[1]} == report || ${words[1]} == export ]] || _smolscale_find_command
+    case ${words[1]} in
+        report | export | top) ;;
+        *) _smolscale_find_command ;;
+    esac
     if [[ -n $at ]] && ((at < cword)); then
         # Inside of the command: what it completes itself, where bash-completion is loaded.
         if declare -F _command_offset >/dev/null; then
@@ -91,12 +94,20 @@ _smolscale() {
             ;;
         -w | --workers | --rounds | --timeout) return ;;
         -n) [[ ${words[1]} == compare ]] && return ;;
+        -d | --delay) [[ ${words[1]} == top ]] && return ;;
+        -s | --sort)
+            if [[ ${words[1]} == top ]]; then
+                mapfile -t COMPREPLY < <(compgen -W "waiting rate mean number" -- "$cur")
+                return
+            fi
+            ;;
     esac
 
     case ${words[1]} in
-        run) options="--only --policy --workers --stats --trace --dry-run --verbose --help --version" ;;
+        run) options="--only --policy --workers --stats --trace --no-top --dry-run --verbose --help --version" ;;
         compare) options="--only --policy --workers --rounds --timeout --json --help --version" ;;
         report | export) options="--output --help --version" ;;
+        top) options="--delay --once --json --sort --help --version" ;;
         doctor | options) options="--help --version" ;;
         *) return ;;
     esac
@@ -104,6 +115,13 @@ _smolscale() {
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+    elif [[ ${words[1]} == top ]]; then
+        # The processes that can be looked at; one name may be left by a process that has ended.
+        local folder runtime=${XDG_RUNTIME_DIR:-/run/user/$UID}
+        for folder in "$runtime/smolscale" "/dev/shm/smolscale-$UID"; do
+            [[ -d $folder ]] && mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(
+                cd "$folder" && compgen -W "$(printf '%s\n' *-* | cut -d- -f1)" -- "$cur")
+        done
     elif [[ ${words[1]} != options ]]; then
         mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
     fi

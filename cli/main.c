@@ -23,6 +23,7 @@ static const struct subcommand {
     {"doctor", command_doctor, "say which thread pools a program uses, and which are captured"},
     {"report", command_report, "show a trace as a page of HTML"},
     {"export", command_export, "write a trace as JSON for Perfetto and chrome://tracing"},
+    {"top", command_top, "show what a process on smolscale does now"},
     {"options", command_options, "list the environment variables"},
 };
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };

@@ -20,8 +20,10 @@
 struct arguments {
     struct settings settings;
     const char *stats, *trace; // NULL: none
-    bool dry_run, verbose;
+    bool no_top, dry_run, verbose;
 };
+
+enum { NO_TOP = 256 };
 
 static const struct argp_option options[] = {
     {"stats", 's', "FILE", OPTION_ARG_OPTIONAL,
@@ -32,6 +34,7 @@ static const struct argp_option options[] = {
      "when a process ends, write a trace of its jobs and workers to FILE, for smolscale report and smolscale export; %p as for "
      "--stats",
      0},
+    {"no-top", NO_TOP, NULL, 0, "the processes cannot be looked at by 'smolscale top'", 0},
     {"dry-run", 'n', NULL, 0, "print the command as a line for the shell and run nothing", 0},
     {"verbose", 'v', NULL, 0,
      "write to standard error what is preloaded, and at the end the counters", 0},
@@ -54,6 +57,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->trace = argument;
         if (!*arguments->trace)
             argp_error(state, "--trace: the name of the file is empty");
+        return 0;
+    case NO_TOP:
+        arguments->no_top = true;
         return 0;
     case 'n':
         arguments->dry_run = true;
@@ -167,6 +173,10 @@ static void set_environment(const struct arguments *arguments, const struct prog
         set(arguments, "SMOLSCALE_POLICY", arguments->settings.policy);
     if (arguments->settings.workers)
         set(arguments, "SMOLSCALE_WORKERS", arguments->settings.workers);
+    if (arguments->no_top)
+        set(arguments, "SMOLSCALE_TOP", "0");
+    else if (!getenv("SMOLSCALE_TOP"))
+        set(arguments, "SMOLSCALE_TOP", "1");
     if (arguments->verbose)
         set(arguments, "SMOLSCALE_VERBOSE", "1");
     if (arguments->stats) {

@@ -34,6 +34,8 @@
 //
 // Rules that hold for every function
 //
+//   * A function of the program's that is NULL is -EINVAL where there is an error to be returned;
+//     elsewhere the call ends the process by SIGSEGV when it comes to it.
 //   * Functions that can fail return 0 or a negative errno value. Nothing is printed, except one
 //     line on stderr for each nonsensical SMOLSCALE_* variable, and what SMOLSCALE_VERBOSE asks
 //     for.
@@ -271,8 +273,9 @@ typedef int smolscale_poll_fn(smolscale_cx *cx, void *frame);
 // with a member that wants more. Such a member (of a vector type of 64 bytes, for instance) is
 // allocated apart, and the frame points to it. `*out`, if out is not NULL, is its handle; otherwise
 // it is detached. From a task it is queued where that runs, signalling nobody; from elsewhere a
-// worker is woken if none looks. Returns 0, -ENOMEM (no task then), or -EAGAIN: no worker exists
-// and none can be created; the task exists and runs as soon as a thread can be had.
+// worker is woken if none looks. Returns 0, -ENOMEM or -EINVAL (`poll` is NULL; no task then), or
+// -EAGAIN: no worker exists and none can be created; the task exists and runs as soon as a thread
+// can be had.
 SMOLSCALE_API int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *frame,
                                   size_t size);
 
@@ -352,13 +355,15 @@ SMOLSCALE_API int smolscale_thread_end(smolscale_thread *thread, int result);
 // Runs an async function to its end, and returns its result. `frame` is the caller's. It begins on
 // the calling thread, and where it has to wait again and again it goes on on a worker, as a task
 // would (if there are workers; else on the thread); smolscale_local_run() keeps one to its thread.
-// May be called anywhere, also within a task: others take over what the worker was to run. -ENOMEM.
+// May be called anywhere, also within a task: others take over what the worker was to run. -ENOMEM;
+// -EINVAL: `poll` is NULL.
 SMOLSCALE_API int smolscale_block_on(smolscale_poll_fn *poll, void *frame);
 
 // Calls `run(arg)` on a thread where it may block, and awaits its end; its result. `run` must not
 // return SMOLSCALE_PENDING. Once begun it is always called and awaited to its end: a task that is
 // cancelled meanwhile, or whose time is up, gives -ECANCELED or -ETIMEDOUT only after `run` has
-// returned. -ECANCELED also when `run` ends its thread. -ENOMEM: not called.
+// returned. -ECANCELED also when `run` ends its thread. -ENOMEM, or -EINVAL where `run` is NULL:
+// not called.
 SMOLSCALE_API int smolscale_unblock(smolscale_cx *cx, int (*run)(void *arg), void *arg);
 
 // ---- channels: from many senders to many receivers, first in, first out
@@ -583,6 +588,8 @@ SMOLSCALE_API void smolscale_nursery_free(smolscale_nursery *nursery);
 
 typedef struct smolscale_local smolscale_local;
 SMOLSCALE_API int smolscale_local_new(smolscale_local **out); // -ENOMEM, -EMFILE
+
+// As smolscale_spawn(), but for -EAGAIN: it needs no worker.
 SMOLSCALE_API int smolscale_local_spawn(smolscale_local *local, smolscale_task **out,
                                         smolscale_poll_fn *poll, const void *frame, size_t size);
 
@@ -590,7 +597,7 @@ SMOLSCALE_API int smolscale_local_spawn(smolscale_local *local, smolscale_task *
 SMOLSCALE_API bool smolscale_local_try_tick(smolscale_local *local);
 SMOLSCALE_API void smolscale_local_tick(smolscale_local *local);
 
-// Runs its tasks until the async function has ended; its result.
+// Runs its tasks until the async function has ended; its result. -ENOMEM; -EINVAL: `poll` is NULL.
 SMOLSCALE_API int smolscale_local_run(smolscale_local *local, smolscale_poll_fn *poll, void *frame);
 
 // Readable while tasks are ready: poll it in another loop, then call try_tick() until it is false.
@@ -945,6 +952,22 @@ SMOLSCALE_API unsigned smolscale_idle_workers(void);
 SMOLSCALE_API void smolscale_set_max_idle(unsigned max_idle);
 SMOLSCALE_API void smolscale_set_idle_timeout(uint64_t timeout_ns);
 SMOLSCALE_API void smolscale_retire_idle(void);
+
+// Gives memory back to the C library's allocator that the library keeps for later use, and returns
+// how many bytes (which go to the system as the allocator sees fit: malloc_trim(3)). These are:
+// what queues and channels had room for and do not need for what is in them; the room for timers;
+// memory of tasks that have ended, as far as it fills whole chunks of 256 KiB, also what parked
+// workers and the caller have put aside; and what was known of threads that have ended. What it
+// passes over is what is in use at that moment: a worker that runs keeps what it has put aside, a
+// queue is left as it is while a compare function of it runs, and none of the threads that have
+// ended is forgotten while the balancer looks. Without it as much is kept as docs/limits.md says.
+//
+// Any thread, at any time, also in a job, a task, a compare function and notify(); not in a signal
+// handler. Starts nothing. It ends no thread: smolscale_retire_idle() does that. Takes some µs for
+// each queue and each channel of more than 4 KiB, each of which is locked for as long as a copy of
+// what is in it takes, and for each 256 KiB that go. For times of rest, such as the end of a burst:
+// the next has to fetch its memory again, and then a channel may say -ENOMEM that did not before.
+SMOLSCALE_API size_t smolscale_trim(void);
 
 // True when SMOLSCALE_DISABLE=1 or the program is setuid/setgid (AT_SECURE): a compatibility layer
 // then leaves everything to the native implementation. Starts nothing; may be called before

@@ -897,14 +897,16 @@ static uint64_t io_of(const char *tid)
 }
 
 // What the other threads have read and written, in no particular unit: it changes when they do.
+// Quiet: it never does, and neither does their CPU time.
 static uint64_t io_of_others(void)
 {
-    DIR *tasks = opendir("/proc/self/task");
+    DIR *tasks = smolscale_quiet() ? NULL : opendir("/proc/self/task");
     const struct dirent *task;
     uint64_t sum = 0;
-    char own[16];
+    char own[16] = "";
 
-    (void)snprintf(own, sizeof(own), "%d", (int)gettid());
+    if (tasks != NULL)
+        (void)snprintf(own, sizeof(own), "%d", (int)gettid());
     while (tasks != NULL && (task = readdir(tasks)) != NULL) {
         if (task->d_name[0] != '.' && strcmp(task->d_name, own) != 0)
             sum += io_of(task->d_name);
@@ -923,6 +925,8 @@ struct progress {
 
 static uint64_t cpu_of_others(void)
 {
+    if (smolscale_quiet())
+        return 0;
     return clock_ns(CLOCK_PROCESS_CPUTIME_ID) - clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
@@ -945,6 +949,25 @@ static bool is_stuck(struct progress *progress, size_t count)
     return now - progress->at > PATIENCE_NS;
 }
 
+// By futex: a program may have left itself no call but those that the native pool makes.
+static void rest(uint64_t ns)
+{
+    uint64_t end = clock_ns(CLOCK_MONOTONIC) + ns;
+    struct timespec until = {(time_t)(end / 1000000000u), (long)(end % 1000000000u)};
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_condattr_t attr;
+    pthread_cond_t never;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&never, &attr);
+    pthread_mutex_lock(&lock);
+    (void)pthread_cond_timedwait(&never, &lock, &until);
+    pthread_mutex_unlock(&lock);
+    pthread_cond_destroy(&never);
+    pthread_condattr_destroy(&attr);
+}
+
 // Ends the pool's threads and waits for them: so what jobs have left in thread-local storage is
 // destroyed. A thread that has begun a submission before may yet come to a queue; so the queues
 // stay, and start nothing.
@@ -964,7 +987,7 @@ static void end_workers(struct ss_uv_pool *pool)
 void ss_uv_shutdown(struct ss_uv_pool *pool)
 {
     bool patient = !(smolscale_elastic() && exiting) && !called_by_a_job(pool);
-    struct timespec pause = {0, POLL_MIN_NS};
+    uint64_t pause = POLL_MIN_NS;
     struct progress progress = {0};
     enum ss_uv_state ready = SS_UV_READY;
     size_t count;
@@ -972,9 +995,9 @@ void ss_uv_shutdown(struct ss_uv_pool *pool)
     if (!word_cas_strong_acq_rel(&pool->state, &ready, SS_UV_ENDED) && ready != SS_UV_ENDED)
         return; // nothing was submitted in this process
     while ((count = outstanding(pool)) > 0 && (patient || !is_stuck(&progress, count))) {
-        nanosleep(&pause, NULL);
-        if (pause.tv_nsec < POLL_MAX_NS)
-            pause.tv_nsec *= 2;
+        rest(pause);
+        if (pause < POLL_MAX_NS)
+            pause *= 2;
     }
     if (count == 0 && !called_by_a_job(pool))
         end_workers(pool);

@@ -25,6 +25,15 @@ struct ss_room {
     // are whole at every moment. NULL: the variables mean in the child what they meant in the
     // parent; a comment says why.
     void (*after_fork)(void);
+
+    // smolscale_trim(): gives back to the allocator what is kept for later use. Returns how many
+    // bytes. No lock held but that of smolscale_trim() itself, so one thread at a time; it calls no
+    // code of the program, and waits for none that does. NULL: nothing is kept.
+    size_t (*trim)(void);
+
+    // The process has its first worker: it has begun to use the executor, whatever its parent has
+    // done. No lock held. NULL: nothing to do.
+    void (*at_work)(void);
 };
 
 // Puts a node at the front of a list (by `next`) that a child of fork() follows, and takes the
@@ -44,10 +53,12 @@ struct ss_room {
         compiler_fence();         \
     } while (0)
 
-// `path` is that of the file, below core/, with '_' for '/' and without ".c".
-#define SS_ROOM(path, init, after_fork)         \
-    extern const struct ss_room ss_room_##path; \
-    const struct ss_room ss_room_##path = {#path, init, after_fork}
+// `path` is that of the file, below core/, with '_' for '/' and without ".c". The second form is
+// for a room that has more to say: SS_ROOM_WITH(..., .trim = trim).
+#define SS_ROOM(path, init, after_fork) SS_ROOM_WITH(path, init, after_fork, .trim = NULL)
+#define SS_ROOM_WITH(path, init, after_fork, ...) \
+    extern const struct ss_room ss_room_##path;   \
+    const struct ss_room ss_room_##path = {#path, init, after_fork, __VA_ARGS__}
 
 // All of them, from the lowest room up; NULL at the end. The table is constant, and here before any
 // constructor has run. It is handed down by the linker: process/rooms.c defines it.

@@ -146,6 +146,36 @@ bool ss_timers_lock_with_room(const struct ss_timer *timer, const struct ss_time
     return true;
 }
 
+// ---- memory given back
+
+// The last segment, if no timer is in it. Who has the lock "with room" keeps it until the timer is
+// in, so room that was promised is never taken away. A child of fork() counts the segments by their
+// pointers: the last one goes before it is freed.
+static struct entry *take_last_segment(void)
+{
+    struct entry *segment = NULL;
+    ss_timers_lock();
+    if (heap.capacity > 0 && heap.capacity - SEGMENT >= heap.count) {
+        struct entry **last = &heap.segment[(heap.capacity >> SEGMENT_BITS) - 1];
+        segment = *last;
+        *last = NULL;
+        heap.capacity -= SEGMENT;
+        compiler_fence();
+    }
+    ss_timers_unlock();
+    return segment;
+}
+
+static size_t trim(void)
+{
+    size_t bytes = 0;
+    for (struct entry *segment; (segment = take_last_segment());) {
+        ss_deallocate(segment);
+        bytes += SEGMENT * sizeof *segment;
+    }
+    return bytes;
+}
+
 // ---- fork
 
 static void after_fork(void)
@@ -156,4 +186,4 @@ static void after_fork(void)
         heap.capacity += SEGMENT;
 }
 
-SS_ROOM(io_timer, NULL, after_fork);
+SS_ROOM_WITH(io_timer, NULL, after_fork, .trim = trim);

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: ISC
 //
-// The contended half of the core's mutex (lock.h).
+// Waiting for the core's mutex; see lock.h.
 
 #include "os/lock.h"
 
-// About 1 µs of looking: longer than any section when its holder runs, much less than a futex round
-// trip. Depends on: the time of a PAUSE (20 to 26 ns).
-#define LOOKS_BEFORE_SLEEP 40
+// Pauses between looks double up to this, a microsecond or two in all. A handful of looks is enough
+// for that time, and threads that look seldom leave the cache line to the one that is to free it
+// (./dev sim bench many-pushers: three times as many jobs a second on 64 CPUs as with a look after
+// each pause).
+#define PAUSES_MAX 32
 
 bool ss_lock_soon(struct ss_lock *lock)
 {
-    for (int i = 0; i < LOOKS_BEFORE_SLEEP; i++) {
+    for (unsigned pauses = 1; pauses <= PAUSES_MAX; pauses *= 2) {
         uint32_t free = SS_LOCK_FREE;
         if (load_relaxed(&lock->word) == SS_LOCK_FREE &&
             cas_strong_acquire(&lock->word, &free, SS_LOCK_HELD))
             return true;
-        cpu_relax();
+        for (unsigned i = 0; i < pauses; i++)
+            cpu_relax();
     }
     return false;
 }

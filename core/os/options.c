@@ -43,6 +43,9 @@ static const struct option table[SS_OPTION_COUNT] = {
     [SS_OPTION_QUIET] = {"SMOLSCALE_QUIET", CHOICE, 0, 0, 1, "0|1",
                          "1: makes no system call that a plain thread pool would not make, for "
                          "programs that forbid themselves system calls"},
+    [SS_OPTION_COSTS] = {"SMOLSCALE_COSTS", TEXT, 0, 0, 0, NULL,
+                         "what things cost on this machine, instead of learning it: A, B, or "
+                         "NAME=NS,...; for tests and comparisons"},
     [SS_OPTION_STATS] =
         {"SMOLSCALE_STATS", TEXT, 0, 0, 0, NULL,
          "file that gets the counters and the times in queue at exit, a line `name value` each; %p in it stands "
@@ -58,6 +61,8 @@ static const struct option table[SS_OPTION_COUNT] = {
     [SS_OPTION_VERBOSE] = {"SMOLSCALE_VERBOSE", CHOICE, 0, 0, 1, "0|1",
                            "1: say on stderr when the executor starts, and its counters at exit; "
                            "which libuv inside of a program is served, or why not"},
+    [SS_OPTION_TOP] = {"SMOLSCALE_TOP", CHOICE, 0, 0, 1, "0|1",
+                       "1: `smolscale top` can look at the process; `smolscale run` sets it"},
     [SS_OPTION_INSIDE] = {"SMOLSCALE_INSIDE", CHOICE, 1, 0, 1, "0|1",
                           "0: a libuv inside of a program or plug-in is left alone"},
 };

@@ -27,6 +27,10 @@ bool ss_process_is_privileged(void);
 // changes the environment.
 const char *ss_process_environment(const char *name);
 
+// The name of the file that holds this code: of a library, or of the program; empty where it cannot
+// be told. May wait for a dlopen() or dlclose() that another thread is in: no lock held.
+void ss_process_object_of(void (*code)(void), char *name, size_t size);
+
 // Appends a text to a file, which is created if it does not exist. 0 or a negative errno value.
 int ss_append_to_file(const char *path, const char *text, size_t length);
 

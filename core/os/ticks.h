@@ -31,6 +31,11 @@ static inline uint64_t ss_ticks_of_us(uint64_t us)
     return us * load_relaxed(&ss_ticks_per_us);
 }
 
+static inline uint64_t ss_ticks_of_ns(uint64_t ns)
+{
+    return ns * load_relaxed(&ss_ticks_per_us) / SS_NS_PER_US;
+}
+
 // Measures the unit between two of its calls that are a millisecond or more apart, once. To be
 // called now and then by one thread at a time, off every caller's path.
 void ss_ticks_learn(uint64_t now);

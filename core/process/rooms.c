@@ -21,6 +21,7 @@
     X(trace_points)       \
     X(trace_pools)        \
     X(trace_ring)         \
+    X(sched_costs)        \
     X(sched_executor)     \
     X(sched_group)        \
     X(sched_spawner)      \
@@ -45,8 +46,11 @@
     X(task_block_on)      \
     X(task_local)         \
     X(task_unblock)       \
+    X(sync_channel)       \
     X(process_stats)      \
-    X(process_trace)
+    X(process_trace)      \
+    X(process_trim)       \
+    X(process_page)
 
 #define DECLARE(path) extern const struct ss_room ss_room_##path;
 ROOMS(DECLARE)

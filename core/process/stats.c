@@ -6,6 +6,7 @@
 #include "os/options.h"
 #include "os/process.h"
 #include "process/path.h"
+#include "sched/costs.h"
 #include "sched/executor.h"
 #include "trace/points.h"
 #include "trace/pools.h"
@@ -39,9 +40,9 @@ void smolscale_get_stats(struct smolscale_stats *out)
     memcpy(out, &all, out->size < sizeof all ? out->size : sizeof all);
 }
 
-#define TEXT_MAX 1024 // 13 lines; four with the name of a pool
+#define TEXT_MAX 2048 // 13 counters and 11 costs; four lines with the name of a pool
 
-// A line `NAME VALUE` for each counter, after `prefix`. Returns the length.
+// A line `NAME VALUE` for each counter and each cost, after `prefix`. Returns the length.
 static size_t write_stats(char *text, const char *prefix)
 {
     struct smolscale_stats s = {.size = sizeof s};
@@ -64,6 +65,9 @@ static size_t write_stats(char *text, const char *prefix)
     WRITE(workers_peak);
     WRITE(workers_blocked);
 #undef WRITE
+    for (unsigned i = 0; i < SS_COST_COUNT; i++)
+        length += (size_t)snprintf(text + length, TEXT_MAX - length, "%scost_%s %u\n", prefix,
+                                   ss_cost_name((enum ss_cost)i), ss_cost((enum ss_cost)i));
     return length;
 }
 

@@ -29,7 +29,7 @@ static void remove_from_list(smolscale_queue *queue, struct ss_batch *batch)
 static unsigned sharers(const smolscale_queue *queue)
 {
     unsigned cpus = ss_cpus(), most = queue->max_active < cpus ? queue->max_active : cpus;
-    bool others_come = ss_queue_expected_ns(queue) > (uint64_t)SS_WAKE_COST_NS * queue->active;
+    bool others_come = ss_queue_expected_ns(queue) > (uint64_t)ss_policy(wake_ns) * queue->active;
     unsigned count = queue->active < most && !others_come ? queue->active : most;
     return count ? count : 1;
 }
@@ -38,7 +38,7 @@ static unsigned size(const smolscale_queue *queue)
 {
     if (queue->mean == 0 || queue->items.compare)
         return 1;
-    uint64_t by_time = ((uint64_t)SS_BATCH_NS << SS_MEAN_SHIFT) / queue->mean;
+    uint64_t by_time = ((uint64_t)ss_policy(batch_ns) << SS_MEAN_SHIFT) / queue->mean;
     uint64_t by_share = load_relaxed(&queue->pending) / sharers(queue);
     uint64_t size = by_time < by_share ? by_time : by_share;
     return size < 1 ? 1 : size > SS_BATCH_MAX ? SS_BATCH_MAX : (unsigned)size;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 //
-// Batches. A worker takes up to SS_BATCH_MAX jobs, or SS_BATCH_NS worth of them, at once. It starts
-// the first of them. It *claims* the others one by one: fetch_add on `next`. Whoever holds the
-// queue's lock may *recall* the rest: exchange of `next` for SS_BATCH_CLOSED. Both are
+// Batches. A worker takes up to SS_BATCH_MAX jobs, or ss_policy(batch_ns) worth of them, at once.
+// It starts the first of them. It *claims* the others one by one: fetch_add on `next`. Whoever
+// holds the queue's lock may *recall* the rest: exchange of `next` for SS_BATCH_CLOSED. Both are
 // read-modify-writes of one word, so each index is either claimed by the owner or recalled, never
 // both and never neither (tests/model/batch.pml).
 //

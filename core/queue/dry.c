@@ -6,16 +6,16 @@
 #include "queue/observe.h"
 
 const struct ss_dry_policy ss_dry_policy = {
-    .nap_ns = SS_NAP_NS,
-    .nap_below_ns = SS_TINY_JOB_NS,
-    .linger_ns = SS_LINGER_NS,
+    .nap_ns = &ss_policies.nap_ns,
+    .nap_below_ns = &ss_policies.tiny_job_ns,
+    .linger_ns = &ss_policies.linger_ns,
     .linger_jobs = 0,
 };
 
 const struct ss_dry_policy ss_dry_policy_with_notices = {
-    .nap_ns = SS_NOTICED_NAP_NS,
-    .nap_below_ns = SS_NOTICED_NAP_BELOW_NS,
-    .linger_ns = SS_NOTICED_LINGER_NS,
+    .nap_ns = &ss_policies.noticed_nap_ns,
+    .nap_below_ns = &ss_policies.noticed_nap_below_ns,
+    .linger_ns = &ss_policies.noticed_linger_ns,
     .linger_jobs = SS_NOTICED_LINGER_JOBS,
 };
 
@@ -23,7 +23,8 @@ static bool nap_may_pay(smolscale_queue *queue)
 {
     if (queue->napper || queue->closed || queue->waiters || ss_queue_above_limit(queue))
         return false;
-    return ss_queue_has_tiny_jobs(queue) && ss_queue_jobs_below(queue, queue->dry->nap_below_ns) &&
+    return ss_queue_has_tiny_jobs(queue) &&
+           ss_queue_jobs_below(queue, load_relaxed(queue->dry->nap_below_ns)) &&
            !ss_skip(&queue->nap);
 }
 
@@ -42,17 +43,23 @@ static void nap(smolscale_queue *queue, struct ss_worker *worker)
     queue->pushed_at = 0;
     store_relaxed(&worker->park, SS_PARK_NAPPING);
     ss_unlock(queue->runnable.lock);
-    if (server->notices.count > 0)
+    uint64_t begin = server->batch_start, length = load_relaxed(queue->dry->nap_ns);
+    if (server->notices.count > 0) {
         ss_notices_give(queue, &server->notices);
+        begin = ss_os.now();
+    }
     fetch_add_relaxed(&ss.stats.naps, 1);
-    ss_os.nap(&worker->park, SS_PARK_NAPPING, queue->dry->nap_ns);
+    ss_os.nap(&worker->park, SS_PARK_NAPPING, length);
+    bool time_up = load_relaxed(&worker->park) == SS_PARK_NAPPING;
     ss_lock(queue->runnable.lock);
     store_relaxed(&worker->park, SS_PARK_AWAKE);
     queue->napper = NULL;
     observe(queue, ss_note_nap_end);
     server->batch_start = ss_os.now();
+    if (time_up && server->batch_start > begin + length)
+        ss_cost_learn(SS_COST_OVERSHOOT, server->batch_start - begin - length);
     // The clock is looked at when the pushes come to 1, 2, 4, ... (wake_policy.h).
-    bool kept_coming = server->batch_start - queue->pushed_at < queue->dry->nap_ns * 3 / 4;
+    bool kept_coming = server->batch_start - queue->pushed_at < length * 3 / 4;
     ss_skips_note(&queue->nap, load_relaxed(&queue->pending) >= 2 && kept_coming, SS_DRY_SKIPS_MAX);
 }
 
@@ -67,7 +74,8 @@ void ss_queue_end_nap(smolscale_queue *queue)
 
 static uint64_t linger_time(const smolscale_queue *queue)
 {
-    return queue->dry->linger_ns + (queue->dry->linger_jobs * queue->mean >> SS_MEAN_SHIFT);
+    return load_relaxed(queue->dry->linger_ns) +
+           (queue->dry->linger_jobs * queue->mean >> SS_MEAN_SHIFT);
 }
 
 static void linger(smolscale_queue *queue, struct ss_server *server)
@@ -86,7 +94,7 @@ static void linger(smolscale_queue *queue, struct ss_server *server)
 
 void ss_queue_await_jobs(smolscale_queue *queue, struct ss_worker *worker)
 {
-    if (ss_queue_expected_ns(queue) < SS_DRY_NS && nap_may_pay(queue))
+    if (ss_queue_expected_ns(queue) < ss_policy(tiny_job_ns) && nap_may_pay(queue))
         nap(queue, worker);
     else if (load_relaxed(&queue->pending) == 0 && ss_queue_has_tiny_jobs(queue) &&
              !ss_skip(&queue->linger))

@@ -22,12 +22,12 @@
 #include "queue/limits.h"
 #include "queue/server.h"
 
-// Chosen when the queue is created.
+// Chosen when the queue is created. The times are policies of sched/costs.h.
 struct ss_dry_policy {
-    unsigned nap_ns;       // how long a nap is
-    unsigned nap_below_ns; // naps are for jobs that take less
-    unsigned linger_ns;    // how long a worker lingers,
-    unsigned linger_jobs;  // and for the time that so many jobs take
+    const _Atomic uint32_t *nap_ns;       // how long a nap is
+    const _Atomic uint32_t *nap_below_ns; // naps are for jobs that take less
+    const _Atomic uint32_t *linger_ns;    // how long a worker lingers,
+    unsigned linger_jobs;                 // and for the time that so many jobs take
 };
 
 extern const struct ss_dry_policy ss_dry_policy;
@@ -38,7 +38,7 @@ extern const struct ss_dry_policy ss_dry_policy_with_notices;
 // Tiny jobs that keep coming?
 static inline bool ss_queue_has_tiny_jobs(const smolscale_queue *queue)
 {
-    return queue->steady && ss_queue_jobs_below(queue, SS_TINY_JOB_NS);
+    return queue->steady && ss_queue_jobs_below(queue, ss_policy(tiny_job_ns));
 }
 
 // The queue has little or nothing left: naps or lingers if that may pay. Drops the lock meanwhile,

@@ -105,6 +105,17 @@ static void trim(struct ss_items *items)
         resize_ring(items, (items->ring_mask + 1) / 16); // on failure the larger one serves as well
 }
 
+size_t ss_items_trim(struct ss_items *items)
+{
+    uint64_t before = items->ring_mask + 1, after = RING_MIN;
+    while (after < ring_span(items) + items->reserved)
+        after *= 2;
+    size_t bytes = ss_sorted_trim(&items->sorted);
+    if (after < before && resize_ring(items, after) == 0)
+        bytes += (size_t)(before - after) * sizeof *items->ring;
+    return bytes;
+}
+
 // ---- the whole ----
 
 int ss_items_push_slow(struct ss_items *items, void *item)

@@ -35,6 +35,10 @@ void ss_items_finish(struct ss_items *items);
 // Forgets all items. Keeps the memory and the compare function.
 void ss_items_reset(struct ss_items *items);
 
+// Frees what the items and the places that are kept do not need. Returns how many bytes. Where
+// there is no memory for a smaller ring the larger one stays.
+size_t ss_items_trim(struct ss_items *items);
+
 static inline size_t ss_items_count(const struct ss_items *items)
 {
     return (size_t)(items->tail - items->head - items->holes) + items->sorted.count;

@@ -18,7 +18,10 @@
 #include <errno.h>
 #include <string.h>
 
-static smolscale_queue *all_queues; // ss.lock
+static smolscale_queue *all_queues;   // ss.lock
+static smolscale_queue *next_to_trim; // ss.lock
+static size_t queue_count;            // ss.lock
+static uint64_t last_number;          // ss.lock
 
 // ---- creation
 
@@ -99,6 +102,8 @@ static void link_queue(smolscale_queue *queue)
         all_queues->prev_link = &queue->next;
     compiler_fence(); // a child of fork() follows the list, which is whole at every moment
     all_queues = queue;
+    queue_count++;
+    queue->number = ++last_number;
     join_scheduler(queue);
     ss_unlock(&ss.lock);
     if (!queue->parent)
@@ -130,6 +135,16 @@ int smolscale_queue_new(smolscale_queue **out, const struct smolscale_queue_attr
     return err;
 }
 
+smolscale_queue *ss_queues_first(void)
+{
+    return all_queues;
+}
+
+size_t ss_queues_count(void)
+{
+    return queue_count;
+}
+
 // ---- the end
 
 static void leave_family(smolscale_queue *queue)
@@ -148,9 +163,12 @@ static void unlink_queue(smolscale_queue *queue)
         leave_family(queue);
     struct ss_worker *leaving = NULL;
     ss_lock(&ss.lock);
+    if (next_to_trim == queue)
+        next_to_trim = queue->next;
     *queue->prev_link = queue->next;
     if (queue->next)
         queue->next->prev_link = queue->prev_link;
+    queue_count--;
     if (queue->flags & SMOLSCALE_QUEUE_DEDICATED)
         leaving = ss_group_dissolve(&queue->own_group);
     if (queue->flags & SMOLSCALE_QUEUE_ELASTIC)
@@ -300,6 +318,39 @@ void smolscale_queue_free(smolscale_queue *queue)
     wait_and_unlock(queue);
 }
 
+// ---- memory given back
+
+// The next queue to be trimmed, with a reference; NULL: no more. Its owner's reference goes only
+// after it has left the list.
+static smolscale_queue *take_next_to_trim(void)
+{
+    ss_lock(&ss.lock);
+    smolscale_queue *queue = next_to_trim;
+    if (queue) {
+        next_to_trim = queue->next;
+        ss_runnable_ref(&queue->runnable);
+    }
+    ss_unlock(&ss.lock);
+    return queue;
+}
+
+// One whose lock is not to be had soon is left as it is: a compare function may run under it.
+static size_t trim(void)
+{
+    size_t bytes = 0;
+    ss_lock(&ss.lock);
+    next_to_trim = all_queues;
+    ss_unlock(&ss.lock);
+    for (smolscale_queue *queue; (queue = take_next_to_trim());) {
+        if (ss_lock_soon(queue->runnable.lock)) {
+            bytes += ss_items_trim(&queue->items);
+            ss_unlock(queue->runnable.lock);
+        }
+        ss_runnable_unref(&queue->runnable);
+    }
+    return bytes;
+}
+
 // ---- fork(), in the child
 
 // What it held belongs to the parent. Another thread may have been anywhere in a change of it.
@@ -318,7 +369,7 @@ static void reset(smolscale_queue *queue)
     queue->listed = false;
     queue->oldest = queue->newest = NULL;
     queue->napper = NULL;
-    queue->dry_since = queue->taken_at = queue->pushed_at = queue->mean = 0;
+    queue->dry_since = queue->taken_at = queue->pushed_at = queue->mean = queue->ended = 0;
     queue->steady = false;
     queue->nap = queue->linger = (struct ss_skips){0};
     queue->wakes_saved = queue->pushes_since_take = 0;
@@ -342,9 +393,12 @@ static void reset_server(struct ss_worker *worker)
 
 static void after_fork(void)
 {
+    next_to_trim = NULL;
     // Backward links are made anew: another thread may have been half-way through a change of them.
     smolscale_queue **link = &all_queues;
+    queue_count = 0;
     for (smolscale_queue *queue = all_queues; queue; queue = queue->next) {
+        queue_count++;
         queue->prev_link = link;
         link = &queue->next;
         reset(queue);
@@ -353,4 +407,4 @@ static void after_fork(void)
         reset_server(worker);
 }
 
-SS_ROOM(queue_life, NULL, after_fork);
+SS_ROOM_WITH(queue_life, NULL, after_fork, .trim = trim);

@@ -4,11 +4,11 @@
 // (smolscale_notify_soon): a wake-up costs as much as hundreds of such jobs, and a consumer woken
 // on the worker's CPU would take that CPU after each. A worker keeps in `owed` the consumers that
 // it has to tell. It gives its notices when it has no more jobs at hand, or before jobs after which
-// they would be older than SS_OWED_NS, going by what jobs of the queue take.
+// they would be older than ss_policy(owed_ns), going by what jobs of the queue take.
 //
 // The thread that takes an entry out (exchange for NULL) makes the call: the owner; or, under the
 // queue's lock, the balancer, when the worker stands still, or when an entry is older than
-// SS_OWED_NS because a job takes longer than expected. The balancer looks for that every
+// ss_policy(owed_ns) because a job takes longer than expected. The balancer looks for that every
 // NOTICE_TICK (balancer.c), not at once: waking it costs as much as a notice.
 //
 // A notice never waits for a job that blocks: the balancer is awake while a job runs and a notice

@@ -13,6 +13,7 @@
 //   observe.h      how long jobs wait, and other events, where somebody observes
 //   ages.h         when what waits was pushed
 //   dry.h          what a worker does when a queue runs dry: nap, linger
+//   view.h         what those see who watch the process
 //   wake_policy.h  when a wake-up pays
 //
 // A queue that may start another job is *listed*: it is in its group's injection queue, where
@@ -77,6 +78,7 @@ struct smolscale_queue {
     uint64_t taken_at;          // L: when a worker last took jobs, ns
     unsigned pushes_since_take; // L
     uint64_t pushed_at;         // L: a recent push, ns; see wake_policy.h
+    uint64_t ended;             // L: jobs that have run, for those who watch
     uint64_t mean;              // L: of recent jobs' duration, ns << SS_MEAN_SHIFT; 0: not known
     _Atomic uint32_t idle_word; // l: futex word of the waiters: counts the times it became idle
 
@@ -100,6 +102,7 @@ struct smolscale_queue {
 
     // ---- among all queues
     struct ss_elastic elastic;          // S: with SMOLSCALE_QUEUE_ELASTIC
+    uint64_t number;                    // C: from 1 on, for those who watch
     smolscale_queue *next, **prev_link; // S
 };
 
@@ -122,6 +125,10 @@ static inline smolscale_queue *ss_queue_of_job(void)
 // Drops the lock after a change that may have made the queue idle, or able to start jobs. 0, or a
 // negative errno value: there is no worker and none can be created.
 int ss_queue_unlock_and_follow_up(smolscale_queue *queue);
+
+// All queues, by `next`, and how many there are. ss.lock held.
+smolscale_queue *ss_queues_first(void);
+size_t ss_queues_count(void);
 
 // The last reference is gone: frees it. No lock held.
 void ss_queue_release(struct ss_runnable *runnable);

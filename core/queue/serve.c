@@ -30,7 +30,7 @@ static bool notices_are_due(const struct visit *visit, unsigned jobs)
 {
     const struct ss_server *server = visit->server;
     uint64_t age = server->batch_start - load_relaxed(&server->notices.since);
-    return age + (jobs * visit->queue->mean >> SS_MEAN_SHIFT) >= SS_OWED_NS;
+    return age + (jobs * visit->queue->mean >> SS_MEAN_SHIFT) >= ss_policy(owed_ns);
 }
 
 // Lock held on entry, not on exit. What is left to others is brought to them before the jobs run.
@@ -118,6 +118,7 @@ static void settle_batch(struct visit *visit, unsigned jobs)
     ss_batch_end(queue, &server->batch);
     ss_queue_learn(queue, end - server->batch_start, jobs);
     fetch_add_relaxed(&ss.stats.jobs, jobs);
+    queue->ended += jobs;
     ss_resume(visit->worker);
     ss_blocking_end(&visit->worker->doing); // whatever its job has left open
     server->batch_start = end;
@@ -168,7 +169,7 @@ static bool arrive(struct visit *visit)
     ss_queue_count_active(queue, 1);
     store_relaxed(&visit->worker->counted_in, &queue->runnable);
     visit->arrived = visit->server->batch_start = ss_os.now();
-    queue->steady = visit->arrived - queue->dry_since < SS_STEADY_GAP_NS;
+    queue->steady = visit->arrived - queue->dry_since < ss_policy(steady_gap_ns);
     return true;
 }
 
@@ -217,7 +218,7 @@ static unsigned holds(struct ss_worker *worker, uint64_t now)
     unsigned held = ss_batch_unclaimed(&server->batch) > 0 ? SS_HOLDS_JOBS : 0;
     if (ss_notices_owed(&server->notices)) { // looked at after the claims: see notices.h
         uint64_t since = load_relaxed(&server->notices.since);
-        bool late = since < now && now - since >= SS_OWED_NS;
+        bool late = since < now && now - since >= ss_policy(owed_ns);
         held |= late ? SS_HOLDS_NOTICES | SS_HOLDS_LATE_NOTICES : SS_HOLDS_NOTICES;
     }
     return held;
@@ -241,7 +242,9 @@ static void abandon(struct ss_runnable *runnable, struct ss_worker *worker)
     struct ss_server *server = ss_server_of(worker);
     ss_notices_give(queue, &server->notices);
     ss_lock(runnable->lock);
-    fetch_add_relaxed(&ss.stats.jobs, load_relaxed(&worker->progress) - server->batch_progress);
+    uint64_t jobs = load_relaxed(&worker->progress) - server->batch_progress;
+    fetch_add_relaxed(&ss.stats.jobs, jobs);
+    queue->ended += jobs;
     ss_batch_recall(queue, &server->batch);
     ss_batch_end(queue, &server->batch);
     ss_resume(worker);

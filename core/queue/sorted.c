@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define LEAVES_KEPT 4u // when the list runs empty
+#define PLACES_MIN  8u // of the array of leaves
 
 // A place between two items: before item[at] of the n-th leaf. The end of a leaf and the beginning
 // of the next are the same place.
@@ -69,7 +70,7 @@ static int reserve_places(struct ss_sorted *sorted, size_t leaves)
         sorted->first_leaf = 0;
         return 0;
     }
-    size_t capacity = wanted * 2 > 8 ? wanted * 2 : 8;
+    size_t capacity = wanted * 2 > PLACES_MIN ? wanted * 2 : PLACES_MIN;
     struct ss_leaf **array = ss_allocate(capacity * sizeof *array), **old = sorted->leaf;
     if (!array)
         return -ENOMEM;
@@ -106,6 +107,49 @@ static void trim(struct ss_sorted *sorted)
         ss_deallocate(leaf);
         leaf = older;
     }
+}
+
+// A child of fork() uses the pointer and the capacity only: the array is never smaller than that.
+static size_t trim_places(struct ss_sorted *sorted)
+{
+    size_t before = sorted->capacity, after = sorted->leaves ? sorted->leaves * 2 : 0;
+    struct ss_leaf **array = NULL, **old = sorted->leaf;
+    if (after < PLACES_MIN && after > 0)
+        after = PLACES_MIN;
+    if (after >= before || (after > 0 && !(array = ss_allocate(after * sizeof *array))))
+        return 0;
+    if (array)
+        memcpy(array, old + sorted->first_leaf, sorted->leaves * sizeof *array);
+    sorted->capacity = after;
+    compiler_fence();
+    sorted->leaf = array;
+    sorted->first_leaf = 0;
+    compiler_fence();
+    ss_deallocate(old);
+    return (before - after) * sizeof *array;
+}
+
+// A leaf that is used has an item. A child of fork() follows the chain: a leaf leaves it before it
+// is freed.
+size_t ss_sorted_trim(struct ss_sorted *sorted)
+{
+    size_t bytes = 0;
+    for (struct ss_leaf *leaf = sorted->spares; leaf; leaf = leaf->spare)
+        leaf->first = leaf->end = 0;
+    sorted->spares = NULL;
+    for (struct ss_leaf **at = &sorted->all; *at;) {
+        struct ss_leaf *leaf = *at;
+        if (leaf->first != leaf->end) {
+            at = &leaf->older;
+            continue;
+        }
+        *at = leaf->older;
+        sorted->all_count--;
+        compiler_fence();
+        ss_deallocate(leaf);
+        bytes += sizeof *leaf;
+    }
+    return bytes + trim_places(sorted);
 }
 
 void ss_sorted_finish(struct ss_sorted *sorted)

@@ -30,12 +30,15 @@ struct ss_sorted {
     size_t first_leaf, leaves, capacity;
     size_t count;        // items
     size_t moved;        // of these, how many at the front were moved there, against the order
-    struct ss_leaf *all; // the chain of all leaves: it only grows, or goes as a whole
+    struct ss_leaf *all; // the chain of all leaves
     struct ss_leaf *spares;
     size_t all_count; // leaves
 };
 
 void ss_sorted_finish(struct ss_sorted *sorted);
+
+// Frees the leaves that are not used. Returns their bytes.
+size_t ss_sorted_trim(struct ss_sorted *sorted);
 
 // Forgets all items. For a child of fork(): another thread may have been anywhere in a change.
 void ss_sorted_reset(struct ss_sorted *sorted);

@@ -29,7 +29,7 @@ static inline bool ss_queue_is_behind(smolscale_queue *queue)
         return false;
     queue->pushed_at = ss_os.now();
     return !queue->napper &&
-           queue->pushed_at - queue->taken_at > SS_WAKE_COST_NS + ss_queue_expected_ns(queue);
+           queue->pushed_at - queue->taken_at > ss_policy(wake_ns) + ss_queue_expected_ns(queue);
 }
 
 static inline bool ss_queue_needs_worker(smolscale_queue *queue)
@@ -37,9 +37,9 @@ static inline bool ss_queue_needs_worker(smolscale_queue *queue)
     if (queue->active == 0 || queue->mean == 0)
         return true;
     // Where workers nap, what gathers during a nap is no reason to wake another.
-    uint64_t enough = (uint64_t)SS_WAKE_COST_NS * queue->active;
+    uint64_t enough = (uint64_t)ss_policy(wake_ns) * queue->active;
     if (ss_queue_has_tiny_jobs(queue))
-        enough += 2 * queue->dry->nap_ns;
+        enough += 2 * (uint64_t)load_relaxed(queue->dry->nap_ns);
     return ss_queue_is_behind(queue) || ss_queue_expected_ns(queue) > enough;
 }
 

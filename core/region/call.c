@@ -27,7 +27,7 @@ static void judge_gap(smolscale_team *team, uint64_t now)
 {
     uint64_t gap = now - load_relaxed(&team->last_end);
     uint32_t linger = load_relaxed(&team->linger);
-    if (gap > ss_ticks_of_us(SS_HELPER_LINGERS_US) ||
+    if (gap > ss_ticks_of_ns(ss_policy(helper_lingers_ns)) ||
         (team->call.loop.flags & SMOLSCALE_LOOP_NO_LINGER))
         linger = linger > 2 ? linger - 2 : 0;
     else if (linger < 4)
@@ -35,16 +35,34 @@ static void judge_gap(smolscale_team *team, uint64_t now)
     store_relaxed(&team->linger, linger);
 }
 
+// What the caller expects of a call.
+struct forecast {
+    struct ss_cost_key key;
+    uint64_t ticks;
+    bool known;
+    bool watched; // somebody looks whether it stands still
+};
+
+// Are items to announce themselves by full fences (shares.h)? Where there is no membarrier; and
+// where one is dear, if items are so long that a fence for each does not matter.
+static bool is_fenced(const struct forecast *forecast, size_t items)
+{
+    uint32_t from = ss_policy(fenced_item_ns);
+    if (!load_acquire(&ss_asymmetric))
+        return true;
+    return from != UINT32_MAX && forecast->known && forecast->ticks / items >= ss_ticks_of_ns(from);
+}
+
 // Writes down the call, and opens the gate if `open`.
 static void begin_call(smolscale_team *team, const struct smolscale_loop *given, size_t size,
-                       size_t threads, bool open)
+                       size_t threads, const struct forecast *forecast, bool open)
 {
     struct smolscale_share *mine = &team->of[0];
     store_relaxed(&team->caller, ss_this_thread());
     store_relaxed(&team->limit, threads);
     memcpy(team->call.bytes, given, size);
     team->call.loop.guide = given->guided ? threads * 2 : 0;
-    team->call.loop.fenced = !load_acquire(&ss_asymmetric);
+    team->call.loop.fenced = is_fenced(forecast, given->items);
     mine->local = 0;
     word_store_relaxed(&mine->next, (size_t)0);
     // Behind a shut gate all is one piece that needs no announcement.
@@ -59,14 +77,6 @@ static void begin_call(smolscale_team *team, const struct smolscale_loop *given,
     ss_gate_ready(&team->gate, open);
 }
 
-// What the caller expects of a call.
-struct forecast {
-    struct ss_cost_key key;
-    uint64_t ticks;
-    bool known;
-    bool watched; // somebody looks whether it stands still
-};
-
 // Asks for the helpers that are worth it from the start. Returns the caller's pace.
 static struct ss_pace open_pace(smolscale_team *team, const struct smolscale_loop *given,
                                 const struct forecast *forecast)
@@ -78,7 +88,7 @@ static struct ss_pace open_pace(smolscale_team *team, const struct smolscale_loo
     store_relaxed(&team->shares.item_ticks, pace.item);
     if (!forecast->watched)
         ss_team_ask_for(team, given->items - 1, SIZE_MAX); // nobody would send more of them
-    else if (!forecast->known || forecast->ticks >= ss_ticks_of_us(SS_HELP_PAYS_US))
+    else if (!forecast->known || forecast->ticks >= ss_ticks_of_ns(ss_policy(help_ns)))
         ss_team_ask_for_free_cpus(team, given->items - 1);
     return pace;
 }
@@ -99,7 +109,7 @@ static void run_call(smolscale_team *team, const struct smolscale_loop *given,
     } else {
         pace = open_pace(team, given, forecast);
         start = ss_ticks(); // what asking costs is not the call's
-        pace.look = start + ss_ticks_of_us(SS_LOOK_SOON_US);
+        pace.look = start + ss_ticks_of_ns(ss_policy(look_soon_ns));
     }
     // A shut call whose items its caller has all claimed met no thief: nothing is left to look for.
     if (open || i < given->items) {
@@ -111,7 +121,7 @@ static void run_call(smolscale_team *team, const struct smolscale_loop *given,
 
     ss_team_withdraw(team);
     uint64_t now = ss_ticks();
-    uint64_t spent = now - start, spin = ss_ticks_of_us(SS_WAIT_SPIN_US);
+    uint64_t spent = now - start, spin = ss_ticks_of_ns(ss_policy(wait_spin_ns));
     if (open) {
         if (ss_gate_present(load_acquire(&team->gate.word)) != 0)
             ss_gate_wait_empty(&team->gate, spin);
@@ -156,8 +166,8 @@ __attribute__((no_sanitize("address"))) void smolscale_team_run(smolscale_team *
     forecast.known = ss_cost_get(forecast.key, &forecast.ticks);
     forecast.watched = ss_watch_calls();
     bool open = !forecast.watched || !forecast.known ||
-                forecast.ticks >= ss_ticks_of_us(SS_AWAKE_HELP_PAYS_US);
-    begin_call(team, given, size, threads, open);
+                forecast.ticks >= ss_ticks_of_ns(ss_policy(awake_help_ns));
+    begin_call(team, given, size, threads, &forecast, open);
     team->mark = &mark;
     team->mark_value = mark = load_relaxed(&team->gate.word) ^ (uintptr_t)team;
     run_call(team, given, &forecast, open);

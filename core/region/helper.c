@@ -61,7 +61,8 @@ static bool next_call_is_open(smolscale_team *team, uint32_t seen)
 {
     if (load_relaxed(&team->linger) == 0)
         return false;
-    for (uint64_t start = ss_ticks(); ss_ticks() - start < ss_ticks_of_us(SS_HELPER_LINGERS_US);) {
+    uint64_t lingers = ss_ticks_of_ns(ss_policy(helper_lingers_ns));
+    for (uint64_t start = ss_ticks(); ss_ticks() - start < lingers;) {
         if (is_open(load_relaxed(&team->gate.word), seen))
             return true;
         if (ss_this_cpu() == word_load_relaxed(&team->of[0].cpu))

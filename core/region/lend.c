@@ -155,7 +155,7 @@ static uint32_t free_cpus(smolscale_team *team)
     for (smolscale_team *t = load_acquire(&ss_teams); t; t = load_relaxed(&t->next)) {
         uint64_t word = load_relaxed(&t->gate.word);
         bool called = (word & SS_GATE_BUSY) ||
-                      now - load_relaxed(&t->last_end) < ss_ticks_of_us(SS_LOOK_LATER_US);
+                      now - load_relaxed(&t->last_end) < ss_ticks_of_ns(ss_policy(look_later_ns));
         if (!called && t != team)
             continue;
         uint32_t used = ss_gate_present(word) ? (uint32_t)t->capacity : 1;

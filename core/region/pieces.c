@@ -8,8 +8,8 @@
 static size_t next_piece(const struct smolscale_loop *loop, const struct ss_pace *pace, size_t left)
 {
     size_t part = left / SS_PIECES_OF_SHARE;
-    size_t least = pace->item ? ss_ticks_of_us(SS_PIECE_US) * 16 / pace->item : 0;
-    size_t most = pace->item ? ss_ticks_of_us(SS_LONG_PIECE_US) * 16 / pace->item : 0;
+    size_t least = pace->item ? ss_ticks_of_ns(ss_policy(piece_ns)) * 16 / pace->item : 0;
+    size_t most = pace->item ? ss_ticks_of_ns(ss_policy(long_piece_ns)) * 16 / pace->item : 0;
     size_t piece = part < least ? least : part > most ? most : part;
     if (piece > pace->most)
         piece = pace->most;
@@ -22,7 +22,7 @@ static size_t next_piece(const struct smolscale_loop *loop, const struct ss_pace
 static void look_for_help(smolscale_team *team, const struct smolscale_share *mine, uint64_t item)
 {
     size_t left = ss_items_left(mine);
-    if (left <= ss_ticks_of_us(SS_HELP_PAYS_US) * 16 / item)
+    if (left <= ss_ticks_of_ns(ss_policy(help_ns)) * 16 / item)
         return;
     if (!(load_relaxed(&team->gate.word) & SS_GATE_OPEN))
         ss_gate_open(&team->gate);
@@ -40,7 +40,7 @@ static void after_piece(smolscale_team *team, const struct smolscale_share *mine
         store_relaxed(&team->shares.item_ticks, pace->item);
     if (now >= pace->look) {
         look_for_help(team, mine, pace->item);
-        pace->look = ss_ticks() + ss_ticks_of_us(SS_LOOK_LATER_US);
+        pace->look = ss_ticks() + ss_ticks_of_ns(ss_policy(look_later_ns));
     }
 }
 

@@ -64,12 +64,12 @@ static struct smolscale_share *richest(struct ss_shares *shares, count_fn *count
 
 // A rest that its owner finishes in less time than a theft takes is not worth one. Gives the owner
 // that time; it may stand still, so no longer.
-static void let_finish(struct ss_shares *shares, count_fn *count, uint64_t us)
+static void let_finish(struct ss_shares *shares, count_fn *count, uint64_t ns)
 {
     size_t left;
     uint64_t item = load_relaxed(&shares->item_ticks);
     struct smolscale_share *victim = richest(shares, count, &left);
-    uint64_t patience = ss_ticks_of_us(us);
+    uint64_t patience = ss_ticks_of_ns(ns);
     if (!victim || !item || left > patience * 16 / item)
         return;
     for (uint64_t start = ss_ticks(); ss_ticks() - start < patience && count(victim);)
@@ -79,10 +79,15 @@ static void let_finish(struct ss_shares *shares, count_fn *count, uint64_t us)
 // (B) against the owner's items. False: the threads that run these pieces have to end them.
 static bool item_barrier(bool fenced)
 {
-    if (!fenced)
-        return ss_try_heavy_fence();
-    fence_seq_cst();
-    return true;
+    if (fenced) {
+        fence_seq_cst();
+        return true;
+    }
+    uint64_t start = ss_os.now();
+    bool done = ss_try_heavy_fence();
+    if (done)
+        ss_cost_learn(SS_COST_MEMBARRIER, ss_os.now() - start);
+    return done;
 }
 
 // One try, with the lock held; *more: another may do better.
@@ -120,8 +125,8 @@ static bool try_to_steal(struct ss_shares *shares, struct smolscale_share *mine,
 
 bool ss_steal(struct ss_shares *shares, struct smolscale_share *mine, bool fenced)
 {
-    let_finish(shares, items_free, SS_THEFT_US);
-    let_finish(shares, ss_items_left, SS_TAKE_BACK_US);
+    let_finish(shares, items_free, ss_policy(theft_ns));
+    let_finish(shares, ss_items_left, fenced ? ss_policy(theft_ns) : ss_policy(take_back_ns));
     ss_lock(&shares->lock);
     bool stolen, more = true;
     do

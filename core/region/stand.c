@@ -33,9 +33,6 @@
 
 _Atomic uint32_t ss_calls_watched;
 
-#define FIRST_NS (SS_STAND_FIRST_MS * SS_NS_PER_MS)
-#define LAST_NS  (SS_STAND_LAST_MS * SS_NS_PER_MS)
-
 // Where the balancer's thread could not be had: not tried again before.
 #define RETRY_NS SS_NS_PER_S
 static _Atomic uint64_t retry_at;
@@ -46,7 +43,7 @@ static struct {
     uint64_t step;  // between looks, ns
     uint64_t first; // before the first, ns
     bool found;     // something stood still since then
-} looks = {.first = FIRST_NS};
+} looks = {.first = SS_STAND_FIRST_NS};
 
 // Is there a call in progress that may need help later? One whose items have all begun may take as
 // long as it wants.
@@ -144,7 +141,7 @@ static uint64_t next_look(uint64_t now, uint64_t ns)
 
 static uint64_t end_looks(void)
 {
-    if (!looks.found && looks.first * 2 <= LAST_NS)
+    if (!looks.found && looks.first * 2 <= SS_STAND_LAST_NS)
         looks.first *= 2;
     looks.found = false;
     looks.due = 0;
@@ -164,12 +161,13 @@ static uint64_t look(uint64_t now)
     bool active = false;
     if (look_at_all(&active)) {
         looks.found = true;
-        looks.first = FIRST_NS;
-        return next_look(now, FIRST_NS);
+        looks.first = SS_STAND_FIRST_NS;
+        return next_look(now, SS_STAND_FIRST_NS);
     }
     ss_asymmetric_register(); // once; nothing stands still: time for what takes long
     if (active)
-        return next_look(now, looks.step * 2 < LAST_NS ? looks.step * 2 : LAST_NS);
+        return next_look(now,
+                         looks.step * 2 < SS_STAND_LAST_NS ? looks.step * 2 : SS_STAND_LAST_NS);
     return unwatch() ? end_looks() : next_look(now, looks.first);
 }
 

@@ -45,6 +45,8 @@ void ss_set_activity(struct ss_worker *worker, enum ss_activity activity)
     if (ss_is_observed())
         observe(worker, ss_activity_of(&worker->doing), activity);
     store_relaxed(&worker->doing.activity, activity);
+    if (activity != SS_BLOCKED)
+        ss_end_rest(worker);
     ss_group_refresh(worker->group);
 }
 

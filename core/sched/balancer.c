@@ -24,6 +24,11 @@
 static unsigned quiet_ticks; // in a row, in which the queues had nothing to watch
 static bool was_watching;    // at the last tick: something of other rooms
 
+// Held during a tick. What the balancer has seen of workers in a tick it may look at without
+// another lock until the tick ends, though they have ended meanwhile: trim() in worker.c frees no
+// worker's structure in a tick.
+static struct ss_lock looking = SS_LOCK_INIT;
+
 // ---- a tick
 
 // What is due is fired by workers that attend, or by the keeper; where there is neither, here.
@@ -40,7 +45,7 @@ static uint64_t until_timer(void)
     if (ss_time_is_kept() || ss_attended())
         return SS_FOREVER;
     uint64_t due = ss_next_due(), now = ss_os.now();
-    return due > now + SS_TICK_MIN_NS ? due - now : SS_TICK_MIN_NS;
+    return due > now + ss_policy(tick_ns) ? due - now : ss_policy(tick_ns);
 }
 
 // Affinity, cpuset and quota may change at any time, and no call tells. So the CPUs are counted
@@ -71,8 +76,8 @@ static uint64_t before_deadline(const struct ss_tick *tick, uint64_t next)
 {
     if (tick->deadline == SS_FOREVER || tick->now + next <= tick->deadline)
         return next;
-    return tick->deadline > tick->now + SS_TICK_MIN_NS ? tick->deadline - tick->now
-                                                       : SS_TICK_MIN_NS;
+    return tick->deadline > tick->now + ss_policy(tick_ns) ? tick->deadline - tick->now
+                                                           : ss_policy(tick_ns);
 }
 
 // Work was published a moment ago, or may have been: one quiet tick does not say that none follows.
@@ -93,7 +98,7 @@ static uint64_t wanted_by_queues(const struct ss_tick *tick, uint64_t interval)
     }
     quiet_ticks = 0;
     if (tick->acted || (tick->suspicious && tick->moved))
-        return SS_TICK_MIN_NS;
+        return ss_policy(tick_ns);
     uint64_t longest = tick->moved ? SS_TICK_MAX_NS : SS_TICK_STILL_NS;
     uint64_t next = interval * 2 < longest ? interval * 2 : longest;
     if (tick->notices && next > SS_TICK_NOTICES_NS)
@@ -105,6 +110,7 @@ static struct wanted run_tick(uint64_t interval)
 {
     struct ss_tick tick = {.now = ss_os.now(), .deadline = SS_FOREVER};
     struct wanted wanted;
+    ss_lock(&looking);
     count_owned(&ss.stats.ticks);
     ss_survey(&tick);
     ss_examine(&tick);
@@ -118,8 +124,20 @@ static struct wanted run_tick(uint64_t interval)
     if (ss_events_uncovered()) // no other thread would see one before the next tick
         ss_events_poll();
     count_cpus_if_due(tick.now);
+    ss_policies_follow();
     wanted.by_queues = wanted_by_queues(&tick, interval);
+    ss_unlock(&looking);
     return wanted;
+}
+
+bool ss_balancer_pause(void)
+{
+    return ss_lock_soon(&looking);
+}
+
+void ss_balancer_resume(void)
+{
+    ss_unlock(&looking);
 }
 
 // ---- is it needed?
@@ -139,7 +157,8 @@ static bool any_request(void)
 static bool anything_urgent(void)
 {
     bool any = ss_any_backlog() || !ss_events_covered() || any_request() || ss_watched_due();
-    for (struct ss_worker *worker = ss.workers; worker && !any; worker = worker->next)
+    // What rests holds nothing.
+    for (struct ss_worker *worker = ss.active.first; worker && !any; worker = worker->next)
         any = ss_holdings(worker, 0) != 0;
     return any;
 }
@@ -214,12 +233,12 @@ static uint64_t sleep_until_tick(const struct wanted *wanted)
 {
     if (is_quiet(wanted)) {
         park();
-        return SS_TICK_MIN_NS;
+        return ss_policy(tick_ns);
     }
     if (wanted->by_queues == SS_FOREVER) {
         if (sleep_until_needed(SS_BALANCER_DOZING, wanted->by_watched))
             one_quiet_tick_is_enough();
-        return SS_TICK_MIN_NS;
+        return ss_policy(tick_ns);
     }
     uint64_t timer = until_timer(), sleep = wanted->by_queues;
     sleep = wanted->by_watched < sleep ? wanted->by_watched : sleep;
@@ -258,7 +277,7 @@ static bool end_if_possible(void)
 bool ss_balance(void)
 {
     ss_os.begin_looks();
-    uint64_t interval = SS_TICK_MIN_NS;
+    uint64_t interval = ss_policy(tick_ns);
     for (;;) {
         if (ss_hand_over())
             return false;
@@ -267,6 +286,7 @@ bool ss_balance(void)
         struct wanted wanted = run_tick(interval);
         if ((is_quiet(&wanted) || ss_balancer_is_asked()) && end_if_possible())
             return true;
+        ss_costs_measure(ss_os.now()); // when what was pressing is done
         interval = sleep_until_tick(&wanted);
         // From here on a thread that hurries the balancer is answered by the tick that follows.
         uint32_t hurried = SS_BALANCER_HURRIED;
@@ -327,6 +347,7 @@ static void after_fork(void)
     store_relaxed(&ss.cpus_due, 0);
     quiet_ticks = 0;
     was_watching = false;
+    ss_lock_reset(&looking);
 }
 
 SS_ROOM(sched_balancer, NULL, after_fork);

@@ -29,6 +29,11 @@ void ss_wake_balancer_if_any(void);
 // Makes the balancer look now.
 void ss_hurry_balancer(void);
 
+// Keeps the balancer from looking, for a moment. False: a tick is under way, perhaps the caller's
+// own (it may call the program to give notices).
+bool ss_balancer_pause(void);
+void ss_balancer_resume(void);
+
 // Balances until the role goes to another spawner, or there is nothing left to do: true then, and
 // the thread is to end.
 bool ss_balance(void);

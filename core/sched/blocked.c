@@ -7,21 +7,30 @@
 // still, and /proc says that it sleeps. Where neither can be had, stalls alone bring more workers
 // (growth.c).
 //
-// The survey looks at all workers under ss.lock and lists those to be examined. Each of these is
-// then looked at without the lock. Structures of workers are never freed, so a pointer that has
-// become stale is harmless. Before anything is noted, a second look under the locks tells whether
-// the worker is still in the job in which the survey saw it.
+// The survey looks at the workers under ss.lock, a few at a time, and lists those to be examined.
+// Each of these is then looked at without the lock. No structure of a worker is freed before the
+// tick has ended (worker.c), so a pointer that has become stale is harmless. Before anything is
+// noted, a second look under the locks tells whether the worker is still in the job in which the
+// survey saw it.
+//
+// A look costs as much as there are active workers. Those that rest, thousands perhaps (worker.h),
+// are not surveyed. Of these, a few in each tick are looked at, in turn, whether they run again.
 
 #include "sched/blocked.h"
 
+#include "os/ticks.h"
 #include "sched/executor.h"
 #include "sched/tick.h"
 
 #define SUSPECTS_MAX 1024
 
-static struct ss_worker *suspects[SUSPECTS_MAX]; // to be examined
-static unsigned suspect_count;
-static unsigned suspects_from; // where in a longer list of workers the next tick begins
+static struct {
+    struct ss_worker *worker[SUSPECTS_MAX]; // to be examined
+    unsigned count;
+    unsigned resting; // of these, the last ones
+} suspects;
+
+static uint64_t surveys; // so far; each worker notes the one that it was last seen by
 
 // ---- the survey. ss.lock held.
 
@@ -39,9 +48,36 @@ static void survey_holdings(struct ss_tick *tick, struct ss_worker *worker)
     tick->notices |= (held & SS_HOLDS_NOTICES) || (held && gives_notices);
 }
 
+// Reads `progress` as it is, and takes the time.
+static uint64_t timed_progress(const struct ss_worker *worker, uint64_t *ticks)
+{
+    fence_seq_cst();
+    uint64_t start = ss_ticks(), progress = load_acquire(&worker->progress);
+    fence_seq_cst();
+    *ticks = ss_ticks() - start;
+    return progress;
+}
+
+// The same once a tick, learning from it: a worker that has got on has written the line since the
+// last look, so that it must be fetched. What the second, which finds it here, takes longer or
+// shorter is not the line's.
+static uint64_t read_progress(struct ss_tick *tick, const struct ss_worker *worker)
+{
+    uint64_t first, second;
+    if (tick->timed_line)
+        return load_relaxed(&worker->progress);
+    tick->timed_line = true;
+    uint64_t progress = timed_progress(worker, &first);
+    timed_progress(worker, &second);
+    if (progress != worker->seen.progress && first > second)
+        ss_cost_learn_line(first - second);
+    return progress;
+}
+
+// Before what else of the worker is looked at, for the time that it takes.
 static void survey_progress(struct ss_tick *tick, struct ss_worker *worker)
 {
-    uint64_t progress = load_relaxed(&worker->progress);
+    uint64_t progress = read_progress(tick, worker);
     if (progress == worker->seen.progress)
         return;
     worker->seen.progress = progress;
@@ -55,31 +91,98 @@ static bool is_at_work(const struct ss_worker *worker)
            load_relaxed(&worker->tid) != 0 && load_relaxed(&worker->park) != SS_PARK_NAPPING;
 }
 
+static void add_suspect(struct ss_worker *worker)
+{
+    suspects.worker[suspects.count++] = worker;
+}
+
 static void survey_worker(struct ss_tick *tick, struct ss_worker *worker)
 {
     if (!is_at_work(worker))
         return;
-    survey_holdings(tick, worker);
     survey_progress(tick, worker);
+    survey_holdings(tick, worker);
     // A worker that attends is looked at by what it serves, as long as it does.
-    if (load_relaxed(&worker->in_job) && !worker->attends && suspect_count < SUSPECTS_MAX)
-        suspects[suspect_count++] = worker;
+    if (load_relaxed(&worker->in_job) && !worker->attends)
+        add_suspect(worker);
+}
+
+static bool is_still(const struct ss_tick *tick, const struct ss_worker *worker)
+{
+    return worker->seen.since < tick->now; // in the same job as at the last tick
+}
+
+// Parked; or known to be blocked, since an earlier tick, and without anything that was to be taken
+// back. What its job may promise before that ends (a notice) is seen when the worker has its turn.
+static bool can_rest(const struct ss_tick *tick, struct ss_worker *worker)
+{
+    if (worker->parking.listed)
+        return true;
+    return ss_activity_of(&worker->doing) == SS_BLOCKED && !worker->attends &&
+           is_still(tick, worker) && ss_holdings(worker, 0) == 0;
+}
+
+// The active workers, from those on that were not seen for longest. Those that were seen go to the
+// end. False: there may be more.
+static bool survey_some(struct ss_tick *tick)
+{
+    for (unsigned i = 0; i < SS_WORKERS_PER_HOLD; i++) {
+        struct ss_worker *worker = ss.active.first;
+        if (!worker || worker->seen.survey == surveys)
+            return true;
+        if (suspects.count == SUSPECTS_MAX) {
+            tick->unclaimed = true; // for all that is known
+            return true;
+        }
+        worker->seen.survey = surveys;
+        survey_worker(tick, worker);
+        if (can_rest(tick, worker))
+            ss_rest_worker(worker);
+        else
+            ss_worker_to_end(worker);
+    }
+    return false;
+}
+
+static void survey_resting_worker(struct ss_worker *worker)
+{
+    if (worker->parking.listed) {
+        ss_worker_to_end(worker);
+    } else if (ss_holdings(worker, 0) != 0) {
+        ss_end_rest(worker);
+    } else {
+        ss_worker_to_end(worker);
+        if (load_relaxed(&worker->in_job)) {
+            add_suspect(worker);
+            suspects.resting++;
+        }
+    }
+}
+
+static void survey_resting(void)
+{
+    unsigned count = ss.resting.count / SS_TICKS_PER_BLOCKED_LOOK + 1;
+    count = count < SS_WORKERS_PER_HOLD ? count : SS_WORKERS_PER_HOLD;
+    for (; count > 0 && ss.resting.first && suspects.count < SUSPECTS_MAX; count--)
+        survey_resting_worker(ss.resting.first);
 }
 
 static void survey_workers(struct ss_tick *tick)
 {
-    suspect_count = 0;
-    unsigned place = 0;
-    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next, place++)
-        if (place >= suspects_from)
-            survey_worker(tick, worker);
-    suspects_from = suspect_count == SUSPECTS_MAX ? suspects_from + suspect_count : 0;
+    suspects.count = suspects.resting = 0;
+    surveys++;
+    for (bool done = false; !done;) {
+        ss_lock(&ss.lock);
+        done = survey_some(tick);
+        ss_unlock(&ss.lock);
+    }
 }
 
 void ss_survey(struct ss_tick *tick)
 {
-    ss_lock(&ss.lock);
     survey_workers(tick);
+    ss_lock(&ss.lock);
+    survey_resting();
     tick->backlog = ss_any_backlog();
     for (struct ss_group *group = ss.groups; group; group = group->next) {
         tick->growing |= !group->owner && group->growth > 0;
@@ -90,13 +193,8 @@ void ss_survey(struct ss_tick *tick)
 
 // ---- which of them sleep
 
-static bool is_still(const struct ss_tick *tick, const struct ss_worker *worker)
-{
-    return worker->seen.since < tick->now; // in the same job as at the last tick
-}
-
 // Has the worker's clock stood still since the last look? Then it is asleep, or waits for a CPU.
-static bool clock_stopped(struct ss_tick *tick, struct ss_worker *worker)
+static bool clock_stopped(struct ss_tick *tick, struct ss_worker *worker, bool rests)
 {
     struct ss_seen *seen = &worker->seen;
     uint64_t cpu = ss_os.thread_cpu_time(load_relaxed(&worker->tid));
@@ -107,22 +205,20 @@ static bool clock_stopped(struct ss_tick *tick, struct ss_worker *worker)
         tick->suspicious |= cpu != UINT64_MAX;
         return false;
     }
-    if (cpu - before < (tick->now - at) / 2)
+    if (!rests && cpu - before < (tick->now - at) / 2)
         tick->suspicious = true;
     return is_still(tick, worker) && cpu == before;
 }
 
 enum clock { CLOCK_NOT_READ, CLOCK_RUNS, CLOCK_STOPPED };
 
-// Those known to be blocked are many when there are many, and change seldom: they are looked at in
-// turn.
-static enum clock read_clock(struct ss_tick *tick, struct ss_worker *worker, unsigned turn)
+static enum clock read_clock(struct ss_tick *tick, struct ss_worker *worker, bool rests)
 {
     if (!tick->backlog && !tick->growing)
         return CLOCK_NOT_READ;
-    if (ss_activity_of(&worker->doing) == SS_BLOCKED && turn % SS_TICKS_PER_BLOCKED_LOOK != 0)
-        return CLOCK_NOT_READ;
-    return clock_stopped(tick, worker) ? CLOCK_STOPPED : CLOCK_RUNS;
+    if (!rests && ss_activity_of(&worker->doing) == SS_BLOCKED)
+        return CLOCK_NOT_READ; // it is about to rest
+    return clock_stopped(tick, worker, rests) ? CLOCK_STOPPED : CLOCK_RUNS;
 }
 
 // Workers whose clocks have stopped are asked about one by one. A crowd of them, as when many jobs
@@ -135,20 +231,23 @@ static bool all_asleep(void)
     return runnable > 0 && runnable <= ss_cpus();
 }
 
-// Which of those whose clocks have stopped are asleep. `stopped`: how many there are.
+// Which of those whose clocks have stopped are asleep: of those that do not rest, `stopped` of
+// which there are. One that was asleep and has not run since still is.
 static void find_sleepers(const enum clock *clocks, unsigned stopped, bool *sleeps)
 {
     static pid_t tids[SUSPECTS_MAX];
     static enum ss_thread_state states[SUSPECTS_MAX];
     bool presumed = stopped >= SS_CROWD && all_asleep();
-    unsigned asked = 0;
-    for (unsigned i = 0; i < suspect_count; i++)
+    unsigned asked = 0, active = suspects.count - suspects.resting;
+    for (unsigned i = 0; i < active; i++)
         if (clocks[i] == CLOCK_STOPPED)
-            tids[asked++] = load_relaxed(&suspects[i]->tid);
+            tids[asked++] = load_relaxed(&suspects.worker[i]->tid);
     if (!presumed && asked > 0)
         ss_os.thread_states(tids, states, asked);
-    for (unsigned i = 0, k = 0; i < suspect_count; i++)
+    for (unsigned i = 0, k = 0; i < active; i++)
         sleeps[i] = clocks[i] == CLOCK_STOPPED && (states[k++] == SS_THREAD_SLEEPING || presumed);
+    for (unsigned i = active; i < suspects.count; i++)
+        sleeps[i] = clocks[i] == CLOCK_STOPPED;
 }
 
 static enum ss_activity judge(const struct ss_tick *tick, const struct ss_worker *worker,
@@ -267,14 +366,14 @@ void ss_examine(struct ss_tick *tick)
 {
     static enum clock clocks[SUSPECTS_MAX];
     static bool sleeps[SUSPECTS_MAX];
-    unsigned ticks = (unsigned)load_relaxed(&ss.stats.ticks), stopped = 0;
-    for (unsigned i = 0; i < suspect_count; i++) {
-        clocks[i] = read_clock(tick, suspects[i], i + ticks);
-        stopped += clocks[i] == CLOCK_STOPPED;
+    unsigned stopped = 0, active = suspects.count - suspects.resting;
+    for (unsigned i = 0; i < suspects.count; i++) {
+        clocks[i] = read_clock(tick, suspects.worker[i], i >= active);
+        stopped += i < active && clocks[i] == CLOCK_STOPPED;
     }
     find_sleepers(clocks, stopped, sleeps);
-    for (unsigned i = 0; i < suspect_count; i++) {
-        struct ss_worker *worker = suspects[i];
+    for (unsigned i = 0; i < suspects.count; i++) {
+        struct ss_worker *worker = suspects.worker[i];
         enum ss_activity was = ss_activity_of(&worker->doing);
         bool known = clocks[i] != CLOCK_NOT_READ;
         settle(tick, worker, was, known ? judge(tick, worker, sleeps[i]) : was);
@@ -283,7 +382,7 @@ void ss_examine(struct ss_tick *tick)
 
 static void after_fork(void)
 {
-    suspect_count = suspects_from = 0;
+    suspects.count = suspects.resting = 0;
 }
 
 SS_ROOM(sched_blocked, NULL, after_fork);

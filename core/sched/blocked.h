@@ -14,7 +14,8 @@ struct ss_worker;
 
 // The worker's part: what the balancer has seen of it.
 struct ss_seen {
-    uint64_t progress; // B: at the last look
+    uint64_t survey;   // B: the last in which it was looked at
+    uint64_t progress; // B: its progress at that
     uint64_t since;    // B: when that progress was seen first, ns
     uint64_t cpu;      // B: CPU time at the last look at its clock, ns; UINT64_MAX: not known
     uint64_t cpu_at;   // B: when that was, ns; 0: never

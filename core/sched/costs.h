@@ -1,65 +1,178 @@
 // SPDX-License-Identifier: ISC
 //
-// What decisions are made by: times and numbers that come from what a machine does, or from what a
-// contract promises. None of them is needed for correctness, except that nothing is later than its
-// contract has it.
+// What decisions are made by.
 //
-// Each names what it depends on, and the benchmark or the contract that decided it. The costs were
-// measured on a virtual machine with two CPUs on which a system call takes 0.13 us, and a wake-up
-// of a thread on a halted CPU 7 us for the waker and 22 us until the thread runs.
+//   costs      What things cost on this machine, learnt while the program runs (costs.c).
+//   policies   Times that follow from the costs: a wake-up pays for what takes longer than it. The
+//              formulas are in costs.c, one line each; docs/policies.md has the values on two
+//              machines that differ, and the benchmark that shows each.
+//   constants  Times and numbers that come from a contract or from logic, whatever a machine does.
+//
+// None of them is needed for correctness, except that nothing is later than its contract has it:
+// each policy has bounds within which all contracts hold.
 
 #ifndef SS_COSTS_H
 #define SS_COSTS_H
 
+#include "base/atomic.h"
 #include "os/os.h"
 
-// ---- wake-ups
+// ---- costs, ns
 
-// What queued work must be worth to wake a worker for it. Depends on: the cost of a wake-up, both
-// threads together. bench/glib empty-*, part-load-*.
-#define SS_WAKE_COST_NS 30000u
+// X(name, its name in SMOLSCALE_COSTS and in the counters, at first, machine B, least, most)
+//
+// At first they are those of machine A of docs/policies.md.
+#define SS_COSTS(X)                                                                             \
+    /* A system call that does nothing. */                                                      \
+    X(SYSCALL, "syscall", 135, 980, 30, 20000)                                                  \
+    /* Waking a thread that has slept for a short time, for the waker; and what a deep sleeper  \
+       (SS_DEEP_SLEEP_NS) costs it. */                                                          \
+    X(WAKE, "wake", 7300, 6100, 300, 200000)                                                    \
+    X(WAKE_DEEP, "wake_deep", 8000, 32000, 300, 400000)                                         \
+    /* From the begin of such a wake-up until the woken worker has arrived: on the waker's CPU; \
+       elsewhere, after a short sleep; elsewhere, after a deep one. */                          \
+    X(ARRIVAL_HOME, "arrival_home", 2000, 3400, 500, 200000)                                    \
+    X(ARRIVAL, "arrival", 22000, 10000, 1000, 400000)                                           \
+    X(ARRIVAL_DEEP, "arrival_deep", 25000, 90000, 1000, 400000)                                 \
+    /* Giving up the CPU where no other thread wants it. */                                     \
+    X(YIELD, "yield", 400, 1400, 50, 50000)                                                     \
+    /* By how much a nap is longer than was asked for. */                                       \
+    X(OVERSHOOT, "overshoot", 20000, 41000, 1000, 400000)                                       \
+    /* A heavy fence (os/fence.h). */                                                           \
+    X(MEMBARRIER, "membarrier", 450, 36000, 100, 400000)                                        \
+    /* Creating a thread, until it runs. */                                                     \
+    X(CREATION, "creation", 60000, 150000, 5000, 2000000)                                       \
+    /* A cache line that another CPU has written. */                                            \
+    X(LINE, "line", 57, 246, 10, 5000)
 
-// A woken worker that has not come after this time waits for a CPU, perhaps behind its waker: then
-// another is woken, elsewhere. Depends on: the latency of a wake-up (22 us), several times.
-#define SS_ARRIVAL_NS (100 * SS_NS_PER_US)
+enum ss_cost {
+#define NAME(id, name, first, other, least, most) SS_COST_##id,
+    SS_COSTS(NAME)
+#undef NAME
+        SS_COST_COUNT,
+};
 
-// ---- jobs taken at once, and notices
+// A thread that has slept for longer is likely to wake on a CPU that is in a deeper idle state.
+#define SS_DEEP_SLEEP_NS (200 * SS_NS_PER_US)
 
-// A worker takes as many jobs as this, or as take this long by the queue's mean. Depends on: what
-// the two turns at the queue's lock cost that each batch needs; what a batch holds is not to be had
-// by others until it is recalled. bench/glib empty-*.
+// Their present values. Any thread writes one, without a lock: an update that is lost between two
+// makes a mean follow a little later.
+struct ss_costs {
+    _Alignas(SS_CACHE_LINE) _Atomic uint32_t ns[SS_COST_COUNT];
+    _Atomic bool fixed; // SMOLSCALE_COSTS is set: nothing is learnt
+};
+extern struct ss_costs ss_costs;
+
+static inline uint32_t ss_cost(enum ss_cost cost)
+{
+    return load_relaxed(&ss_costs.ns[cost]);
+}
+
+// The name in SMOLSCALE_COSTS and in the counters.
+const char *ss_cost_name(enum ss_cost cost);
+
+// Moves the mean towards what was seen. Quickly down and slowly up: much makes a thing take longer
+// than it costs (the CPU was wanted by others), nothing makes it cheaper.
+void ss_cost_learn(enum ss_cost cost, uint64_t ns);
+
+// The same for a wake-up, by the waker: it took so long; and by the worker that has arrived, after
+// that time. `slept`: for how long it had, ns. `home`: it is on its waker's CPU.
+void ss_cost_learn_wake(uint64_t ns, uint64_t slept);
+void ss_cost_learn_arrival(uint64_t ns, uint64_t slept, bool home);
+
+// The same of a cache line, in ticks of ss_ticks().
+void ss_cost_learn_line(uint64_t ticks);
+
+// By the balancer, between two looks, now and then: measures what is not learnt otherwise. Some us;
+// the first time also a nap of some 50 us, and the price of a membarrier.
+void ss_costs_measure(uint64_t now);
+
+// By the balancer, in each tick: has the policies follow the costs, where these have changed.
+void ss_policies_follow(void);
+
+// ---- policies
+
+// X(name, unit)
+#define SS_POLICIES(X)                                                                             \
+    /* What queued work must be worth to wake a worker for it. */                                  \
+    X(wake_ns)                                                                                     \
+    /* A woken worker that has not come after this time waits for a CPU, perhaps behind its waker: \
+       then another is woken, elsewhere; and those that are woken in the next while are kept away  \
+       from their wakers' CPUs. */                                                                 \
+    X(late_ns)                                                                                     \
+    /* A worker takes as many jobs as take this long by the queue's mean. */                       \
+    X(batch_ns)                                                                                    \
+    /* For how long a worker may owe a notice. */                                                  \
+    X(owed_ns)                                                                                     \
+    /* Jobs below this are tiny; and a worker that has less than this to do counts as run dry:     \
+       otherwise it would keep pace with its pushers, taking a few jobs at a time for as much CPU  \
+       as they use. */                                                                             \
+    X(tiny_job_ns)                                                                                 \
+    /* Jobs keep coming if the queue was empty for less than this before they came. */             \
+    X(steady_gap_ns)                                                                               \
+    /* How long a nap is, and how long a worker lingers. The same where pushers wait for notices:  \
+       there, naps are for jobs below the third (queue/dry.h). */                                  \
+    X(nap_ns)                                                                                      \
+    X(linger_ns)                                                                                   \
+    X(noticed_nap_ns)                                                                              \
+    X(noticed_nap_below_ns)                                                                        \
+    X(noticed_linger_ns)                                                                           \
+    /* Wakes by one thread that come one after the other within this time are round trips; and a   \
+       homed worker that comes later than the second found its waker's CPU busy. */                \
+    X(homing_gap_ns)                                                                               \
+    X(homing_late_ns)                                                                              \
+    /* The shortest time between the balancer's looks. */                                          \
+    X(tick_ns)                                                                                     \
+    /* How often a thread that runs tasks looks for events, while any are waited for. */           \
+    X(events_every_ns)                                                                             \
+    /* Spreading tasks over a second lane gains in any case where polls are longer. */             \
+    X(long_poll_ns)                                                                                \
+    /* Parallel calls. From what rest on helpers are woken; from what cost on those that are awake \
+       are let in. */                                                                              \
+    X(help_ns)                                                                                     \
+    X(awake_help_ns)                                                                               \
+    /* How long a helper waits for the next call. */                                               \
+    X(helper_lingers_ns)                                                                           \
+    /* The caller thinks of asking for help this often: first, and then. */                        \
+    X(look_soon_ns)                                                                                \
+    X(look_later_ns)                                                                               \
+    /* A piece takes an eighth of its share, but this long at least and at most. */                \
+    X(piece_ns)                                                                                    \
+    X(long_piece_ns)                                                                               \
+    /* Rests that their owner will have done sooner are not stolen: without a membarrier, and with \
+       one. */                                                                                     \
+    X(theft_ns)                                                                                    \
+    X(take_back_ns)                                                                                \
+    /* Items that take longer announce themselves by fences of their own, so that a theft needs no \
+       membarrier. UINT32_MAX: membarriers are cheap, none does. */                                \
+    X(fenced_item_ns)                                                                              \
+    /* How long the caller spins for the last helper's last item. */                               \
+    X(wait_spin_ns)
+
+// Written by the balancer, and before the first thread; read by all, each value by itself.
+struct ss_policies {
+#define FIELD(name) _Atomic uint32_t name;
+    _Alignas(SS_CACHE_LINE) SS_POLICIES(FIELD)
+#undef FIELD
+};
+extern struct ss_policies ss_policies;
+
+#define ss_policy(name) load_relaxed(&ss_policies.name)
+
+// All of them, from these costs (SS_COST_COUNT of them).
+void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
+
+// ---- constants: jobs taken at once, and notices
+
+// A worker takes as many jobs as this at most. A structure's size.
 #define SS_BATCH_MAX 64u
-#define SS_BATCH_NS  10000u
 
-// For how long a worker may owe a notice. Depends on: the cost of a wake-up; a notice costs one.
-// bench/libuv work-64.
-#define SS_OWED_NS 50000u
+// A worker that has served so many jobs without leaving has a queue whose jobs keep coming.
+#define SS_STEADY_JOBS 64u
 
-// ---- queues that run dry (queue/dry.h)
-
-// Jobs below this are tiny: waking a worker for one costs many times what it takes. Depends on: the
-// cost of a wake-up.
-#define SS_TINY_JOB_NS 2000u
-
-// Jobs keep coming if the queue was empty for less than this before they came, or when a worker has
-// served so many without leaving. Depends on: the cost of a wake-up.
-#define SS_STEADY_GAP_NS 50000u
-#define SS_STEADY_JOBS   64u
-
-// A worker that has less than this to do counts as run dry. Otherwise it would keep pace with its
-// pushers, taking a few jobs at a time for as much CPU as they use. bench/glib producers.
-#define SS_DRY_NS 2000u
-
-// How long a nap is, and how long a worker lingers; and the same where pushers wait for notices,
-// where naps are for jobs below the third, and a worker lingers for the time that so many jobs
-// take, too. Depends on: the cost of a wake-up and of a yield; how much a nap overshoots.
-// bench/glib empty-*; bench/libuv work-64, stat-64.
-#define SS_NAP_NS               50000u
-#define SS_LINGER_NS            5000u
-#define SS_NOTICED_NAP_NS       10000u
-#define SS_NOTICED_NAP_BELOW_NS 400u
-#define SS_NOTICED_LINGER_NS    10000u
-#define SS_NOTICED_LINGER_JOBS  10u
+// Where pushers wait for notices a worker lingers for the time that so many jobs take, too: the
+// pushers' round is the longer, the longer their jobs. bench/libuv stat-64.
+#define SS_NOTICED_LINGER_JOBS 10u
 
 // After a failure that follows failures, at most about twice as many occasions are skipped.
 #define SS_DRY_SKIPS_MAX 1024u
@@ -72,22 +185,18 @@
 // there is no other that could.
 #define SS_WAIT_RETRY_NS (100 * SS_NS_PER_MS)
 
-// ---- homing: waking the worker on its waker's CPU (placement.c)
+// ---- constants: homing, waking the worker on its waker's CPU (placement.c)
 
-// Wakes that come one after the other within this time, so many of them, with a sleep of the waker
-// between. Depends on: the time of a round trip on one CPU, and the cost of the system call that
-// tells whether the thread has slept. bench/glib round-trip.
-#define SS_HOMING_GAP_NS (60 * SS_NS_PER_US)
+// Round trips in a row until it is thought of, with a sleep of the waker between. bench/glib
+// round-trip.
 #define SS_HOMING_STREAK 4u
 
-// A homed worker that comes later than this found its waker's CPU busy: no homing for a while,
-// twice as long each time that it happens again soon. Depends on: the latency of a wake-up on the
-// same CPU (2 us), many times. bench/glib part-load-50k.
-#define SS_HOMING_LATE_NS      (50 * SS_NS_PER_US)
+// A homed worker was late: no homing for a while, twice as long each time that it happens again
+// soon. bench/glib part-load-50k.
 #define SS_HOMING_PAUSE_MIN_NS (4 * SS_NS_PER_MS)
 #define SS_HOMING_PAUSE_MAX_NS SS_NS_PER_S
 
-// ---- idle workers
+// ---- constants: idle workers
 
 // As many parked workers of a group are kept for good. Depends on: the memory of a sleeping thread,
 // against the creation of one; as many again as CPUs for jobs that block.
@@ -99,8 +208,8 @@
 #define SS_IDLE_SURPLUS_NS SS_NS_PER_S
 
 // The same for one that exceeds the user's limit on idle workers: long enough to be there for the
-// next of a series of round trips. Depends on: the cost of creating a thread. bench/glib
-// round-trip.
+// next of a series of round trips. A thread that is created twice a second costs less than a
+// thousandth of a CPU on any machine. bench/glib round-trip.
 #define SS_IDLE_EXCESS_NS (SS_NS_PER_S / 2)
 
 // After a failure to create a worker the next attempt waits so long, unless a thread waits for the
@@ -108,15 +217,11 @@
 // Depends on: nothing measured. Often enough to go on soon, and seldom enough to cost nothing.
 #define SS_CREATE_RETRY_NS (100 * SS_NS_PER_MS)
 
-// ---- the balancer's looks ("ticks")
+// ---- constants: the balancer's looks ("ticks")
 
-// While something is suspicious. Depends on: the cost of a look (0.4 us for each thread's clock)
-// and of a wake-up; contract 4: a replacement for a blocked worker comes well below 1 ms.
-// bench/glib sleeping-*.
-#define SS_TICK_MIN_NS (100 * SS_NS_PER_US)
-
-// The time between ticks doubles up to this while workers get on, and to the second while work
-// waits and nothing changes: the stall of a queue (below) is to be seen in time.
+// The time between ticks begins with ss_policy(tick_ns) and doubles up to this while workers get
+// on, and to the second while work waits and nothing changes: the stall of a queue (below) is to be
+// seen in time.
 #define SS_TICK_MAX_NS   SS_NS_PER_MS
 #define SS_TICK_STILL_NS (4 * SS_NS_PER_MS)
 
@@ -127,17 +232,21 @@
 // Ticks without anything to watch before the balancer parks.
 #define SS_TICKS_UNTIL_PARKED 2
 
-// Workers that are known to be blocked are looked at in one tick of so many: where there are
-// thousands, the looks at them would take the time of those that matter. bench/glib
-// sleeping-unlimited.
+// Workers that are known to be blocked are looked at in one tick of so many, and no more in a tick
+// than ss.lock may be held for: where there are thousands, the looks at them would take the time of
+// those that matter. bench/glib sleeping-unlimited.
 #define SS_TICKS_PER_BLOCKED_LOOK 8
 
+// ss.lock is dropped after a look at so many workers. Depends on: the cost of a cache miss (0.1
+// us), a few for each worker.
+#define SS_WORKERS_PER_HOLD 64
+
 // So many workers whose clocks stand are asked about by one question (how many threads of the
-// machine are runnable?) before each is looked at in /proc. Depends on: a look at a thread's stat
-// (2.7 us) costs a third of the creation of a thread. bench/glib sleeping-unlimited.
+// machine are runnable?) before each is looked at in /proc. Both are looks there: the ratio of
+// their costs is the same everywhere. bench/glib sleeping-unlimited.
 #define SS_CROWD 8
 
-// ---- how many workers
+// ---- constants: how many workers
 
 // As many times more workers are added each time that those added last were found blocked, and for
 // how many ticks this is remembered. bench/glib sleeping-unlimited (200 threads in about 3 ms).
@@ -159,7 +268,7 @@
 #define SS_STALL_NS         (8 * SS_NS_PER_MS)
 #define SS_STALL_CROWDED_NS (95 * SS_NS_PER_MS)
 
-// ---- the CPUs that the process may use
+// ---- constants: the CPUs that the process may use
 
 // They are counted again so often while there is work, for the first time when the first workers
 // have come; as the union of the masks of so many workers at most. Depends on: the cost of a count,
@@ -168,32 +277,27 @@
 #define SS_CPUS_FIRST_LOOK_NS (5 * SS_NS_PER_MS)
 #define SS_CPUS_MASKS         16
 
-// ---- lanes of tasks (task/lane.c)
+// ---- constants: lanes of tasks (task/lane.c)
 
 // A worker that serves a lane looks at the clock, the inbox and what else wants it this often: by
-// time, and by polls. Depends on: the cost of the clock (20 ns) beside that of a poll. bench/tasks
+// time, and by polls. How late a timer may be for it, beside polls that do not end. bench/tasks
 // yield_now, jitter.
 #define SS_ATTEND_NS    (10 * SS_NS_PER_US)
 #define SS_ATTEND_POLLS 64
 
-// How often a thread that runs tasks looks for events, while any are waited for. Depends on: the
-// cost of a system call. bench/descriptors.
-#define SS_EVENTS_EVERY_NS (50 * SS_NS_PER_US)
-
 // For how long a worker serves a lane before other runnables get their turn. Contract 7.
 #define SS_SLICE_NS (200 * SS_NS_PER_US)
 
-// A worker that comes to a lane later than this has waited behind its waker on one CPU: then those
-// called in the next while are kept away from the waker's CPU, for the times that follow. Depends
-// on: the latency of a wake-up; where the kernel wakes a thread. Meant for bench/tasks
+// A worker that came to a lane late has waited behind its waker on one CPU: then those called in
+// the next while are kept away from the waker's CPU, for these times. Meant for bench/tasks
 // part-load-20k; its gain was not measured apart.
-#define SS_LANE_LATE_NS (100 * SS_NS_PER_US)
 #define SS_APART_MIN_NS (16 * SS_NS_PER_MS)
 #define SS_APART_MAX_NS SS_NS_PER_S
 
 // How often smolscale_block_on() polls on the calling thread before it offers the task to the
-// workers, and for how long an offer stands. Depends on: the cost of two wake-ups a wait of a
-// thread. bench/tasks ping_pong from outside.
+// workers, and for how long an offer stands. A turn costs two wake-ups, and so does the offer: who
+// waits for so many turns has paid at most about twice what the better choice would have cost, on
+// any machine. bench/tasks ping_pong from outside.
 #define SS_TURNS_ON_THREAD 2
 #define SS_OFFER_NS        (10 * SS_NS_PER_MS)
 
@@ -203,11 +307,11 @@
 #define SS_LIFE_REST_NS        SS_NS_PER_MS
 #define SS_LIFE_SHORT_DELAY_NS (SS_LIFE_REST_NS / SS_LIVES_WITHOUT_REST)
 
-// ---- lanes, as the balancer sees them (task/spread.c)
+// ---- constants: lanes, as the balancer sees them (task/spread.c)
 
 // How often it looks at them: while they are served; when a server has not got on; when spreading
 // may pay, or is on trial; when a lane was taken from a server that is still in a section. And for
-// how many looks without a lane served it goes on. Depends on: the cost of a tick.
+// how many looks without a lane served it goes on. Contract 4.
 #define SS_LANES_LOOK_NS         (8 * SS_NS_PER_MS)
 #define SS_LANES_LOOK_STUCK_NS   (4 * SS_NS_PER_MS)
 #define SS_LANES_LOOK_BUSY_NS    SS_NS_PER_MS
@@ -217,13 +321,12 @@
 // A server that computes in one poll for this long loses its lane. Contract 4.
 #define SS_LANE_STUCK_NS (4 * SS_NS_PER_MS)
 
-// Spreading tasks over a second lane: polls longer than this gain in any case; else it is a trial
-// of this time, which must raise the polls a second by this factor, or is not repeated for the
-// times that follow. Depends on: what handing a cache line over costs. bench/tasks fanout,
-// spawn_many.
-#define SS_LONG_POLL_NS         (20 * SS_NS_PER_US)
+// Spreading tasks over more lanes is a trial of this time where polls are short, which must raise
+// the polls a second by this share of what the lanes added could (n lanes to m: by a factor of m /
+// n), or is not repeated for the times that follow. What it costs here, the trial itself tells.
+// bench/tasks fanout, spawn_many.
 #define SS_TRIAL_NS             (2 * SS_NS_PER_MS)
-#define SS_TRIAL_GAIN           1.25
+#define SS_TRIAL_SHARE          0.25
 #define SS_TRIAL_BACKOFF_MIN_NS (10 * SS_NS_PER_MS)
 #define SS_TRIAL_BACKOFF_MAX_NS SS_NS_PER_S
 
@@ -232,42 +335,14 @@
 #define SS_ORDER_LOOKS 4
 #define SS_EVEN_ENOUGH 8
 
-// ---- parallel calls (region/), each with the row of bench/pthreadpool that shows it
+// ---- constants: parallel calls (region/)
 
-enum {
-    // What waking costs, and so from what rest on a helper is asked for; and the cost from which on
-    // helpers that are awake already are let in ("part-load", "two-pools-*").
-    SS_HELP_PAYS_US = 40,
-    SS_AWAKE_HELP_PAYS_US = 8,
+// A piece takes about this part of its share. bench/pthreadpool 100us-items-*.
+#define SS_PIECES_OF_SHARE 8u
 
-    // How long a helper waits for the next call, if the recent ones came sooner than that
-    // ("100us-*").
-    SS_HELPER_LINGERS_US = 20,
-
-    // The caller thinks of asking for help this often: first, and then while it might ask for more.
-    SS_LOOK_SOON_US = 16,
-    SS_LOOK_LATER_US = 100,
-
-    // A piece takes about an eighth of its share, but this long at least and at most. An
-    // announcement and a look at the clock, 30 ns, are 1 % of the shortest ("100us-items-*",
-    // "20ms-items-10ns").
-    SS_PIECE_US = 4,
-    SS_LONG_PIECE_US = 50,
-    SS_PIECES_OF_SHARE = 8,
-
-    // What a theft costs, and one that needs a membarrier: rests that their owner will have done
-    // sooner are left alone for so long. The latter is longer than the short pieces at a call's
-    // end.
-    SS_THEFT_US = 2,
-    SS_TAKE_BACK_US = 8,
-
-    // How long the caller spins for the last helper's last item before it sleeps.
-    SS_WAIT_SPIN_US = 30,
-
-    // After how long a call that stands still is first helped, and between looks where calls keep
-    // coming and none stands still.
-    SS_STAND_FIRST_MS = 1,
-    SS_STAND_LAST_MS = 4,
-};
+// After how long a call that stands still is first helped, and between looks where calls keep
+// coming and none stands still.
+#define SS_STAND_FIRST_NS SS_NS_PER_MS
+#define SS_STAND_LAST_NS  (4 * SS_NS_PER_MS)
 
 #endif // SS_COSTS_H

@@ -79,6 +79,10 @@ struct ss_worker_duty {
 
     // The worker ends, and gives back what it has put aside. No lock held.
     void (*end)(struct ss_worker *worker);
+
+    // Will the room's part of a tick look at the structure of a worker that has ended? The balancer
+    // does not look meanwhile.
+    bool (*remembers)(const struct ss_worker *worker);
 };
 
 struct ss_duties {

@@ -103,8 +103,8 @@ void ss_count_cpus(void)
     pid_t tids[SS_CPUS_MASKS];
     unsigned count = 0, cpus = ss_cpus();
     ss_lock(&ss.lock);
-    for (struct ss_worker *worker = ss.workers; worker && count < SS_CPUS_MASKS;
-         worker = worker->next)
+    for (struct ss_worker *worker = ss_first_worker(); worker && count < SS_CPUS_MASKS;
+         worker = ss_next_worker(worker))
         if (load_relaxed(&worker->tid) != 0)
             tids[count++] = load_relaxed(&worker->tid);
     ss_unlock(&ss.lock);

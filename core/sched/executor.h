@@ -75,9 +75,10 @@ struct ss_executor {
     unsigned frees;              // S: smolscale_group_free() calls under way
     struct ss_spawner *spawners; // S: all
     struct ss_group *groups;     // S: all
-    struct ss_worker *workers;   // S: all that live
-    struct ss_worker *free_workers;     // S: never given back: a late wake may touch one
-    struct ss_worker *allocated;        // S: all that there ever were; only grows
+    struct ss_worker_list active;       // S: workers that the balancer looks at in each tick
+    struct ss_worker_list resting;      // S: parked ones, and such as are known to be blocked
+    struct ss_worker *free_workers;     // S: structures that are kept for the next
+    struct ss_worker *allocated;        // S: all, in use or kept; smolscale_trim() takes some out
     _Atomic(struct ss_worker *) keeper; // S+: the parked worker that looks after timers
     _Atomic uint64_t keeper_until;      // S+: when it wakes by itself, ns; set before `keeper`
     _Atomic uint32_t balancer;          // A: enum ss_balancer_state; futex word; see balancer.c

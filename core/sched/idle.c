@@ -110,14 +110,29 @@ struct ss_worker *ss_take_idle(struct ss_group *group)
 void ss_unpark(struct ss_worker *worker)
 {
     ss_point_wake(load_relaxed(&worker->tid));
-    ss_place(worker);
-    uint32_t slept = exchange_acq_rel(&worker->park, SS_PARK_AWAKE);
+    struct ss_slept *sleep = &worker->slept;
+    uint64_t begin = ss_os.now(), slept = begin - sleep->parked_at;
+    ss_place(worker, begin);
+    sleep->called_at = begin;
+    sleep->called_on = ss_os.cpu();
+    bool placed = worker->placing.placed;
+    uint32_t how = exchange_acq_rel(&worker->park, SS_PARK_AWAKE);
     // From here on it may have ended. Its structure stays, and the worker that uses it next
     // survives a wake for nothing.
-    if (slept == SS_PARK_SEATED)
+    if (how == SS_PARK_SEATED)
         ss_seat_wake();
     else
         ss_os.futex_wake(&worker->park, 1);
+    if (!placed) // else there were more system calls
+        ss_cost_learn_wake(ss_os.now() - begin, slept);
+}
+
+// By the worker that was woken: how long it took to come.
+static void learn_arrival(struct ss_slept *sleep)
+{
+    if (sleep->called_at != 0)
+        ss_cost_learn_arrival(ss_os.now() - sleep->called_at, sleep->called_at - sleep->parked_at,
+                              sleep->called_on == ss_os.cpu());
 }
 
 void ss_add_to_list(struct ss_worker **list, struct ss_worker *worker)
@@ -221,6 +236,7 @@ static void sleep_listed(struct ss_worker *worker, bool seated, uint64_t until)
         if (events) // and its waker is about to say so
             ss_events_poll();
     }
+    learn_arrival(&worker->slept);
     ss_placing_end(worker);
     ss_lock(&ss.lock);
 }
@@ -229,7 +245,8 @@ void ss_park(struct ss_worker *worker)
 {
     bool seated = worker->group == &ss.shared && ss_seat_take_locked();
     uint64_t timeout = ss_idle_time(worker->group);
-    uint64_t until = timeout == SS_FOREVER ? SS_FOREVER : ss_time_in(timeout);
+    uint64_t now = ss_os.now(), until = ss_time_after(now, timeout);
+    worker->slept = (struct ss_slept){.parked_at = now};
     add(worker, timeout == SS_FOREVER);
     keep_time(worker);
     store_relaxed(&worker->park, seated ? SS_PARK_SEATED : SS_PARK_PARKED);
@@ -237,6 +254,7 @@ void ss_park(struct ss_worker *worker)
     ss_point_park();
     sleep_listed(worker, seated, until);
     ss_point_unpark();
+    ss_end_rest(worker);
     if (seated)
         ss_seat_leave_locked();
 }

@@ -34,6 +34,14 @@ struct ss_parking {
     bool arriving;                 // S: woken or created, and not yet arrived
 };
 
+// The worker's part: the last sleep, from which costs are learnt.
+struct ss_slept {
+    uint64_t parked_at; // SW: ns
+    uint64_t called_at; // SW: when its waker began to wake it, or its creator to create it, ns; 0:
+                        // nobody has
+    int called_on;      // SW: its waker's CPU then
+};
+
 // ---- ss.lock held
 
 // Takes a worker off the idle list to be woken, even if another is on its way: mostly the one that

@@ -33,7 +33,8 @@ void ss_placing_renew(struct ss_placing *placing);
 void ss_keep_away(struct ss_worker *worker);
 
 // Before the wake, by the waker: chooses the CPU of a worker that is asleep. No lock held.
-void ss_place(struct ss_worker *worker);
+// `now`: ns.
+void ss_place(struct ss_worker *worker, uint64_t now);
 
 // After the wake, by the worker: it has its CPUs back. No lock held.
 void ss_placing_end(struct ss_worker *worker);

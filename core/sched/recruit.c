@@ -13,7 +13,7 @@
 // A worker is on its way, and has not been for too long.
 static bool is_late(const struct ss_group *group)
 {
-    return group->arriving && ss_os.now() - group->arriving_since > SS_ARRIVAL_NS;
+    return group->arriving && ss_os.now() - group->arriving_since > ss_policy(late_ns);
 }
 
 static struct ss_worker *wake_one(struct ss_group *group, bool away, enum ss_follow_up *todo)

@@ -65,7 +65,7 @@ static bool is_jobless(const struct ss_worker *worker, const struct ss_group *gr
 unsigned ss_group_jobless(const struct ss_group *group)
 {
     unsigned jobless = 0;
-    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next)
+    for (struct ss_worker *worker = ss_first_worker(); worker; worker = ss_next_worker(worker))
         jobless += is_jobless(worker, group) && !worker->exit;
     return jobless;
 }
@@ -73,7 +73,7 @@ unsigned ss_group_jobless(const struct ss_group *group)
 void ss_group_retire_idle(struct ss_group *group)
 {
     ss_lock(&ss.lock);
-    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next) {
+    for (struct ss_worker *worker = ss_first_worker(); worker; worker = ss_next_worker(worker)) {
         if (worker->group != group || worker->parking.listed)
             continue;
         if (worker->parking.arriving)
@@ -88,7 +88,7 @@ void ss_group_retire_idle(struct ss_group *group)
 void ss_group_send_away(struct ss_group *group)
 {
     ss_lock(&ss.lock);
-    for (struct ss_worker *worker = ss.workers; worker; worker = worker->next)
+    for (struct ss_worker *worker = ss_first_worker(); worker; worker = ss_next_worker(worker))
         if (worker->group == group && !worker->parking.listed)
             worker->exit = true;
     ss_unlock(&ss.lock);

@@ -64,9 +64,10 @@ struct ss_runnable_ops {
     unsigned (*demand)(struct ss_runnable *runnable);
 
     // What the worker holds: bits of enum ss_holding. A hint. Called by any thread, with any locks
-    // or none. It must look at the worker only, whose structure is never freed: the runnable that
-    // the worker served may be gone. `now`: ns; 0: the caller does not ask for late notices. NULL:
-    // a worker that serves such a runnable never holds anything.
+    // or none. It must look at the worker only, whose structure stays for as long as the caller can
+    // know of it (worker.c): the runnable that the worker served may be gone. `now`: ns; 0: the
+    // caller does not ask for late notices. NULL: a worker that serves such a runnable never holds
+    // anything.
     unsigned (*holds)(struct ss_worker *worker, uint64_t now);
 
     // Takes from the worker, which serves the runnable, what it holds of the kinds that `what`

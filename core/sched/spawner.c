@@ -322,7 +322,7 @@ bool ss_hand_over(void)
 // ss.lock held.
 static bool at_rest(const struct ss_spawner *self)
 {
-    if (ss.workers || ss.eager_groups > 0 || ss.waiting > 0 || ss.frees > 0)
+    if (ss_first_worker() || ss.eager_groups > 0 || ss.waiting > 0 || ss.frees > 0)
         return false;
     return ss.spawners == self && !self->next;
 }

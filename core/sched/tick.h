@@ -20,6 +20,7 @@ struct ss_tick {
     bool moved;        // some worker has started something since the last tick
     bool suspicious;   // some worker used little CPU: may be blocked at the next tick
     bool acted;        // workers were added
+    bool timed_line;   // what fetching a cache line costs was learnt
     unsigned blocked;  // workers found newly blocked
     uint64_t deadline; // when the first queue will have stood for too long, ns; SS_FOREVER: none
 };

@@ -7,8 +7,11 @@
 //           (idle.c) if there is none.
 //   end     It leaves its group under ss.lock, and its thread ends.
 //
-// Structures of workers are never given back to the allocator. A waker may still touch `park` of a
-// worker that has ended, and at worst wakes the next user of the structure for nothing.
+// Structures of workers are kept for the next, and freed only by smolscale_trim(). The last touch
+// of a waker is a futex wake at the address of `park`, which reads nothing there, and at worst
+// wakes for nothing what sleeps there next: any sleeper on a futex must expect that. The balancer
+// may look at a worker that has ended, as long as the tick goes on in which it has seen it; trim()
+// below sees to that.
 
 #include "sched/worker.h"
 
@@ -49,6 +52,7 @@ static struct ss_worker *allocate(void)
 
 static void put_back(struct ss_worker *worker)
 {
+    worker->forgotten = false;
     worker->next = ss.free_workers;
     ss.free_workers = worker;
 }
@@ -92,20 +96,58 @@ static void renew(struct ss_worker *worker, struct ss_group *group)
         duty->renew(worker);
 }
 
-static void link_worker(struct ss_worker *worker)
+// ---- the lists of all workers. ss.lock held.
+
+static struct ss_worker_list *list_of(const struct ss_worker *worker)
 {
-    worker->next = ss.workers;
-    worker->prev_link = &ss.workers;
-    if (ss.workers)
-        ss.workers->prev_link = &worker->next;
-    ss.workers = worker;
+    return worker->rests ? &ss.resting : &ss.active;
+}
+
+static void link_worker(struct ss_worker *worker, bool rests)
+{
+    worker->rests = rests;
+    struct ss_worker_list *list = list_of(worker);
+    worker->next = NULL;
+    worker->prev = list->last;
+    *(list->last ? &list->last->next : &list->first) = worker;
+    list->last = worker;
+    list->count++;
 }
 
 static void unlink_worker(struct ss_worker *worker)
 {
-    *worker->prev_link = worker->next;
-    if (worker->next)
-        worker->next->prev_link = worker->prev_link;
+    struct ss_worker_list *list = list_of(worker);
+    *(worker->prev ? &worker->prev->next : &list->first) = worker->next;
+    *(worker->next ? &worker->next->prev : &list->last) = worker->prev;
+    list->count--;
+}
+
+struct ss_worker *ss_first_worker(void)
+{
+    return ss.active.first ? ss.active.first : ss.resting.first;
+}
+
+struct ss_worker *ss_next_worker(const struct ss_worker *worker)
+{
+    return worker->next || worker->rests ? worker->next : ss.resting.first;
+}
+
+void ss_rest_worker(struct ss_worker *worker)
+{
+    unlink_worker(worker);
+    link_worker(worker, true);
+}
+
+void ss_end_rest_slow(struct ss_worker *worker)
+{
+    unlink_worker(worker);
+    link_worker(worker, false);
+}
+
+void ss_worker_to_end(struct ss_worker *worker)
+{
+    unlink_worker(worker);
+    link_worker(worker, worker->rests);
 }
 
 struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
@@ -115,7 +157,7 @@ struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
         return NULL;
     renew(worker, group);
     worker->inherits = inherits;
-    link_worker(worker);
+    link_worker(worker, false);
     ss_group_count_worker(group, 1);
     ss_expect(worker); // so that what is pushed from now on counts on it
     return worker;
@@ -123,13 +165,15 @@ struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
 
 // ---- birth: the thread
 
-static void count_created(void)
+// True: it is the first of this process.
+static bool count_created(void)
 {
-    fetch_add_relaxed(&ss.stats.workers_created, 1);
+    bool first = fetch_add_relaxed(&ss.stats.workers_created, 1) == 0;
     unsigned now = fetch_add_relaxed(&ss.stats.workers, 1) + 1;
     unsigned peak = load_relaxed(&ss.stats.workers_peak);
     while (now > peak && !cas_weak_relaxed(&ss.stats.workers_peak, &peak, now))
         ;
+    return first;
 }
 
 static void count_not_created(void)
@@ -185,14 +229,24 @@ static void undo_birth(struct ss_worker *worker)
     unref_group(group, owner); // never the last to an owner: the caller has one
 }
 
+static void tell_rooms(void)
+{
+    for (const struct ss_room *const *room = ss_rooms; *room; room++)
+        if ((*room)->at_work)
+            (*room)->at_work();
+}
+
 int ss_start_worker(struct ss_worker *worker)
 {
-    count_created();
+    bool first = count_created();
+    worker->slept.called_at = ss_os.now();
     int err = worker->joinable
                   ? ss_os.thread_create_joinable(worker_main, worker, worker->group->stack_size)
                   : ss_os.thread_create(worker_main, worker);
     if (err)
         undo_birth(worker);
+    else if (first)
+        tell_rooms();
     return err;
 }
 
@@ -210,6 +264,7 @@ static void take_settings(const struct ss_worker *worker)
 
 static void begin_thread(struct ss_worker *worker)
 {
+    ss_cost_learn(SS_COST_CREATION, ss_os.now() - worker->slept.called_at);
     ss_self = worker;
     worker->thread = ss_os.thread_self();
     ss_thread_key_set(&death_key, worker);
@@ -325,7 +380,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
             ss_park(worker);
     if (!search.found)
         search.wake = leave(worker, &search.todo);
-    bool last = ss.workers == NULL;
+    bool last = ss_first_worker() == NULL;
     ss_unlock(&ss.lock);
     drop_served(&search);
     if (last)
@@ -469,7 +524,7 @@ static void on_thread_death(void *arg)
     ss_lock(&ss.lock);
     worker->serves = NULL;
     search.wake = leave(worker, &search.todo);
-    bool last = ss.workers == NULL;
+    bool last = ss_first_worker() == NULL;
     ss_unlock(&ss.lock);
     drop_served(&search);
     if (group->owner)
@@ -490,6 +545,66 @@ static void make_death_key(void)
 {
     static struct ss_once once = SS_ONCE_INIT;
     ss_once(&once, new_death_key);
+}
+
+// ---- memory given back
+
+// Marks all structures that are kept, but for those that the balancer will look at, and returns how
+// many. From here on nobody can find them but by the list of all. No lock held.
+static size_t forget_kept(void)
+{
+    const struct ss_worker_duty *duty = load_acquire(&ss_duties.worker);
+    size_t count = 0;
+    if (!ss_balancer_pause())
+        return 0;
+    ss_lock(&ss.lock);
+    struct ss_worker *kept = ss.free_workers, *worker;
+    ss.free_workers = NULL;
+    ss_unlock(&ss.lock);
+    while ((worker = kept)) {
+        kept = worker->next;
+        if (duty && duty->remembers(worker)) {
+            recycle(worker);
+            continue;
+        }
+        worker->forgotten = true;
+        count++;
+    }
+    ss_balancer_resume();
+    return count;
+}
+
+// Takes the next of those out of the list of all; NULL: not found in so many steps from `*at` on.
+// Others only add to the list, at its head, so `*at` stays a place in it. ss.lock held.
+static struct ss_worker *take_out_next(struct ss_worker ***at, unsigned steps)
+{
+    for (struct ss_worker *worker; steps-- > 0 && (worker = **at);) {
+        if (worker->forgotten) {
+            **at = worker->next_allocated;
+            compiler_fence(); // fork() may copy the list at any moment: gone before it is freed
+            return worker;
+        }
+        *at = &worker->next_allocated;
+    }
+    return NULL;
+}
+
+// ss.lock is held for some µs at a time, however many there are.
+static size_t trim(void)
+{
+    enum { STEPS = 64 };
+    size_t count = forget_kept(), bytes = 0;
+    for (struct ss_worker **at = &ss.allocated; count > 0;) {
+        ss_lock(&ss.lock);
+        struct ss_worker *worker = take_out_next(&at, STEPS);
+        ss_unlock(&ss.lock);
+        if (!worker)
+            continue;
+        ss_deallocate(worker);
+        bytes += sizeof *worker;
+        count--;
+    }
+    return bytes;
 }
 
 // ---- others
@@ -517,7 +632,7 @@ static void adopt_after_fork(struct ss_worker *worker)
     memcpy(worker->name, name, sizeof name);
     store_relaxed(&worker->in_job, in_job);
     store_relaxed(&worker->tid, ss_os.thread_id());
-    link_worker(worker);
+    link_worker(worker, false);
     store_relaxed(&ss.stats.workers, 1);
     ss_group_count_worker(worker->group, 1);
     ss_group_refresh(worker->group);
@@ -525,7 +640,7 @@ static void adopt_after_fork(struct ss_worker *worker)
 
 static void after_fork(void)
 {
-    ss.workers = NULL;
+    ss.active = ss.resting = (struct ss_worker_list){0};
     ss.free_workers = NULL;
     for (struct ss_worker *worker = ss.allocated; worker; worker = worker->next_allocated)
         if (worker != ss_self)
@@ -534,4 +649,4 @@ static void after_fork(void)
         adopt_after_fork(ss_self);
 }
 
-SS_ROOM(sched_worker, make_death_key, after_fork);
+SS_ROOM_WITH(sched_worker, make_death_key, after_fork, .trim = trim);

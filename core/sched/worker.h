@@ -67,14 +67,17 @@ struct ss_worker {
     bool inherits;             // C: its creator has its group's settings
     bool joinable;             // C: its thread was created so
     bool is_joined;            // O: its end is waited for; set when it leaves its group
+    bool forgotten;            // of smolscale_trim(): kept by nobody, and about to be freed
     ss_thread thread;          // O: then of the thread that joins it
     unsigned generation;       // C: of the executor that made it; differs after fork()
     _Atomic pid_t tid;         // O+: 0 until it runs
     char name[16];             // O: the thread's name, if set
+    struct ss_slept slept;     // P: idle.h
     struct ss_placing placing; // P: placement.h
 
-    struct ss_worker *next;           // S: all workers, or the free list
-    struct ss_worker **prev_link;     // S
+    struct ss_worker *next;           // S: in ss.active or ss.resting, or the free list
+    struct ss_worker *prev;           // S
+    bool rests;                       // S: it is in ss.resting
     struct ss_worker *next_allocated; // C
 
     _Alignas(SS_CACHE_LINE) unsigned char task_part[SS_WORKER_TASK_PART]; // P: task/part.h
@@ -87,6 +90,32 @@ struct ss_worker {
 _Static_assert(offsetof(struct ss_worker, doing) - offsetof(struct ss_worker, park) ==
                    SS_CACHE_LINE,
                "what wakers look at fills one cache line");
+
+struct ss_worker_list {
+    struct ss_worker *first, *last;
+    unsigned count;
+};
+
+// ---- all workers that live. ss.lock held.
+//
+// In two lists. What rests has nothing to show to the balancer, however many there are: a parked
+// worker, or one that is known to be blocked and from which all was taken back. The balancer moves
+// it there when it finds it so (blocked.c). The worker itself, or who finds that it runs, moves it
+// back.
+
+struct ss_worker *ss_first_worker(void);
+struct ss_worker *ss_next_worker(const struct ss_worker *worker);
+
+void ss_rest_worker(struct ss_worker *worker);
+void ss_end_rest_slow(struct ss_worker *worker);
+static inline void ss_end_rest(struct ss_worker *worker)
+{
+    if (__builtin_expect(worker->rests, 0))
+        ss_end_rest_slow(worker);
+}
+
+// To the end of its list.
+void ss_worker_to_end(struct ss_worker *worker);
 
 // The worker that the calling thread is; NULL elsewhere.
 extern SS_THREAD_LOCAL struct ss_worker *ss_self;

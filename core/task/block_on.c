@@ -106,6 +106,8 @@ static void fire_due_timers(void)
 
 int smolscale_block_on(smolscale_poll_fn *poll, void *frame)
 {
+    if (!poll)
+        return -EINVAL;
     smolscale_thread storage;
     struct ss_thread_task *thread = ss_thread_task_init(&storage);
     struct guest mine = {.poll = poll, .frame = frame, .thread = thread, .owner = {guest_ended}};

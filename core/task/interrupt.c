@@ -11,11 +11,15 @@
 #include "task/waitlist.h"
 #include "task/waker.h"
 
+// Pairs with the light fences of the runner where it stores `parked`; see waitlist.h.
+void ss_interrupt_fence(void)
+{
+    ss_heavy_fence();
+}
+
 void ss_interrupt(struct smolscale_task *task, int result)
 {
     bool wake = false;
-    // Pairs with the light fences of the runner where it stores `parked`; see waitlist.h.
-    ss_heavy_fence();
     void *parked = load_acquire(&task->parked);
     if (parked == SS_PARKED_FOR_WAKER) {
         // Not only if it is suspended: its runner may be between its look for a flag and that.
@@ -39,14 +43,30 @@ void ss_interrupt(struct smolscale_task *task, int result)
         ss_schedule(task);
 }
 
+// Whether it was not cancelled before.
+static bool begin_cancel(struct smolscale_task *task)
+{
+    fetch_add_acq_rel(&task->ctl, SS_CTL_PIN);
+    return !(fetch_or_seq_cst(&task->ctl, SS_CTL_CANCELLED) & SS_CTL_CANCELLED);
+}
+
 bool smolscale_cancel(smolscale_task *task)
 {
     if (smolscale_finished(task))
         return false;
-    fetch_add_acq_rel(&task->ctl, SS_CTL_PIN);
-    unsigned before = fetch_or_seq_cst(&task->ctl, SS_CTL_CANCELLED);
+    bool first = begin_cancel(task);
+    ss_interrupt_fence();
     ss_interrupt(task, -ECANCELED);
-    return !(before & SS_CTL_CANCELLED);
+    return first;
+}
+
+void ss_cancel_all(smolscale_task *const *tasks, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        begin_cancel(tasks[i]);
+    ss_interrupt_fence();
+    for (unsigned i = 0; i < count; i++)
+        ss_interrupt(tasks[i], -ECANCELED);
 }
 
 bool smolscale_clear_cancel(smolscale_cx *cx)

@@ -8,9 +8,14 @@
 
 #include "task/task.h"
 
-// Has the await that the task is in give `result`. The caller has set a flag and a pin in ctl, and
-// this gives the pin back.
+// Has the await that the task is in give `result`. The caller has set a flag and a pin in ctl and
+// then made the fence, one for as many tasks as it likes: while a task is pinned it is not polled,
+// and nobody waits for its pin with a lock. This gives the pin back.
+void ss_interrupt_fence(void);
 void ss_interrupt(struct smolscale_task *task, int result);
+
+// Cancels them, as smolscale_cancel() does each. The caller has references to them.
+void ss_cancel_all(smolscale_task *const *tasks, unsigned count);
 
 // Why the task, whose ctl is not 0, waits no more; 0: it may. The second is for an await that is
 // about to wait: see ss_interrupted().

@@ -79,6 +79,14 @@ struct ss_lane *ss_lane_add(void)
     return lane;
 }
 
+bool ss_lane_taken_from(const struct ss_worker *worker)
+{
+    for (unsigned i = 0, count = load_relaxed(&ss_lanes.count); i < count; i++)
+        if (ss_lanes.lane[i]->retaken_from == worker)
+            return true;
+    return false;
+}
+
 // Placing. This kernel likes to wake a worker on the waker's CPU, where it waits for milliseconds
 // if the waker goes on computing. When one came late, those that are called in the next while are
 // kept away from there; twice as long when that happens again soon.
@@ -87,7 +95,7 @@ static struct ss_backoff waker_cpu; // where no worker is to be woken for a whil
 static void judge_arrival(const struct ss_lane *lane, uint64_t now)
 {
     uint64_t called_at = load_relaxed(&lane->called_at);
-    if (called_at != 0 && now - called_at > SS_LANE_LATE_NS && !ss_backed_off(&waker_cpu, now))
+    if (called_at != 0 && now - called_at > ss_policy(late_ns) && !ss_backed_off(&waker_cpu, now))
         ss_back_off(&waker_cpu, now, SS_APART_MIN_NS, SS_APART_MAX_NS);
 }
 
@@ -354,7 +362,7 @@ static unsigned attend(struct ss_worker *worker, struct attention *a)
     adapt(a, now);
     if (now >= ss_next_due())
         ss_fire(now);
-    if (ss_events_awaited() && now - a->polled_at >= SS_EVENTS_EVERY_NS) {
+    if (ss_events_awaited() && now - a->polled_at >= ss_policy(events_every_ns)) {
         a->polled_at = now;
         ss_events_poll();
     }

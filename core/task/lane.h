@@ -36,9 +36,11 @@ struct ss_lane {
     // ---- B: notes
     const struct ss_worker *seen_worker;
     uint64_t seen_progress, seen_since, seen_taken;
-    uint64_t stuck_cpu;  // CPU time of a server that has begun nothing since, ns; 0: it has
-    uint64_t retaken_at; // ns
-    bool busy;           // served without a break since the look before
+    uint64_t stuck_cpu;        // CPU time of a server that has begun nothing since, ns; 0: it has
+    uint64_t retaken_at;       // ns
+    bool busy;                 // served without a break since the look before
+    bool paired;               // gives to another, or is given to, by this look
+    struct ss_lane *opened_by; // that gave it tasks when lanes were last opened; NULL: none did
 };
 
 // The queue of a lane is guarded by a lock that is biased to its server (see "The biased lock" in
@@ -142,6 +144,10 @@ struct ss_lane *ss_lane_add(void);
 // Brings a lane to a worker that the caller has turned from IDLE to LISTED, or has taken from its
 // server. 0, or a negative errno value: no worker can be had.
 int ss_lane_list(struct ss_lane *lane);
+
+// Has a lane been taken from that worker which still waits for it to leave its section? For the
+// balancer, or while it does not look.
+bool ss_lane_taken_from(const struct ss_worker *worker);
 
 // Takes the lane from its server, which finds out when it next enters a section. ss.lock held.
 void ss_lane_detach(struct ss_lane *lane);

@@ -149,13 +149,13 @@ int smolscale_local_spawn(smolscale_local *local, smolscale_task **out, smolscal
 {
     size_t place = (size + _Alignof(struct attachment) - 1) & ~(_Alignof(struct attachment) - 1);
     struct smolscale_task *task =
-        size < SIZE_MAX / 4
+        poll && size < SIZE_MAX / 4
             ? ss_task_new(poll_attached, NULL, place + sizeof(struct attachment), NULL)
             : NULL;
     if (out)
         *out = task;
     if (!task)
-        return -ENOMEM;
+        return poll ? -ENOMEM : -EINVAL;
     struct attachment *a = (struct attachment *)((char *)ss_frame(task) + place);
     *a = (struct attachment){
         .home = {submit, &local->waits}, .local = local, .poll = poll, .task = task};
@@ -180,7 +180,7 @@ static void attend(smolscale_local *local)
     uint64_t now = ss_os.now();
     if (next <= now)
         ss_fire(now);
-    if (descriptors && now - local->polled_at >= SS_EVENTS_EVERY_NS) {
+    if (descriptors && now - local->polled_at >= ss_policy(events_every_ns)) {
         local->polled_at = now;
         ss_events_poll();
     }
@@ -271,7 +271,8 @@ int smolscale_local_run(smolscale_local *local, smolscale_poll_fn *poll, void *f
 {
     struct guest guest = {poll, frame};
     struct smolscale_task *task;
-    int err = smolscale_local_spawn(local, &task, poll_guest, &guest, sizeof guest);
+    int err =
+        poll ? smolscale_local_spawn(local, &task, poll_guest, &guest, sizeof guest) : -EINVAL;
     if (err)
         return err;
     while (!smolscale_finished(task))

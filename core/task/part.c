@@ -4,6 +4,7 @@
 
 #include "task/part.h"
 
+#include "task/lane.h"
 #include "task/slab.h"
 
 static void renew(struct ss_worker *worker)
@@ -15,4 +16,4 @@ static void renew(struct ss_worker *worker)
     ss_slab_forget(worker);
 }
 
-const struct ss_worker_duty ss_task_part_duty = {renew, ss_slab_flush};
+const struct ss_worker_duty ss_task_part_duty = {renew, ss_slab_flush, ss_lane_taken_from};

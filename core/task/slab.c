@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#define CHUNKS_KEPT 64            // wholly free ones: 16 MiB
+#define CHUNKS_KEPT 64 // wholly free ones: 16 MiB; fewer once smolscale_trim() was called
 #define LIST_MAX    SS_SLAB_CHUNK // bytes in a list of a cache
 
 struct chunk {
@@ -116,6 +116,19 @@ static struct ss_block *take_block(unsigned class)
     return block;
 }
 
+// Those linked by `next`. Returns their bytes.
+static size_t free_chunks(struct chunk *chunk)
+{
+    size_t bytes = 0;
+    while (chunk) {
+        struct chunk *next = chunk->next;
+        ss_deallocate(chunk);
+        chunk = next;
+        bytes += SS_SLAB_CHUNK;
+    }
+    return bytes;
+}
+
 static void give_back(struct ss_block *list)
 {
     struct chunk *superfluous = NULL;
@@ -141,11 +154,7 @@ static void give_back(struct ss_block *list)
         superfluous = chunk;
     }
     ss_unlock(&slab.lock);
-    while (superfluous) {
-        struct chunk *chunk = superfluous;
-        superfluous = chunk->next;
-        ss_deallocate(chunk);
-    }
+    free_chunks(superfluous);
 }
 
 struct smolscale_task *ss_slab_get_slow(unsigned class)
@@ -194,10 +203,11 @@ void ss_slab_put_slow(struct smolscale_task *task, unsigned class)
     cache->count = 1;
 }
 
-void ss_slab_flush(struct ss_worker *worker)
+// Of all classes.
+static void give_back_caches(struct ss_slab_cache *caches)
 {
     for (unsigned class = 1; class <= SS_SLAB_CLASSES; class ++) {
-        struct ss_slab_cache *cache = &ss_slab_cache(worker)[class];
+        struct ss_slab_cache *cache = &caches[class];
         if (cache->first)
             give_back(cache->first);
         if (cache->reserve)
@@ -205,6 +215,81 @@ void ss_slab_flush(struct ss_worker *worker)
         *cache = (struct ss_slab_cache){0};
     }
 }
+
+void ss_slab_flush(struct ss_worker *worker)
+{
+    give_back_caches(ss_slab_cache(worker));
+}
+
+// ---- memory given back
+
+static bool holds_any(struct ss_worker *worker)
+{
+    const struct ss_slab_cache *cache = ss_slab_cache(worker);
+    for (unsigned class = 1; class <= SS_SLAB_CLASSES; class ++)
+        if (cache[class].first || cache[class].reserve)
+            return true;
+    return false;
+}
+
+// A parked worker that has put something aside; NULL: none. A worker on the idle list went there
+// under ss.lock and does nothing before it has been taken off it under that lock: until then what
+// is its own may be taken by whoever has the lock. ss.lock held.
+static struct ss_worker *parked_holder(void)
+{
+    for (struct ss_group *group = ss.groups; group; group = group->next)
+        for (struct ss_worker *worker = group->idle; worker; worker = worker->parking.next)
+            if (holds_any(worker))
+                return worker;
+    return NULL;
+}
+
+// Takes over what one parked worker has put aside. False: none has any.
+static bool take_from_parked(struct ss_slab_cache *caches)
+{
+    ss_lock(&ss.lock);
+    struct ss_worker *worker = parked_holder();
+    if (worker) {
+        memcpy(caches, ss_slab_cache(worker), sizeof ss_task_part(worker)->cache);
+        ss_slab_forget(worker);
+    }
+    ss_unlock(&ss.lock);
+    return worker != NULL;
+}
+
+// Takes the wholly free chunks out, linked by `next`.
+static struct chunk *take_wholly_free(void)
+{
+    struct chunk *taken = NULL;
+    ss_lock(&slab.lock);
+    for (unsigned class = 1; class <= SS_SLAB_CLASSES && slab.wholly_free > 0; class ++)
+        for (struct chunk *chunk = slab.partial[class], *next; chunk; chunk = next) {
+            next = chunk->next;
+            if (chunk->used > 0)
+                continue;
+            unlink_chunk(chunk);
+            slab.wholly_free--;
+            chunk->next = taken;
+            taken = chunk;
+        }
+    ss_unlock(&slab.lock);
+    return taken;
+}
+
+static size_t trim(void)
+{
+    struct ss_slab_cache caches[SS_SLAB_CLASSES + 1];
+    if (ss_self)
+        ss_slab_flush(ss_self);
+    size_t bytes = free_chunks(take_wholly_free());
+    while (take_from_parked(caches)) {
+        give_back_caches(caches);
+        bytes += free_chunks(take_wholly_free()); // before they are too many, and freed uncounted
+    }
+    return bytes;
+}
+
+// ---- fork
 
 // Other threads may have been anywhere: all chunks are left alone, and so is what the workers'
 // caches hold of them (ss_slab_forget(), for each worker that the child has).
@@ -227,4 +312,4 @@ void ss_slab_forget(struct ss_worker *worker)
     memset(ss_slab_cache(worker), 0, sizeof ss_task_part(worker)->cache);
 }
 
-SS_ROOM(task_slab, NULL, after_fork);
+SS_ROOM_WITH(task_slab, NULL, after_fork, .trim = trim);

@@ -52,7 +52,7 @@ static inline struct smolscale_task *ss_slab_get(size_t frame_size)
         }
     }
     if (__builtin_expect(task != NULL, 1))
-        task->size_class = class & 0x7fu;
+        task->size_class = class & 0x3fu;
     return task;
 }
 

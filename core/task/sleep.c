@@ -100,6 +100,7 @@ bool ss_deadline_arm(struct smolscale_task *task)
         return true;
     if (!ss_timers_lock_with_room(&task->timer, &duty))
         return false;
+    task->deadline_armed = true;
     ss_timer_set(&task->timer, task->deadline);
     ss_timers_unlock();
     return true;
@@ -107,13 +108,22 @@ bool ss_deadline_arm(struct smolscale_task *task)
 
 // The thread that takes the timer out when it is due sets flag and pin under the lock, so both are
 // seen here; the pin is given back after the interruption, which then cannot hit a later await.
-void ss_deadline_disarm(struct smolscale_task *task)
+static void take_out(struct smolscale_task *task)
 {
     ss_timers_lock();
     ss_timer_unset(&task->timer);
     ss_timers_unlock();
     while (ss_ctl_pinned(load_acquire(&task->ctl)))
         ss_os.yield();
+    task->deadline_armed = false;
+}
+
+// Most are dropped before their task was ever suspended under them: then no other thread knows of
+// them, and the lock, which all tasks share, is left alone.
+void ss_deadline_disarm(struct smolscale_task *task)
+{
+    if (task->deadline_armed)
+        take_out(task);
     fetch_and_acq_rel(&task->ctl, ~(SS_CTL_TIMED_OUT | SS_CTL_DEADLINE));
     task->deadline = 0;
 }
@@ -153,40 +163,64 @@ static struct smolscale_task *task_of(struct ss_timer *timer)
     return (struct smolscale_task *)((char *)timer - offsetof(struct smolscale_task, timer));
 }
 
-// Takes up to FIRED_AT_ONCE sleepers that are due out, as a list; or one deadline.
-static struct smolscale_task *take_due(uint64_t now, struct smolscale_task **timed_out)
+// What was due, in that order.
+struct due {
+    unsigned count;
+    bool any_deadline;
+    bool is_deadline[FIRED_AT_ONCE];
+    struct smolscale_task *task[FIRED_AT_ONCE];
+};
+
+// The timers' lock held.
+static void end_wait(struct smolscale_task *task, bool is_deadline)
 {
-    struct smolscale_task *list = NULL, **tail = &list;
+    if (is_deadline) {
+        fetch_add_relaxed(&task->ctl, SS_CTL_PIN);
+        fetch_or_seq_cst(&task->ctl, SS_CTL_TIMED_OUT);
+        return;
+    }
+    task->sleeping = false; // its result stands there already
+    if (task->slot)
+        take_tick(task->slot);
+}
+
+static void take_due(uint64_t now, struct due *due)
+{
+    due->count = 0;
+    due->any_deadline = false;
     ss_timers_lock();
-    for (unsigned n = 0; n < FIRED_AT_ONCE; n++) {
+    while (due->count < FIRED_AT_ONCE) {
         struct ss_timer *timer = ss_timers_take_due(now);
         if (!timer)
             break;
         struct smolscale_task *task = task_of(timer);
-        if (!task->sleeping) {
-            fetch_add_relaxed(&task->ctl, SS_CTL_PIN);
-            fetch_or_seq_cst(&task->ctl, SS_CTL_TIMED_OUT);
-            *timed_out = task;
-            break;
-        }
-        task->sleeping = false; // its result stands there already
-        if (task->slot)
-            take_tick(task->slot);
-        *tail = task;
-        tail = &task->next;
+        bool is_deadline = !task->sleeping;
+        end_wait(task, is_deadline);
+        due->is_deadline[due->count] = is_deadline;
+        due->any_deadline |= is_deadline;
+        due->task[due->count++] = task;
     }
-    *tail = NULL;
     ss_timers_unlock();
-    return list;
+}
+
+// One fence for all deadlines: their tasks have their flags and pins.
+static void fire_due(const struct due *due)
+{
+    if (due->any_deadline)
+        ss_interrupt_fence();
+    for (unsigned i = 0; i < due->count; i++)
+        if (due->is_deadline[i])
+            ss_interrupt(due->task[i], -ETIMEDOUT);
+        else
+            ss_schedule(due->task[i]);
 }
 
 static uint64_t fire(uint64_t now)
 {
+    struct due due;
     while (ss_next_due() <= now) {
-        struct smolscale_task *timed_out = NULL, *list = take_due(now, &timed_out);
-        ss_schedule_list(list);
-        if (timed_out)
-            ss_interrupt(timed_out, -ETIMEDOUT);
+        take_due(now, &due);
+        fire_due(&due);
     }
     return ss_next_due();
 }

@@ -79,7 +79,7 @@ static void add_member(struct holder *holder, struct member *member)
     ss_list_unlock(&holder->waiters);
 }
 
-#define CANCELLED_AT_ONCE 16
+#define CANCELLED_AT_ONCE 64
 
 // Cancelling is not done under the lock, which tasks that end want. So some references are taken
 // under it at a time; what still has its turn stands on a ring of its own, from where members that
@@ -92,22 +92,21 @@ static void cancel_all(struct holder *holder)
     ring_move(&left, &holder->running);
     ss_list_unlock(&holder->waiters);
     for (;;) {
-        smolscale_waker tasks[CANCELLED_AT_ONCE];
+        smolscale_task *tasks[CANCELLED_AT_ONCE];
         unsigned n = 0;
         ss_list_lock(&holder->waiters);
         while (n < CANCELLED_AT_ONCE && !ring_empty(&left)) {
             struct member *member = left.next;
             ring_remove(member);
             ring_append(&holder->running, member);
-            tasks[n++] = smolscale_waker_clone((smolscale_waker){member->task});
+            tasks[n++] = smolscale_waker_clone((smolscale_waker){member->task}).task;
         }
         ss_list_unlock(&holder->waiters);
         if (n == 0)
             return;
-        for (unsigned i = 0; i < n; i++) {
-            smolscale_cancel(tasks[i].task);
-            smolscale_waker_drop(tasks[i]);
-        }
+        ss_cancel_all(tasks, n);
+        for (unsigned i = 0; i < n; i++)
+            smolscale_waker_drop((smolscale_waker){tasks[i]});
     }
 }
 
@@ -270,6 +269,8 @@ int smolscale_nursery_spawn(smolscale_nursery *nursery, smolscale_poll_fn *poll,
                             size_t size)
 {
     size_t at = (size + _Alignof(struct member) - 1) & ~(_Alignof(struct member) - 1);
+    if (!poll)
+        return -EINVAL;
     if (at < size || at > SIZE_MAX - sizeof(struct member))
         return -ENOMEM;
     ss_first_use();

@@ -69,11 +69,12 @@ int smolscale_spawn(smolscale_task **out, smolscale_poll_fn *poll, const void *f
     struct ss_worker *worker = ss_self;
     if (!worker)
         ss_first_use();
-    struct smolscale_task *task = new_task(poll, frame, size, NULL);
+    struct smolscale_task *task =
+        __builtin_expect(poll != NULL, 1) ? new_task(poll, frame, size, NULL) : NULL;
     if (out)
         *out = task;
     if (__builtin_expect(!task, 0))
-        return -ENOMEM;
+        return poll ? -ENOMEM : -EINVAL;
     if (!out)
         task->join.lock = SS_JOIN_RELEASED;
     return start_task(worker, task);

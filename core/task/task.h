@@ -100,8 +100,9 @@ struct smolscale_task {
     _Atomic uint8_t wakes;            // A: enum ss_wakes
     _Atomic bool joined;              // A
     bool sleeping;                    // T: the timer ends a sleep
-    unsigned char size_class : 7;     // C: the slab's
+    unsigned char size_class : 6;     // C: the slab's
     bool deadline_tried : 1;          // R: an await was begun under the deadline
+    bool deadline_armed : 1;          // R: the deadline has been in the timers' heap
 
     struct smolscale_task *next; // X: in a run queue, an inbox or a waitlist
     smolscale_poll_fn *poll;     // X
@@ -141,7 +142,7 @@ static inline void ss_task_init(struct smolscale_task *task, smolscale_poll_fn *
     store_relaxed(&task->wakes, 0);
     store_relaxed(&task->joined, false);
     task->sleeping = false;
-    task->deadline_tried = false;
+    task->deadline_tried = task->deadline_armed = false;
     task->poll = poll;
     store_relaxed(&task->parked, NULL);
     store_relaxed(&task->ctl, ss_ctl_base());

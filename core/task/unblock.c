@@ -74,8 +74,8 @@ static smolscale_queue *the_queue(int *err)
 int smolscale_unblock(smolscale_cx *cx, int (*run)(void *arg), void *arg)
 {
     int err = ss_interrupted(cx);
-    if (err)
-        return err;
+    if (err || !run)
+        return err ? err : -EINVAL;
     cx->where = the_queue(&err);
     if (!cx->where)
         return err;

@@ -6,6 +6,8 @@
 
 #include "support.h"
 
+#include "sched/costs.h"
+
 #include <sys/wait.h>
 
 #include <dirent.h>
@@ -339,6 +341,8 @@ static void fake_futex_wake(_Atomic uint32_t *word, int count)
 
 void fake_clock_start(void)
 {
+    setenv("SMOLSCALE_COSTS", "A", 0);
+    store_relaxed(&ss_costs.fixed, true); // where it has been read; nothing was learnt yet
     ss_os.now = fake_now;
     ss_os.futex_wait_until = fake_futex_wait_until;
     ss_os.futex_wake = fake_futex_wake;
@@ -381,6 +385,98 @@ unsigned long fake_clock_sleeps(void)
     pthread_mutex_unlock(&fake.lock);
     return sleeps;
 }
+
+static atomic_bool clock_stops;
+static pthread_t clock_mover;
+static bool clock_runs;
+
+static void *move_clock(void *arg)
+{
+    while (!atomic_load(&clock_stops)) {
+        fake_clock_advance(SS_NS_PER_MS);
+        nanosleep(&(struct timespec){0, 100000}, NULL);
+    }
+    return arg;
+}
+
+// The thread that looks at /proc for the balancer would come up in real time, and until then the
+// kernel is said to tell nothing: the balancer looks itself.
+static void look_itself(void)
+{
+}
+
+void fake_clock_run(void)
+{
+    fake_clock_start();
+    ss_os.begin_looks = look_itself;
+    clock_runs = true;
+    clock_mover = thread_start(move_clock, NULL);
+}
+
+// ---- nothing wakes up
+
+static unsigned watched_s(void)
+{
+    return getenv("TEST_FULL") ? 10 : 1;
+}
+
+// What the kernel has counted, over some time.
+static bool threads_slept_anew(const struct tids *others, struct timespec watched)
+{
+    unsigned long before = voluntary_switches(others);
+    nanosleep(&watched, NULL);
+    return voluntary_switches(others) != before;
+}
+
+static void settle(const struct tids *others)
+{
+    uint64_t end = test_clock() + TEST_PATIENCE * SS_NS_PER_S;
+    while (threads_slept_anew(others, (struct timespec){0, 500000000}) && test_clock() < end)
+        ;
+}
+
+// Surplus workers retire, naps end, the balancer parks: until nothing is left that would wake up.
+static void settle_fake_clock(void)
+{
+    uint64_t end = test_clock() + TEST_PATIENCE * SS_NS_PER_S;
+    unsigned long sleeps = fake_clock_sleeps();
+    for (unsigned quiet = 0; quiet < 20 && test_clock() < end; quiet++) {
+        fake_clock_advance(50 * SS_NS_PER_MS);
+        test_breathe();
+        if (fake_clock_timed_sleepers() > 0 || fake_clock_sleeps() != sleeps)
+            quiet = 0;
+        sleeps = fake_clock_sleeps();
+    }
+}
+
+void ck_nothing_wakes_up(const struct tids *others)
+{
+    if (clock_runs) {
+        atomic_store(&clock_stops, true);
+        pthread_join(clock_mover, NULL);
+        clock_runs = false;
+        settle_fake_clock();
+    } else {
+        settle(others);
+    }
+    struct smolscale_stats stats = stats_now();
+    unsigned threads = threads_new(others);
+    if (ss_os.now == fake_now) {
+        unsigned long sleeps = fake_clock_sleeps();
+        ck_assert_uint_eq(fake_clock_timed_sleepers(), 0);
+        fake_clock_advance(365 * 86400 * SS_NS_PER_S);
+        test_breathe();
+        ck_assert_uint_eq(fake_clock_sleeps(), sleeps);
+    } else {
+        ck_assert_msg(!threads_slept_anew(others, (struct timespec){watched_s(), 0}),
+                      "expected no voluntary context switch within %u s (%u threads)", watched_s(),
+                      threads);
+    }
+    ck_assert_uint_eq(threads_new(others), threads);
+    ck_assert_uint_eq(stats_now().ticks, stats.ticks);
+}
+
+// ---- what the kernel refuses
 
 static int (*real_thread_create)(void *(*main)(void *), void *arg);
 static int (*real_thread_create_joinable)(void *(*main)(void *), void *arg, size_t stack_size);

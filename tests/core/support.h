@@ -146,14 +146,23 @@ unsigned threads_named(const char *name, const struct tids *others);
 // Starts and joins a thread, after which a sanitizer has its own threads, and lists what is there.
 void threads_before_first_use(struct tids *others);
 
+// No thread but the `others` and the caller wakes up by itself, once the executor has settled.
+// Under the fake clock: for a year. Under the real one: for a second, or for ten where TEST_FULL is
+// set.
+void ck_nothing_wakes_up(const struct tids *others);
+
 // ---------------------------------------------------------------------------------------------
 // The kernel replaced
 // ---------------------------------------------------------------------------------------------
 
-// Time stands still until it is moved; sleepers with a limit wake only then. To be called before
+// Time stands still until it is moved; sleepers with a limit wake only then. Costs are those of
+// SMOLSCALE_COSTS, or else of machine A: nothing is learnt from such a clock. To be called before
 // the executor starts.
 void fake_clock_start(void);
 void fake_clock_advance(uint64_t ns);
+// A thread moves it, by 1 ms at a time, until ck_nothing_wakes_up() stops that: for what needs
+// time to pass and does not care how much.
+void fake_clock_run(void);
 // Sleeps with a limit that are not over: what wakes up by itself.
 unsigned fake_clock_timed_sleepers(void);
 // Whether a thread sleeps on that word, and nothing that has happened yet ends its sleep.

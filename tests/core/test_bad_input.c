@@ -215,6 +215,10 @@ START_TEST(tasks_answer_wrong_arguments)
     smolscale_task *out;
     MAKES_NOTHING(out, smolscale_spawn(&out, end_at_once, NULL, HUGE_SIZE), -ENOMEM);
     MAKES_NOTHING(out, smolscale_spawn(&out, end_at_once, NULL, SIZE_MAX / 2), -ENOMEM);
+    MAKES_NOTHING(out, smolscale_spawn(&out, NULL, NULL, 0), -EINVAL);
+    GIVES(smolscale_spawn(NULL, NULL, &byte, 1), -EINVAL);
+    GIVES(smolscale_block_on(NULL, NULL), -EINVAL);
+    GIVES(SMOLSCALE_BLOCK(smolscale_unblock(cx, NULL, NULL)), -EINVAL);
     GIVES(smolscale_spawn(NULL, end_at_once, NULL, SIZE_MAX), -ENOMEM);
     smolscale_release(NULL);
 
@@ -433,6 +437,7 @@ START_TEST(supervisors_answer_wrong_arguments)
                       -ENOMEM);
         GIVES(smolscale_nursery_spawn(nursery, end_at_once, &byte, huge[i]), -ENOMEM);
     }
+    GIVES(smolscale_nursery_spawn(nursery, NULL, &byte, 1), -EINVAL);
     smolscale_task *ended = (void *)&ended;
     GIVES(SMOLSCALE_BLOCK(smolscale_nursery_next(cx, nursery, &ended)), -ENOENT);
     GIVES(ended == NULL, true);
@@ -466,9 +471,93 @@ START_TEST(a_local_queue_answers_wrong_arguments)
     for (unsigned i = 0; i < sizeof huge / sizeof huge[0]; i++)
         MAKES_NOTHING(task, smolscale_local_spawn(local, &task, end_at_once, &byte, huge[i]),
                       -ENOMEM);
+    MAKES_NOTHING(task, smolscale_local_spawn(local, &task, NULL, NULL, 0), -EINVAL);
+    GIVES(smolscale_local_run(local, NULL, NULL), -EINVAL);
     GIVES(smolscale_local_try_tick(local), false);
     smolscale_local_free(local);
     smolscale_local_free(NULL);
+}
+END_TEST
+
+static int two_threads(void *context)
+{
+    (void)context;
+    return 2;
+}
+
+static int fewer_than_no_thread(void *context)
+{
+    (void)context;
+    return INT_MIN;
+}
+
+static void lend_nothing(void *context, void *team, void (*help)(void *team))
+{
+    (void)context, (void)team, (void)help;
+}
+
+static void count_items(void *context, size_t begin, size_t end, size_t thread)
+{
+    (void)thread;
+    atomic_fetch_add((atomic_ulong *)context, end - begin);
+}
+
+static size_t run_none(const struct smolscale_loop *loop, struct smolscale_share *share,
+                       size_t first, size_t end, size_t thread)
+{
+    (void)loop, (void)share, (void)first, (void)thread;
+    return end;
+}
+
+START_TEST(teams_and_loops_answer_wrong_arguments)
+{
+    smolscale_team *out;
+    struct smolscale_team_attr attr = SMOLSCALE_TEAM_ATTR_INIT, with;
+    const struct smolscale_lender none = {NULL, lend_nothing, NULL},
+                                  mute = {two_threads, NULL, NULL},
+                                  strange = {fewer_than_no_thread, lend_nothing, NULL};
+    MAKES_NOTHING(out, smolscale_team_new(&out, NULL), -EINVAL);
+#define REFUSED(change, err) \
+    with = attr;             \
+    with.change;             \
+    MAKES_NOTHING(out, smolscale_team_new(&out, &with), err)
+    REFUSED(size = 0, -EINVAL);
+    REFUSED(size = sizeof attr + 1, -EINVAL);
+    REFUSED(flags = 0x2, -EINVAL);
+    REFUSED(flags = UINT_MAX, -EINVAL);
+    REFUSED(lender = &none, -EINVAL);
+    REFUSED(lender = &mute, -EINVAL);
+    REFUSED(max_threads = SIZE_MAX, -ENOMEM);
+    REFUSED(max_threads = UINT32_MAX, -ENOMEM);
+#undef REFUSED
+    with = attr;
+    with.max_threads = 3;
+    with.lender = &strange; // a number without sense: as many as the team may have
+    GIVES(smolscale_team_new(&out, &with), 0);
+    GIVES(smolscale_team_set_lender(out, &strange), false); // it is that one
+    smolscale_team_free(out);
+    with.lender = NULL;
+    GIVES(smolscale_team_new(&out, &with), 0);
+    GIVES(smolscale_team_threads(out), 3);
+    GIVES(smolscale_team_set_threads(out, SIZE_MAX), 3);
+    GIVES(smolscale_team_set_threads(out, 0), 3);
+    GIVES(smolscale_team_set_threads(out, 1), 1);
+    smolscale_team_release_helpers(out);
+    const struct smolscale_loop loop = {.run = run_none}, *nothing = &loop;
+    smolscale_team_run(out, nothing, 0); // no items
+    smolscale_team_run(NULL, nothing, SIZE_MAX);
+    smolscale_team_free(out);
+    smolscale_team_free(NULL);
+
+    atomic_ulong items = 0;
+    struct smolscale_parallel_attr huge = SMOLSCALE_PARALLEL_ATTR_INIT;
+    huge.grain = huge.max_threads = SIZE_MAX;
+    huge.flags = UINT_MAX;
+    smolscale_parallel_for(5, 5, NULL, NULL, NULL); // an empty range calls nothing
+    smolscale_parallel_for(5, 2, NULL, NULL, &huge);
+    smolscale_parallel_for(SIZE_MAX, 0, NULL, NULL, NULL);
+    smolscale_parallel_for(SIZE_MAX - 3, SIZE_MAX, count_items, &items, &huge);
+    GIVES(atomic_load(&items), 3);
 }
 END_TEST
 
@@ -486,6 +575,7 @@ START_TEST(the_executor_answers_wrong_arguments)
     smolscale_set_idle_timeout(UINT64_MAX);
     smolscale_set_idle_timeout(0);
     smolscale_retire_idle();
+    GIVES(smolscale_trim(), 0);
     GIVES(smolscale_idle_workers(), 0);
     GIVES(smolscale_busy_workers(), 0);
     GIVES(smolscale_running_threads(), 0);
@@ -605,9 +695,21 @@ START_TEST(NULL_where_it_is_not_allowed_ends_the_process_there)
     FAULTS(smolscale_option(null));
     FAULTS_VOID(smolscale_get_stats(null));
 
-    // A function that is NULL is called all the same.
-    FAULTS(smolscale_block_on(NULL, NULL));
-    FAULTS(SMOLSCALE_BLOCK(smolscale_unblock(cx, NULL, NULL)));
+    FAULTS(*(volatile char *)smolscale_frame(null));
+    FAULTS(smolscale_waker_new(null));
+    FAULTS(smolscale_local_run(null, end_at_once, NULL));
+
+    FAULTS(smolscale_team_new(null, &(struct smolscale_team_attr)SMOLSCALE_TEAM_ATTR_INIT));
+    FAULTS(smolscale_team_threads(null));
+    FAULTS(smolscale_team_set_threads(null, 1));
+    FAULTS(smolscale_team_set_lender(null, null));
+    FAULTS_VOID(smolscale_team_release_helpers(null));
+    FAULTS_VOID(smolscale_team_run(NULL, null, sizeof(struct smolscale_loop)));
+
+    // A function that is NULL, where no error can be returned, is called all the same.
+    FAULTS_VOID(smolscale_parallel_for(0, 1, NULL, NULL, NULL));
+    FAULTS_VOID(smolscale_team_run(NULL, &(struct smolscale_loop){.items = 1},
+                                   sizeof(struct smolscale_loop)));
 }
 END_TEST
 
@@ -622,7 +724,8 @@ int main(void)
                 tasks_answer_wrong_arguments, channels_answer_wrong_arguments,
                 what_is_embedded_answers_wrong_arguments, times_may_have_any_value,
                 descriptors_answer_wrong_arguments, supervisors_answer_wrong_arguments,
-                a_local_queue_answers_wrong_arguments, the_executor_answers_wrong_arguments,
+                a_local_queue_answers_wrong_arguments, teams_and_loops_answer_wrong_arguments,
+                the_executor_answers_wrong_arguments,
 #if !defined(TEST_TSAN) && !defined(TEST_ASAN)
                 NULL_where_it_is_not_allowed_ends_the_process_there,
 #endif

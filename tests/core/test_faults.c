@@ -12,12 +12,12 @@
 #include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "../ends.h"
 #include "smolscale_async.h"
 
 #define SKIP(why)                              \
@@ -413,18 +413,7 @@ START_TEST(a_process_is_stopped_and_continued_again_and_again)
         live_with_stops();
         _exit(CHILD_OK);
     }
-    for (unsigned stops = 0; stops < 20; stops++) {
-        siginfo_t info;
-        if (kill(pid, SIGSTOP) != 0 ||
-            waitid(P_PID, (id_t)pid, &info, WSTOPPED | WEXITED | WNOWAIT))
-            break;
-        if (info.si_code != CLD_STOPPED)
-            break; // it has ended
-        test_breathe();
-        kill(pid, SIGCONT);
-        test_breathe();
-    }
-    kill(pid, SIGCONT);
+    stop_and_continue(pid);
     ck_child_ok(pid);
 }
 END_TEST
@@ -513,41 +502,6 @@ END_TEST
 // Ends of the process
 // ---------------------------------------------------------------------------------------------
 
-extern char **environ;
-static char *const true_command[] = {(char[]){"/bin/true"}, NULL};
-
-static void end_by_exit(void)
-{
-    exit(7);
-}
-static void end_by__exit(void)
-{
-    _exit(7);
-}
-static void end_by_abort(void)
-{
-    abort();
-}
-static void end_by_exec(void)
-{
-    execv("/bin/true", true_command);
-}
-static void end_by_signal(void)
-{
-    kill(getpid(), SIGUSR2);
-}
-
-static const struct {
-    const char *name;
-    void (*how)(void);
-    int status, signal;
-} ends[] = {
-    {"exit", end_by_exit, 7, 0},         {"_exit", end_by__exit, 7, 0},
-    {"abort", end_by_abort, 0, SIGABRT}, {"exec", end_by_exec, 0, 0},
-    {"kill", end_by_signal, 0, SIGUSR2},
-};
-enum { ENDS = sizeof ends / sizeof ends[0] };
-
 static void end_in_job(void *item, void *user_data)
 {
     (void)user_data;
@@ -567,7 +521,6 @@ START_TEST(a_process_ends_from_a_job_a_task_and_beside_jobs)
     unsigned how = (unsigned)_i % ENDS, where = (unsigned)_i / ENDS;
     pid_t pid = fork_child();
     if (pid == 0) {
-        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
         smolscale_queue *others = queue_new(meet, NULL, 3);
         for (unsigned i = 0; i < 10; i++)
             push(others, item_of(i));
@@ -581,31 +534,14 @@ START_TEST(a_process_ends_from_a_job_a_task_and_beside_jobs)
         for (;;)
             pause();
     }
-    int status;
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_msg(ends[how].signal ? WIFSIGNALED(status) && WTERMSIG(status) == ends[how].signal
-                                   : WIFEXITED(status) && WEXITSTATUS(status) == ends[how].status,
-                  "%s: status %#x", ends[how].name, (unsigned)status);
+    ck_ended(pid, how);
 }
 END_TEST
 
 static void start_program(void *item, void *user_data)
 {
-    pid_t pid;
-    int status = 0;
     (void)user_data;
-    if (number_of(item) % 2) {
-        ck_assert_int_eq(posix_spawn(&pid, "/bin/true", NULL, NULL, true_command, environ), 0);
-    } else {
-        pid = vfork();
-        if (pid == 0) {
-            execv("/bin/true", true_command);
-            _exit(1);
-        }
-    }
-    ck_assert_int_gt(pid, 0);
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_int_eq(status, 0);
+    start_true(number_of(item) % 2);
     atomic_fetch_add(&ran, 1);
 }
 

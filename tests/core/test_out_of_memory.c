@@ -155,7 +155,10 @@ static void any_call(smolscale_queue *queue, bool *sorted, uint64_t *state, unsi
                     SHORT_OF_MEMORY(in, on, smolscale_queue_set_compare(queue, NULL, NULL))))
             *sorted = false;
         break;
-    case 2:
+    case 2: // what it gives back, and that it does, does not matter here
+        SHORT_OF_MEMORY(in, on, smolscale_trim());
+        break;
+    case 7:
         if (ck_done("push_many",
                     SHORT_OF_MEMORY(in, on, smolscale_queue_push_many(queue, item, count, NULL))))
             for (unsigned i = 0; i < count; i++)

@@ -3,6 +3,8 @@
 // Timers: sleeping, deadlines of other awaits, intervals, and who wakes for them. The clock is the
 // fake one where a test says so; it stands until the test moves it.
 
+#include "io/timer.h"
+#include "os/fence.h"
 #include "support.h"
 #include "task/waitlist.h"
 
@@ -715,9 +717,7 @@ START_TEST(a_wait_that_is_cut_off_takes_no_tick)
     for (unsigned ms = 10; ms <= 1000; ms += 10) {
         fake_clock_advance(10 * MS);
         // What has come by now is given now: it waits for something that is still to come.
-        EVENTUALLY(ss_next_due() > smolscale_now() &&
-                       ss_next_due() != SS_FOREVER,
-                   ==, true);
+        EVENTUALLY(ss_next_due() > smolscale_now() && ss_next_due() != SS_FOREVER, ==, true);
         EVENTUALLY(atomic_load(&periods), ==, ms / 50);
     }
     ck_assert_uint_ge(atomic_load(&cuts), 20);
@@ -1018,6 +1018,147 @@ START_TEST(a_timer_fires_although_its_keeper_was_sent_away)
 }
 END_TEST
 
+// ---------------------------------------------------------------------------------------------
+// What many deadlines cost
+// ---------------------------------------------------------------------------------------------
+
+static atomic_ulong heavy_fences;
+static bool (*real_membarrier)(void);
+
+static bool counted_membarrier(void)
+{
+    atomic_fetch_add(&heavy_fences, 1);
+    return real_membarrier();
+}
+
+static void count_heavy_fences(void)
+{
+    real_membarrier = ss_os.membarrier;
+    ss_os.membarrier = counted_membarrier;
+}
+
+static atomic_bool stop_yielding;
+
+struct yielder {
+    SMOLSCALE_FRAME;
+};
+SMOLSCALE_ASYNC(yielder, f)
+{
+    SMOLSCALE_BEGIN(f);
+    while (!atomic_load(&stop_yielding))
+        SMOLSCALE_YIELD();
+    SMOLSCALE_END;
+}
+
+// The balancer registers the process when it finds a lane served; by its ticks, for which the clock
+// must go on. False: the kernel does not.
+static bool fences_are_asymmetric(void)
+{
+    smolscale_task *task;
+    ck_assert_int_eq(SMOLSCALE_SPAWN(&task, yielder), 0);
+    for (unsigned i = 0; i < 1000 && !load_acquire(&ss_asymmetric); i++) {
+        fake_clock_advance(10 * MS);
+        test_breathe();
+    }
+    atomic_store(&stop_yielding, true);
+    join(task);
+    return load_acquire(&ss_asymmetric);
+}
+
+struct timed_receiver {
+    SMOLSCALE_FRAME;
+    smolscale_channel *channel;
+    uint64_t ns;
+    int got;
+    void *message;
+};
+static atomic_uint begun;
+SMOLSCALE_ASYNC(timed_receiver, f)
+{
+    SMOLSCALE_BEGIN(f);
+    atomic_fetch_add(&begun, 1);
+    SMOLSCALE_TIMEOUT(f->got, f->ns, smolscale_recv(cx, f->channel, &f->message));
+    atomic_fetch_add(&ended, 1);
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+START_TEST(deadlines_that_pass_together_share_heavy_fences)
+{
+    enum { TASKS = 1000 };
+    static smolscale_task *tasks[TASKS];
+    count_heavy_fences();
+    fake_clock_start();
+    if (!fences_are_asymmetric()) {
+        printf("skipped: there is no membarrier\n");
+        return;
+    }
+    smolscale_channel *channel;
+    ck_assert_int_eq(smolscale_channel_new(&channel, sizeof(void *), 1), 0);
+    for (unsigned i = 0; i < TASKS; i++)
+        ck_assert_int_eq(
+            SMOLSCALE_SPAWN(&tasks[i], timed_receiver, .channel = channel, .ns = 100 * SS_NS_PER_S),
+            0);
+    EVENTUALLY(atomic_load(&begun), ==, TASKS);
+    all_idle();
+    unsigned long before = atomic_load(&heavy_fences);
+    fake_clock_advance(100 * SS_NS_PER_S);
+    EVENTUALLY(atomic_load(&ended), ==, TASKS);
+    unsigned long fences = atomic_load(&heavy_fences) - before;
+    ck_assert_msg(fences >= 1 && fences <= TASKS / 8, "%lu fences for %d deadlines", fences, TASKS);
+    for (unsigned i = 0; i < TASKS; i++)
+        ck_assert_int_eq(join(tasks[i]), -ETIMEDOUT);
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
+START_TEST(the_tasks_of_a_nursery_are_cancelled_by_few_heavy_fences)
+{
+    enum { TASKS = 1000 };
+    count_heavy_fences();
+    fake_clock_start();
+    if (!fences_are_asymmetric()) {
+        printf("skipped: there is no membarrier\n");
+        return;
+    }
+    smolscale_channel *channel;
+    smolscale_nursery *nursery;
+    ck_assert_int_eq(smolscale_channel_new(&channel, sizeof(void *), 1), 0);
+    ck_assert_int_eq(smolscale_nursery_new(&nursery), 0);
+    for (unsigned i = 0; i < TASKS; i++)
+        ck_assert_int_eq(SMOLSCALE_NURSERY_SPAWN(nursery, timed_receiver, .channel = channel,
+                                                 .ns = 1000 * SS_NS_PER_S),
+                         0);
+    EVENTUALLY(atomic_load(&begun), ==, TASKS);
+    all_idle();
+    unsigned long before = atomic_load(&heavy_fences);
+    smolscale_nursery_cancel(nursery);
+    EVENTUALLY(atomic_load(&ended), ==, TASKS);
+    unsigned long fences = atomic_load(&heavy_fences) - before;
+    ck_assert_msg(fences >= 1 && fences <= TASKS / 8, "%lu fences for %d tasks", fences, TASKS);
+    smolscale_nursery_free(nursery);
+    EVENTUALLY(stats_now().workers == smolscale_idle_workers(), ==, true);
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
+// The lock is the test's: a task that needed it would stand.
+START_TEST(a_timeout_around_what_need_not_be_waited_for_leaves_other_threads_alone)
+{
+    smolscale_channel *channel;
+    smolscale_task *task;
+    ck_assert_int_eq(smolscale_channel_new(&channel, sizeof(void *), 1), 0);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_send(cx, channel, &(void *){channel})), 0);
+    ss_timers_lock();
+    ck_assert_int_eq(
+        SMOLSCALE_SPAWN(&task, timed_receiver, .channel = channel, .ns = 1000 * SS_NS_PER_S), 0);
+    EVENTUALLY(smolscale_finished(task), ==, true);
+    ss_timers_unlock();
+    ck_assert_int_eq(join(task), 0);
+    smolscale_channel_unref(channel);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -1054,6 +1195,9 @@ int main(void)
         a_timer_fires_although_its_keeper_was_sent_away,
         a_sleep_ends_while_signals_come,
         a_sleep_ends_while_signals_come_and_a_descriptor_is_waited_for,
+        deadlines_that_pass_together_share_heavy_fences,
+        the_tasks_of_a_nursery_are_cancelled_by_few_heavy_fences,
+        a_timeout_around_what_need_not_be_waited_for_leaves_other_threads_alone,
         NULL,
     };
     return test_suite("timer", tests);

@@ -164,6 +164,102 @@ START_TEST(a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute
 }
 END_TEST
 
+// ---- what a tick costs
+
+static atomic_ulong clocks_read, states_asked;
+
+static uint64_t clock_that_stands(pid_t tid)
+{
+    (void)tid;
+    atomic_fetch_add(&clocks_read, 1);
+    return 1;
+}
+
+static void all_sleep(const pid_t *of, enum ss_thread_state *states, unsigned count)
+{
+    (void)of;
+    atomic_fetch_add(&states_asked, count);
+    for (unsigned i = 0; i < count; i++)
+        states[i] = SS_THREAD_SLEEPING;
+}
+
+static unsigned not_told(void)
+{
+    return 0;
+}
+
+// Whatever is in a job counts as blocked when a tick sees it for the second time.
+static void jobs_are_blocked(void)
+{
+    ss_os.thread_cpu_time = clock_that_stands;
+    ss_os.thread_states = all_sleep;
+    ss_os.runnable_threads = not_told;
+}
+
+static void wait_for_go(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    counter_add(&started, 1);
+    counter_wait(&go, 1);
+}
+
+static unsigned long ticks(void)
+{
+    return (unsigned long)stats_now().ticks;
+}
+
+// That many jobs have started, and wait. In how many ticks.
+static unsigned long block(smolscale_queue *queue, unsigned jobs)
+{
+    unsigned long before = ticks();
+    keeping_jobs = jobs;
+    for (unsigned i = 0; i < jobs; i++)
+        push(queue, item_of(i));
+    while (counter_get(&started) < jobs)
+        pass(100 * US, 100 * US);
+    return ticks() - before;
+}
+
+START_TEST(a_tick_looks_at_few_of_the_workers_that_are_known_to_be_blocked)
+{
+    enum { JOBS = SCALED(600), TICKS = 50 };
+    setenv("SMOLSCALE_MAX_THREADS", JOBS == 600 ? "600" : JOBS == 120 ? "120" : "30", 1);
+    begin();
+    jobs_are_blocked();
+    smolscale_queue *queue = queue_new(wait_for_go, NULL, SMOLSCALE_UNLIMITED);
+    block(queue, JOBS);
+    push(queue, item_of(0)); // for which there is no worker: the balancer stays awake
+    pass(20 * MS, MS);
+    unsigned long before = ticks();
+    atomic_store(&clocks_read, 0);
+    atomic_store(&states_asked, 0);
+    while (ticks() - before < TICKS)
+        pass(4 * MS, 4 * MS);
+    unsigned long count = ticks() - before, most = JOBS / 8 + 2;
+    most = most < 64 ? most : 64;
+    ck_assert_msg(atomic_load(&clocks_read) <= count * most, "%lu clocks in %lu ticks",
+                  atomic_load(&clocks_read), count);
+    ck_assert_msg(atomic_load(&clocks_read) >= count, "it does not look at all");
+    ck_assert_msg(atomic_load(&states_asked) <= count, "%lu threads were asked about in %lu ticks",
+                  atomic_load(&states_asked), count);
+    counter_add(&go, 1);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+START_TEST(thousands_of_jobs_that_wait_for_one_another_meet_in_few_ticks)
+{
+    enum { JOBS = SCALED(3000) };
+    begin();
+    jobs_are_blocked();
+    smolscale_queue *queue = queue_new(wait_for_go, NULL, SMOLSCALE_UNLIMITED);
+    unsigned long count = block(queue, JOBS);
+    ck_assert_msg(count < 100, "%lu ticks until %d jobs have started", count, JOBS);
+    counter_add(&go, 1);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
 // ---- replacements for blocked workers
 
 START_TEST(blocked_workers_are_replaced_within_1_ms_and_several_at_a_time)
@@ -406,6 +502,8 @@ int main(void)
                      while_all_workers_compute_a_job_starts_every_10_ms,
                      in_a_crowd_of_computing_workers_a_job_starts_every_100_ms,
                      a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute,
+                     a_tick_looks_at_few_of_the_workers_that_are_known_to_be_blocked,
+                     thousands_of_jobs_that_wait_for_one_another_meet_in_few_ticks,
                      blocked_workers_are_replaced_within_1_ms_and_several_at_a_time,
                      a_balancer_that_looks_for_lanes_alone_comes_for_a_blocked_worker_within_1_ms,
                      with_nothing_to_do_no_thread_wakes_up_for_a_year,

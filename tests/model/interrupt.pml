@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * A task that waits, and those who end its waiting (core/task/waitlist.h; core/task/poll.h: ss_poll(); core/task/poll.c: ss_suspend(); core/task/interrupt.c:
- * ss_interrupt(), smolscale_cancel(); core/task/sleep.c: take_due(), ss_deadline_disarm()). The task awaits a message on list 1
+ * ss_interrupt(), smolscale_cancel(); core/task/sleep.c: end_wait(), fire_due(), ss_deadline_disarm()). The task awaits a message on list 1
  * under a deadline, drops the deadline, and awaits on list 2, which nobody but the canceller ends. It frees a list
  * as soon as it has gone on. Two workers may poll it. Another thread sends the message, one cancels, one fires the
  * deadline. Only the compiler is kept from reordering where the code has a light fence.
@@ -17,6 +17,7 @@
  * broken UNPIN_BEFORE_TAKING_OFF: the interrupter gives its pin back before it has locked the list
  * broken FLAG_AFTER_LOOK:        the interrupter sets its flag after it has looked where the task is parked
  * broken DISARM_DOES_NOT_WAIT:   dropping a deadline does not wait for who is just firing it
+ * broken DISARM_LOOKS_INTO_HEAP: dropping a deadline is left out where the heap does not have it any more
  */
 #define PROCESSES 5
 #define WORDS 5
@@ -39,7 +40,7 @@ bool freed[3];
 /* under the timers' lock */
 bool armed;
 /* the task's */
-bool ready = true;
+bool ready = true, was_armed;
 byte stage, result, first, second;
 bool ended, sent, cancelled;
 
@@ -235,6 +236,7 @@ pick_up:
                     on_list[1] = true;
                     stage = 1;
                     /* ss_deadline_arm() */
+                    was_armed = true;
                     lock(timers_lock);
                     armed = true;
                     unlock(timers_lock);
@@ -253,12 +255,20 @@ pick_up:
             first = result;
             freed[1] = sent;
             /* ss_deadline_disarm() */
-            lock(timers_lock);
-            armed = false;
-            unlock(timers_lock);
-#ifndef DISARM_DOES_NOT_WAIT
-            memory[ctl] < PIN; /* nobody's store to it is ever in a buffer */
+            if
+#ifdef DISARM_LOOKS_INTO_HEAP
+            :: armed ->
+#else
+            :: was_armed ->
 #endif
+                lock(timers_lock);
+                armed = false;
+                unlock(timers_lock);
+#ifndef DISARM_DOES_NOT_WAIT
+                memory[ctl] < PIN /* nobody's store to it is ever in a buffer */
+#endif
+            :: else -> skip /* no other thread has known of it */
+            fi;
             fetch_clear(ctl, TIMED_OUT, seen);
             load(ctl, seen);
             if

@@ -15,7 +15,6 @@
     X(LIBRARY, "libuv.so.1 is served by interposition")                                      \
     X(UNREADABLE, "its file cannot be read, or it is not an object of this machine")         \
     X(OTHER_FILE, "its file is not what is loaded")                                          \
-    X(NO_NAMES, "its functions cannot be found by name")                                     \
     X(MISSING, "a function is missing")                                                      \
     X(SEVERAL, "a name stands for several functions")                                        \
     X(CLONED, "the compiler has made variants of a function")                                \

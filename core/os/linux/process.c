@@ -20,6 +20,7 @@
 // not have a loader either.
 extern ElfW(Dyn) _DYNAMIC[] __attribute__((weak, visibility("hidden")));
 #pragma weak dladdr1
+#pragma weak dladdr
 #pragma weak dlopen
 #pragma weak dladdr
 
@@ -78,6 +79,19 @@ bool ss_process_is_privileged(void)
 const char *ss_process_environment(const char *name)
 {
     return getenv(name);
+}
+
+void ss_process_object_of(void (*code)(void), char *name, size_t size)
+{
+    int saved_errno = errno;
+    Dl_info info;
+    const char *path = "";
+    if (code != NULL && dladdr != NULL && dladdr((void *)code, &info) != 0 && info.dli_fname)
+        path = info.dli_fname;
+    const char *slash = strrchr(path, '/');
+    strncpy(name, slash ? slash + 1 : path, size - 1);
+    name[size - 1] = '\0';
+    errno = saved_errno;
 }
 
 // 0 or a negative errno value.

@@ -17,6 +17,7 @@ static GError *error;
 
 // A call, what it gives, and the complaint.
 #define CALLS(X)                                                                          \
+    X(g_thread_pool_get_num_unused_threads(), 0, NULL)                                    \
     X(g_thread_pool_new(NULL, NULL, 1, FALSE, NULL) != NULL, 0,                           \
       "new_full: assertion 'func' failed")                                                \
     X(g_thread_pool_new(do_nothing, NULL, INT_MIN, FALSE, NULL) != NULL, 0,               \

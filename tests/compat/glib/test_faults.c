@@ -5,15 +5,12 @@
 
 #include "support.h"
 
+#include "../../ends.h"
+
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-
-extern char **environ;
-
-static char *const true_command[] = {(char[]){"/bin/true"}, NULL};
 
 // ---- the allocator of the program and of all its libraries
 
@@ -61,43 +58,7 @@ static void child_begins(void)
     alarm(TEST_PATIENCE);
 }
 
-static int status_of(pid_t pid)
-{
-    int status = -1;
-    ck_assert_int_gt(pid, 0);
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    return status;
-}
-
 // ---- ends
-
-static void end_by_exit(void)
-{
-    exit(7);
-}
-static void end_by__exit(void)
-{
-    _exit(7);
-}
-static void end_by_abort(void)
-{
-    abort();
-}
-static void end_by_exec(void)
-{
-    execv("/bin/true", true_command);
-}
-
-static const struct {
-    const char *name;
-    void (*how)(void);
-    int exit, signal;
-} ends[] = {
-    {"exit", end_by_exit, 7, 0},
-    {"_exit", end_by__exit, 7, 0},
-    {"abort", end_by_abort, 0, SIGABRT},
-    {"exec", end_by_exec, 0, 0},
-};
 
 static void end_process(gpointer item, gpointer user_data)
 {
@@ -107,7 +68,7 @@ static void end_process(gpointer item, gpointer user_data)
 
 START_TEST(a_process_ends_from_a_job_and_beside_jobs)
 {
-    guint how = (guint)_i % G_N_ELEMENTS(ends);
+    guint how = (guint)_i % ENDS;
     pid_t pid = fork();
     if (pid == 0) {
         struct gate gate = GATE_INIT;
@@ -116,17 +77,14 @@ START_TEST(a_process_ends_from_a_job_and_beside_jobs)
         for (guint i = 1; i <= 10; i++)
             push(others, i);
         counter_wait(&gate.started, 2);
-        if (_i < (int)G_N_ELEMENTS(ends))
+        if (_i < ENDS)
             push(new_pool(end_process, NULL, 1, false), how + 1);
         else
             ends[how].how();
         for (;;)
             pause();
     }
-    int status = status_of(pid);
-    ck_assert_msg(ends[how].signal ? WIFSIGNALED(status) && WTERMSIG(status) == ends[how].signal
-                                   : WIFEXITED(status) && WEXITSTATUS(status) == ends[how].exit,
-                  "%s: status %#x", ends[how].name, (unsigned)status);
+    ck_ended(pid, how);
 }
 END_TEST
 
@@ -134,18 +92,8 @@ static struct counter started = COUNTER_INIT;
 
 static void start_program(gpointer item, gpointer user_data)
 {
-    pid_t pid;
     (void)user_data;
-    if (GPOINTER_TO_UINT(item) % 2) {
-        ck_assert_int_eq(posix_spawn(&pid, "/bin/true", NULL, NULL, true_command, environ), 0);
-    } else {
-        pid = vfork();
-        if (pid == 0) {
-            execv("/bin/true", true_command);
-            _exit(1);
-        }
-    }
-    ck_assert_int_eq(status_of(pid), 0);
+    start_true(GPOINTER_TO_UINT(item) % 2);
     counter_add(&started, 1);
 }
 
@@ -182,16 +130,7 @@ START_TEST(a_process_is_stopped_and_continued_again_and_again)
         g_thread_pool_free(pool, FALSE, TRUE);
         _exit(counter_get(&rested) == 500 ? 42 : 1);
     }
-    for (int stops = 0; stops < 20; stops++) {
-        siginfo_t info;
-        if (kill(pid, SIGSTOP) != 0 ||
-            waitid(P_PID, (id_t)pid, &info, WSTOPPED | WEXITED | WNOWAIT) != 0 ||
-            info.si_code != CLD_STOPPED)
-            break;
-        kill(pid, SIGCONT);
-        g_usleep(1000);
-    }
-    kill(pid, SIGCONT);
+    stop_and_continue(pid);
     int status = status_of(pid);
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 42, "status %#x", (unsigned)status);
 }
@@ -248,7 +187,7 @@ END_TEST
 int main(void)
 {
     const struct test tests[] = {
-        {a_process_ends_from_a_job_and_beside_jobs, 2 * (int)G_N_ELEMENTS(ends)},
+        {a_process_ends_from_a_job_and_beside_jobs, 2 * ENDS},
         {jobs_start_programs_by_vfork_and_posix_spawn, 1},
         {a_process_is_stopped_and_continued_again_and_again, 2},
         {a_push_without_memory_runs_or_ends_the_program_as_glib_does, 6},

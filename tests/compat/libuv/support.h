@@ -21,6 +21,10 @@ Suite *work_suite(void);
 Suite *request_suite(void);
 Suite *thread_suite(void);
 Suite *process_suite(void);
+Suite *quiet_suite(void);
+
+// What the program does, as a test of that suite starts it.
+int quiet_role(const char *role);
 
 // A test case whose tests are added with tcase_add_test().
 TCase *new_case(Suite *suite, const char *name);

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: ISC
+
+#include "screen.h"
+
+#ifndef CLI_NCURSES
+
+const char *screen_open(void)
+{
+    return "this build has no live screen (it was built without ncurses); use --once";
+}
+
+void screen_close(void)
+{
+}
+
+void screen_begin(void)
+{
+}
+
+void screen_line(void *to, bool heading, const char *text)
+{
+    (void)to, (void)heading, (void)text;
+}
+
+void screen_end(const char *last_line)
+{
+    (void)last_line;
+}
+
+enum screen_key screen_wait(int ms, char *letter)
+{
+    (void)ms, (void)letter;
+    return SCREEN_QUIT;
+}
+
+#else
+
+#include <curses.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static SCREEN *screen;
+static int next_line;
+
+const char *screen_open(void)
+{
+    if (!isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO))
+        return "input or output is no terminal; use --once";
+    screen = newterm(NULL, stdout, stdin);
+    if (!screen)
+        return "the terminal's type is not known (TERM); use --once";
+    cbreak();
+    noecho();
+    nonl();
+    keypad(stdscr, TRUE);
+    curs_set(0);
+    return NULL;
+}
+
+void screen_close(void)
+{
+    if (!screen)
+        return;
+    endwin();
+    delscreen(screen);
+    screen = NULL;
+}
+
+void screen_begin(void)
+{
+    erase();
+    next_line = 0;
+}
+
+void screen_line(void *to, bool heading, const char *text)
+{
+    (void)to;
+    if (next_line >= LINES - 1) // the last one is for screen_end()
+        return;
+    if (heading)
+        attron(A_REVERSE);
+    mvaddnstr(next_line++, 0, text, COLS);
+    for (int at = getcurx(stdscr); heading && at < COLS && getcury(stdscr) == next_line - 1; at++)
+        addch(' ');
+    if (heading)
+        attroff(A_REVERSE);
+}
+
+void screen_end(const char *last_line)
+{
+    attron(A_DIM);
+    mvaddnstr(LINES - 1, 0, last_line, COLS - 1);
+    attroff(A_DIM);
+    refresh();
+}
+
+enum screen_key screen_wait(int ms, char *letter)
+{
+    timeout(ms);
+    int key = getch();
+    switch (key) {
+    case ERR:
+        return SCREEN_NO_KEY;
+    case 'q':
+    case 'Q':
+        return SCREEN_QUIT;
+    case KEY_RESIZE:
+        return SCREEN_RESIZED;
+    default:
+        *letter = key > 0 && key < 128 ? (char)key : '\0';
+        return SCREEN_LETTER;
+    }
+}
+
+#endif

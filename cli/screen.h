@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: ISC
+//
+// The terminal of `smolscale top` while it is live. Where the command was built without ncurses,
+// there is none.
+
+#ifndef SMOLSCALE_CLI_SCREEN_H
+#define SMOLSCALE_CLI_SCREEN_H
+
+#include <stdbool.h>
+
+enum screen_key { SCREEN_NO_KEY, SCREEN_QUIT, SCREEN_RESIZED, SCREEN_LETTER };
+
+// NULL; or why there is no screen, as a sentence. screen_close() follows a NULL.
+const char *screen_open(void);
+void screen_close(void);
+
+// One picture: begin, lines from the top, end. What does not fit is left out; `to` is not used.
+void screen_begin(void);
+void screen_line(void *to, bool heading, const char *text);
+void screen_end(const char *last_line);
+
+// Waits for a key for so many ms at most. SCREEN_LETTER: *letter is it.
+enum screen_key screen_wait(int ms, char *letter);
+
+#endif // SMOLSCALE_CLI_SCREEN_H

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: ISC
+//
+// The page by which `smolscale top` looks at the process (page.h has its layout and its protocol).
+// With SMOLSCALE_TOP=1 a thread is started when the process has its first worker. It makes the
+// page, and then sleeps until a reader asks. Nothing else in the executor knows of it: without the
+// option there is neither page nor thread, and with it no other thread does anything for it.
+//
+// If the thread or the page cannot be had, there is none, and SMOLSCALE_VERBOSE says why.
+//
+// A child of fork() has neither the mapping nor the thread; it makes its own at its first use.
+// After exec() the thread is gone, by which a reader sees that the file is left over.
+
+#include "process/page.h"
+
+#include "os/options.h"
+#include "os/process.h"
+#include "os/shared.h"
+#include "queue/view.h"
+#include "sched/executor.h"
+#include "sched/view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+_Static_assert((unsigned)SS_WORKER_PARKED == SS_PAGE_PARKED &&
+                   (unsigned)SS_WORKER_IN_JOB == SS_PAGE_IN_JOB,
+               "the states are passed on as they are");
+_Static_assert(sizeof(struct ss_page_worker) == 24 && sizeof(struct ss_page_queue) == 136 &&
+                   sizeof(struct ss_page) % 8 == 0,
+               "the layout has no holes that depend on the machine");
+
+// Guards: L `lock`; T the thread; A atomic.
+static struct {
+    _Atomic bool begun;      // A: the thread was started, or it was tried
+    struct ss_lock lock;     // orders the making of the file and the exit
+    bool ended;              // L: the process exits: no file is made any more
+    struct ss_shared shared; // L: written by the thread before it reads it without
+} page;
+
+// ---- the body. By the thread.
+
+static void write_counters(struct ss_page_body *body)
+{
+    struct smolscale_stats stats = {.size = sizeof stats};
+    smolscale_get_stats(&stats);
+    body->counters[SS_PAGE_JOBS] = stats.jobs;
+    body->counters[SS_PAGE_WAKES] = stats.wakes;
+    body->counters[SS_PAGE_WAKES_SAVED] = stats.wakes_saved;
+    body->counters[SS_PAGE_NAPS] = stats.naps;
+    body->counters[SS_PAGE_TICKS] = stats.ticks;
+    body->counters[SS_PAGE_TAKEBACKS] = stats.takebacks;
+    body->counters[SS_PAGE_COMPENSATIONS] = stats.compensations;
+    body->counters[SS_PAGE_WORKERS_CREATED] = stats.workers_created;
+    body->counters[SS_PAGE_WORKERS_RETIRED] = stats.workers_retired;
+    body->counters[SS_PAGE_CREATE_FAILURES] = stats.create_failures;
+    body->counters[SS_PAGE_WORKERS_PEAK] = stats.workers_peak;
+}
+
+static void write_queue(struct ss_page_queue *queue, const struct ss_queue_view *view)
+{
+    *queue = (struct ss_page_queue){
+        .number = view->number,
+        .parent = view->parent,
+        .pending = view->pending,
+        .ended = view->ended,
+        .mean = view->mean,
+        .active = view->active,
+        .blocked = view->blocked,
+        .max_active = view->max_active,
+        .flags = view->flags,
+    };
+    memcpy(queue->name, view->name, sizeof queue->name);
+    ss_process_object_of((void (*)(void))view->run, queue->object, sizeof queue->object);
+}
+
+static enum ss_page_kind kind_of(const struct ss_runnable_ops *ops)
+{
+    if (!ops)
+        return SS_PAGE_NOTHING;
+    if (ops->keeps_time)
+        return SS_PAGE_TASKS;
+    return ops->release ? SS_PAGE_QUEUE : SS_PAGE_LOOP;
+}
+
+// A queue of which a reference is held is where it was, so equal addresses mean the same queue.
+static uint64_t number_of(const struct ss_runnable *runnable, const struct ss_queue_view *views,
+                          unsigned count)
+{
+    for (unsigned i = 0; runnable && i < count; i++)
+        if (views[i].runnable == runnable)
+            return views[i].number;
+    return 0;
+}
+
+static void write_worker(struct ss_page_worker *worker, const struct ss_worker_view *view)
+{
+    *worker = (struct ss_page_worker){
+        .tid = view->tid,
+        .state = (uint8_t)view->state,
+        .serves = (uint8_t)kind_of(view->ops),
+        .started = view->started,
+    };
+}
+
+static void write_whole(struct ss_page_body *body, const struct ss_executor_view *view)
+{
+    body->workers = view->workers;
+    body->parked = view->parked;
+    body->blocked = view->blocked;
+    body->hogs = view->hogs;
+    body->arriving = view->arriving;
+    body->groups = view->groups;
+    body->injected = view->injected;
+    body->cpus = view->cpus;
+    body->balancer = view->balancer;
+    body->elastic = smolscale_elastic();
+}
+
+static void write_body(struct ss_page_body *body)
+{
+    static smolscale_queue *queues[SS_PAGE_QUEUES];
+    static struct ss_queue_view queue_views[SS_PAGE_QUEUES];
+    static struct ss_worker_view worker_views[SS_PAGE_WORKERS];
+    struct ss_executor_view whole;
+    size_t all;
+    unsigned count = ss_queues_hold(queues, SS_PAGE_QUEUES, &all);
+    unsigned workers = ss_view_workers(worker_views, SS_PAGE_WORKERS, &whole);
+    body->time = ss_os.now();
+    body->queues = all;
+    body->queue_count = count;
+    body->worker_count = workers;
+    write_whole(body, &whole);
+    write_counters(body);
+    for (unsigned i = 0; i < count; i++) {
+        ss_queue_view(queues[i], &queue_views[i]);
+        write_queue(&body->queue[i], &queue_views[i]);
+    }
+    for (unsigned i = 0; i < workers; i++) {
+        write_worker(&body->worker[i], &worker_views[i]);
+        body->worker[i].queue = number_of(worker_views[i].serves, queue_views, count);
+    }
+    for (unsigned i = 0; i < count; i++)
+        ss_queue_unhold(queues[i]);
+}
+
+// ---- the thread
+
+static void complain(int err)
+{
+    if (!ss_option(SS_OPTION_VERBOSE))
+        return;
+    char line[256];
+    snprintf(line, sizeof line, "smolscale: SMOLSCALE_TOP: nothing to look at: %s\n",
+             strerror(-err));
+    ss_write_to_stderr(line);
+}
+
+// The page, with its head; NULL: there is none.
+static struct ss_page *make(void)
+{
+    int err = 0;
+    ss_lock(&page.lock);
+    bool ended = page.ended;
+    if (!ended)
+        err = ss_shared_make(&page.shared, sizeof(struct ss_page));
+    ss_unlock(&page.lock);
+    if (err)
+        complain(err);
+    if (ended || err)
+        return NULL;
+    struct ss_page *made = page.shared.memory;
+    made->head.size = sizeof *made;
+    made->head.pid = page.shared.pid;
+    made->head.tid = ss_os.thread_id();
+    made->head.version = SS_PAGE_VERSION;
+    fence_release(); // a reader that finds the magic finds the rest
+    memcpy(made->head.magic, SS_PAGE_MAGIC, sizeof SS_PAGE_MAGIC);
+    return made;
+}
+
+// Each fence orders what the kernel copies for a reader: pairs with those around the read of the
+// body in cli/page.c. An odd number is seen before any part of the new body; the even one after
+// all of it.
+static void answer(struct ss_page *made, uint32_t request)
+{
+    uint32_t sequence = load_relaxed(&made->head.sequence);
+    store_relaxed(&made->head.sequence, sequence | 1);
+    fence_seq_cst();
+    write_body(&made->body);
+    fence_seq_cst();
+    store_relaxed(&made->head.sequence, (sequence | 1) + 1);
+    store_release(&made->head.answered, request);
+    ss_shared_wake(&made->head.answered);
+}
+
+static void *page_main(void *unused)
+{
+    (void)unused;
+    ss_os.name_thread("smolscale-top");
+    struct ss_page *made = make();
+    if (!made)
+        return NULL;
+    // A reader that asks between the look and the sleep has changed the word: the sleep does not
+    // begin.
+    for (;;) {
+        uint32_t request = load_acquire(&made->head.request);
+        if (request != load_relaxed(&made->head.answered))
+            answer(made, request);
+        else if (!ss_shared_wait(&made->head.request, request))
+            return NULL;
+    }
+}
+
+// ---- from the first worker to the end
+
+static void at_exit(void)
+{
+    ss_lock(&page.lock);
+    page.ended = true;
+    ss_shared_remove(&page.shared);
+    ss_unlock(&page.lock);
+}
+
+static void at_work(void)
+{
+    static _Atomic bool registered;
+    if (!ss_option(SS_OPTION_TOP) || smolscale_disabled() || smolscale_quiet() ||
+        exchange_seq_cst(&page.begun, true))
+        return;
+    if (!exchange_seq_cst(&registered, true)) // once for all children: handlers survive fork()
+        ss_process_at_exit(at_exit);
+    // Signals are for the program's own threads.
+    sigset_t mask;
+    ss_os.block_signals(&mask);
+    int err = ss_os.thread_create_small(page_main, NULL);
+    ss_os.set_signal_mask(&mask);
+    if (err)
+        complain(err);
+}
+
+static void after_fork(void)
+{
+    store_relaxed(&page.begun, false);
+    ss_lock_reset(&page.lock);
+    page.ended = false;
+    page.shared = (struct ss_shared){.memory = NULL};
+}
+
+SS_ROOM_WITH(process_page, NULL, after_fork, .at_work = at_work);

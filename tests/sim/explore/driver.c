@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: ISC
+//
+// The driver that has a strategy decide at each step. Time stands while any thread can run.
+
+#include "explore.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct strategy *strategy;
+static const struct options *options;
+static struct schedule taken;
+static uint32_t number;
+static struct sim_thread *to; // preempts
+static struct sim_thread *runs; // has run since `slice_steps`
+static uint64_t slice_steps;
+static struct sim_thread *over_its_slice; // the others first
+static uint64_t limit;        // of the clock
+static const struct sim_program *program;
+
+const struct schedule *explore_taken(void)
+{
+    return &taken;
+}
+
+static unsigned decide(unsigned count, unsigned free, struct sim_thread *const *threads)
+{
+    number++;
+    if (count <= 1 || !sim.choosing || sim.over)
+        return 0;
+    struct decision decision = {number, count, free, threads, sim.self};
+    unsigned way = strategy->decide(&decision);
+    if (way != 0 && taken.count < WAYS_MAX)
+        taken.ways[taken.count++] = (struct way){number, way};
+    return way;
+}
+
+// ---- what a run does, for those who read
+
+static void trace(const struct sim_thread *self, const struct sim_op *op)
+{
+    static const char *const names[] = {"load",   "store",  "rmw",   "fence", "call",
+                                        "create", "memory", "relax", "work"};
+    Dl_info info;
+    printf("%6u  thread %u  %s", number, self->id, names[op->kind]);
+    if (op->what)
+        printf(" %s", op->what);
+    if (op->p)
+        printf(" %p", (const void *)(uintptr_t)op->p);
+    if (op->p && dladdr((const void *)(uintptr_t)op->p, &info) && info.dli_sname)
+        printf(" %s", info.dli_sname);
+    if (op->at && dladdr(op->at, &info))
+        printf("  at %s+%#tx", info.dli_sname ? info.dli_sname : "?",
+               (const char *)op->at - (const char *)(info.dli_saddr ? info.dli_saddr
+                                                                      : info.dli_fbase));
+    printf("\n");
+}
+
+// ---- steps
+
+static bool can_run(const struct sim_thread *thread)
+{
+    return thread->state == SIM_RUNNABLE && !thread->spins;
+}
+
+static void note_choice_of_stores(struct sim_thread *self, bool keep)
+{
+    if (keep && sim.config.weak && self->store_count > 1 &&
+        self->stores[self->store_count - 1].order == SIM_RELAXED) {
+        // Out of order: the youngest is seen first.
+        struct sim_stored youngest = self->stores[self->store_count - 1];
+        memmove(self->stores + 1, self->stores, (self->store_count - 1) * sizeof youngest);
+        self->stores[0] = youngest;
+        sim_flush_oldest(self);
+    }
+    if (keep)
+        sim.kept = true;
+    else
+        sim_flush(self);
+}
+
+// Who sleeps until then at most wakes.
+static void let_pass(uint64_t ns)
+{
+    sim.clock += ns;
+    for (unsigned id = 1; id <= sim.thread_count; id++)
+        if (sim_threads[id].state == SIM_ASLEEP && sim_threads[id].until <= sim.clock)
+            sim_wake(&sim_threads[id], true);
+}
+
+#define RELAX_NS 50u
+
+static void spin(struct sim_thread *self)
+{
+    struct sim_thread *threads[2] = {NULL, NULL};
+    if (self->spins_out) {
+        let_pass(RELAX_NS); // some spin for a time
+        return;
+    }
+    bool others = false;
+    for (unsigned id = 1; id <= sim.thread_count; id++)
+        others |= &sim_threads[id] != self && can_run(&sim_threads[id]);
+    if (decide(others ? 2 : 1, 1, threads) == 1) {
+        self->spins_out = true;
+        return;
+    }
+    self->spins = true;
+    sim_give_way();
+}
+
+// As fair as a kernel: who runs for long without a pause, such as one that goes round a loop until
+// another thread has changed something, lets the others run. Far more than what programs here take
+// between two waits.
+#define SLICE_STEPS 2000u
+#define SLICE_NS    (20 * SS_NS_PER_US)
+
+static bool is_over_its_slice(struct sim_thread *self)
+{
+    if (runs != self) {
+        runs = self;
+        slice_steps = self->steps;
+    }
+    if (self->steps - slice_steps < SLICE_STEPS)
+        return false;
+    slice_steps = self->steps;
+    let_pass(SLICE_NS);
+    return true;
+}
+
+static void decide_step(struct sim_thread *self, const struct sim_op *op)
+{
+    if (++sim.steps > sim.config.steps_max) {
+        sim_fail("no end after %llu steps", (unsigned long long)sim.steps);
+        return;
+    }
+    if (op->kind == SIM_OP_RELAX) {
+        spin(self);
+        return;
+    }
+    if (op->kind == SIM_OP_WORK)
+        let_pass(op->ns);
+    if (is_over_its_slice(self)) {
+        over_its_slice = self;
+        sim_give_way();
+        over_its_slice = NULL;
+        return;
+    }
+    if (op->kind > SIM_OP_CALL || op->kind == SIM_OP_FENCE || !sim.choosing) {
+        number++;
+        return;
+    }
+    // The thread itself; each other one; each other one with this one's stores held back.
+    struct sim_thread *threads[1 + 2 * 32];
+    unsigned count = 1, others;
+    threads[0] = self;
+    for (unsigned id = 1; id <= sim.thread_count && count < 32; id++)
+        if (&sim_threads[id] != self && can_run(&sim_threads[id]))
+            threads[count++] = &sim_threads[id];
+    others = count - 1;
+    if (self->store_count > 0)
+        for (unsigned i = 0; i < others; i++)
+            threads[count++] = threads[1 + i];
+    unsigned way = decide(count, 1, threads);
+    if (way == 0)
+        return;
+    note_choice_of_stores(self, way > others);
+    to = threads[way];
+    sim_give_way();
+}
+
+// A step is part of what has led to where the thread is, even if it touches nothing.
+static void step(struct sim_thread *self, const struct sim_op *op)
+{
+    self->steps++;
+    if (options->trace)
+        trace(self, op);
+    decide_step(self, op);
+    self->hash = sim_mix(self->hash, op->kind);
+}
+
+// ---- who is next
+
+// Nobody can run: those that spin look again, a little later.
+static bool let_spinners_look(void)
+{
+    bool any = false;
+    for (unsigned id = 1; id <= sim.thread_count; id++)
+        if (sim_threads[id].state == SIM_RUNNABLE && sim_threads[id].spins) {
+            sim_threads[id].spins = false;
+            any = true;
+        }
+    if (any)
+        let_pass(SS_NS_PER_US);
+    return any;
+}
+
+// All sleep: to the time at which the first of them wakes by itself.
+static bool let_time_pass(void)
+{
+    uint64_t first = SS_FOREVER;
+    for (unsigned id = 1; id <= sim.thread_count; id++)
+        if (sim_threads[id].state == SIM_ASLEEP && sim_threads[id].until < first)
+            first = sim_threads[id].until;
+    if (first == SS_FOREVER)
+        return false;
+    if (first > limit) {
+        if (sim_threads[1].state != SIM_ENDED)
+            sim_fail("not done after %llu us", (unsigned long long)(limit - SS_NS_PER_S) / 1000);
+        return false;
+    }
+    let_pass(first > sim.clock ? first - sim.clock : 0);
+    return true;
+}
+
+static struct sim_thread *next(void)
+{
+    struct sim_thread *threads[64];
+    if (to) {
+        struct sim_thread *preempts = to;
+        to = NULL;
+        return preempts;
+    }
+    for (;;) {
+        unsigned count = 0, from = sim.self ? sim.self->id : 0;
+        if (sim.kept && sim.self)
+            sim_flush_all();
+        sim.kept = false;
+        for (unsigned i = 1; i <= sim.thread_count && count < 64; i++) {
+            struct sim_thread *thread = &sim_threads[(from + i - 1) % sim.thread_count + 1];
+            if (can_run(thread) && thread != over_its_slice)
+                threads[count++] = thread;
+        }
+        if (count == 0 && over_its_slice && can_run(over_its_slice))
+            threads[count++] = over_its_slice;
+        over_its_slice = NULL;
+        if (count > 0) {
+            unsigned way = decide(count, count, threads);
+            return sim.over ? NULL : threads[way];
+        }
+        if (let_spinners_look())
+            continue;
+        if (sim_threads[1].state == SIM_ENDED)
+            return NULL; // what sleeps on may do so
+        if (!let_time_pass()) {
+            if (!sim.over)
+                sim_fail("lost: all threads sleep for ever, and the program has not ended");
+            return NULL;
+        }
+    }
+}
+
+static unsigned choose(enum sim_choice what, unsigned count)
+{
+    if (!options->faults && what != SIM_CHOOSE_SPURIOUS && what != SIM_CHOOSE_WEAK) {
+        number++;
+        return 0;
+    }
+    return decide(count, 1, NULL);
+}
+
+static uint64_t now(void)
+{
+    return sim.clock;
+}
+
+static const struct sim_driver driver = {
+    .step = step,
+    .next = next,
+    .choose = choose,
+    .now = now,
+};
+
+static void *run_program(void *arg)
+{
+    (void)arg;
+    program->run();
+    sim_explore_end();
+    return NULL;
+}
+
+enum sim_verdict explore_run(const struct sim_program *which, const struct strategy *how,
+                             const struct options *what)
+{
+    struct sim_config config = {
+        .cpus = which->cpus ? which->cpus : 2,
+        .store_buffers = what->store_buffers,
+        .weak = what->weak,
+        .no_membarrier = which->no_membarrier,
+        .steps_max = 200000,
+    };
+    program = which;
+    strategy = how;
+    options = what;
+    taken.count = 0;
+    number = 0;
+    to = runs = over_its_slice = NULL;
+    limit = SS_NS_PER_S + (which->limit_ns ? which->limit_ns : 10 * SS_NS_PER_MS);
+    sim_environment = which->environment;
+    how->begin();
+    enum sim_verdict verdict = sim_run(&driver, &config, run_program, NULL);
+    if (verdict == SIM_GOOD && which->check) {
+        which->check();
+        verdict = sim.verdict;
+    }
+    return verdict;
+}

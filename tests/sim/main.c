@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: ISC
+//
+// The command: sim explore, sim list. What it prints ends with "N passed, N failed".
+
+#include "explore/explore.h"
+#include "time/bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: sim explore [PROGRAM...] [OPTION...]\n"
+    "       sim list\n"
+    "\n"
+    "  --preemptions N     all schedules with at most N preemptions (default 2)\n"
+    "  --seconds N         for each program and each strategy at most (default 10)\n"
+    "  --seed N            of the random strategies (default 1)\n"
+    "  --only STRATEGY     complete, pct or random\n"
+    "  --faults            calls and allocations fail, too\n"
+    "  --buffers           stores are seen late, as on x86 (TSO)\n"
+    "  --weak              and out of order, as on arm64\n"
+    "  --replay SCHEDULE   one run of one program, each step printed\n"
+    "  --unpruned          cut no run short that comes to a known state: the ends must be as many\n"
+    "  --quiet             print failures only\n";
+
+double seconds_now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static struct options options = {.preemptions = 2, .seconds = 10, .seed = 1};
+static const char *only, *replay;
+static unsigned passed, failed;
+
+static const char *mode(void)
+{
+    static char text[64];
+    snprintf(text, sizeof text, "%s%s%s", options.faults ? " --faults" : "",
+             options.weak            ? " --weak"
+             : options.store_buffers ? " --buffers"
+                                     : "",
+             "");
+    return text;
+}
+
+static void report_failure(const struct sim_program *program, const char *strategy,
+                           struct outcome *outcome)
+{
+    static char text[WAYS_MAX * 16];
+    unsigned before = outcome->schedule.count;
+    explore_shrink(program, &options, outcome);
+    schedule_print(&outcome->schedule, text, sizeof text);
+    printf("FAILED  %s: %s (%s, run %llu, seed %llu; %u ways, of %u)\n        again: ./dev sim explore %s%s --replay '%s'\n",
+           program->name, outcome->failure, strategy, (unsigned long long)outcome->runs,
+           (unsigned long long)options.seed, outcome->schedule.count, before, program->name, mode(),
+           text);
+    failed++;
+}
+
+typedef void explore_fn(const struct sim_program *, const struct options *, struct outcome *);
+
+static bool explore_with(const struct sim_program *program, const char *strategy, explore_fn *how)
+{
+    static struct outcome outcome;
+    if (only && strcmp(only, strategy) != 0)
+        return true;
+    memset(&outcome, 0, sizeof outcome);
+    double start = seconds_now();
+    how(program, &options, &outcome);
+    if (!options.quiet) {
+        printf("%-16s %-9s %9llu runs", program->name, strategy, (unsigned long long)outcome.runs);
+        if (how == explore_completely)
+            printf(", %9llu states, %llu ends, %u preemptions: %s",
+                   (unsigned long long)outcome.states, (unsigned long long)outcome.ends,
+                   options.preemptions, outcome.complete ? "complete" : "NOT complete");
+        printf("  [%.1f s, %llu steps a run]\n", seconds_now() - start,
+               (unsigned long long)(outcome.runs ? outcome.steps / outcome.runs : 0));
+        fflush(stdout);
+    }
+    if (outcome.failed)
+        report_failure(program, strategy, &outcome);
+    else
+        passed++;
+    return !outcome.failed;
+}
+
+static int explore_program(const struct sim_program *program)
+{
+    if (replay) {
+        static struct schedule schedule;
+        if (!schedule_parse(replay, &schedule)) {
+            fprintf(stderr, "sim: not a schedule: %s\n", replay);
+            return 2;
+        }
+        options.trace = true;
+        enum sim_verdict verdict = explore_replay(program, &options, &schedule);
+        printf("%s\n", verdict == SIM_FAILED ? sim.failure : "nothing failed");
+        return verdict == SIM_FAILED;
+    }
+    bool good = explore_with(program, "complete", explore_completely) &&
+                explore_with(program, "pct", explore_by_priority) &&
+                explore_with(program, "random", explore_randomly);
+    return !good;
+}
+
+static bool is_wanted(const struct sim_program *program, char **names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], program->name) == 0)
+            return true;
+    return count == 0;
+}
+
+static int explore(char **names, int count)
+{
+    int status = 0, found = 0;
+    for (const struct sim_program *const *program = sim_programs; *program; program++)
+        if (is_wanted(*program, names, count)) {
+            status |= explore_program(*program);
+            found++;
+        }
+    if (found == 0 || (count > 0 && found < count)) {
+        fprintf(stderr, "sim: no such program; see: ./dev sim list\n");
+        return 2;
+    }
+    if (!replay)
+        printf("%u passed, %u failed\n", passed, failed);
+    return status | (failed > 0);
+}
+
+static int list(void)
+{
+    for (const struct sim_program *const *program = sim_programs; *program; program++)
+        printf("%-16s %s\n", (*program)->name, (*program)->what);
+    return 0;
+}
+
+// The same addresses in each process: what is seen is reproduced.
+static void without_randomisation(char **argv)
+{
+    int now = personality(0xffffffff);
+    if (now < 0 || (now & ADDR_NO_RANDOMIZE) || personality((unsigned long)now | ADDR_NO_RANDOMIZE) < 0)
+        return;
+    execv("/proc/self/exe", argv);
+}
+
+static const char *value_of(char **argv, int argc, int *i)
+{
+    if (*i + 1 >= argc) {
+        fprintf(stderr, "sim: %s wants a value\n", argv[*i]);
+        exit(2);
+    }
+    return argv[++*i];
+}
+
+int main(int argc, char **argv)
+{
+    char *names[64];
+    int count = 0;
+    without_randomisation(argv);
+    if (argc > 1 && !strcmp(argv[1], "bench"))
+        return sim_begin(), sim_bench(argc - 2, argv + 2);
+    for (int i = 2; i < argc; i++) {
+        if (!strcmp(argv[i], "--preemptions"))
+            options.preemptions = (unsigned)strtoul(value_of(argv, argc, &i), NULL, 10);
+        else if (!strcmp(argv[i], "--seconds"))
+            options.seconds = strtod(value_of(argv, argc, &i), NULL);
+        else if (!strcmp(argv[i], "--seed"))
+            options.seed = strtoull(value_of(argv, argc, &i), NULL, 10);
+        else if (!strcmp(argv[i], "--only"))
+            only = value_of(argv, argc, &i);
+        else if (!strcmp(argv[i], "--replay"))
+            replay = value_of(argv, argc, &i);
+        else if (!strcmp(argv[i], "--faults"))
+            options.faults = true;
+        else if (!strcmp(argv[i], "--buffers"))
+            options.store_buffers = true;
+        else if (!strcmp(argv[i], "--weak"))
+            options.store_buffers = options.weak = true;
+        else if (!strcmp(argv[i], "--unpruned"))
+            options.unpruned = true;
+        else if (!strcmp(argv[i], "--quiet"))
+            options.quiet = true;
+        else if (argv[i][0] != '-' && count < 64)
+            names[count++] = argv[i];
+        else {
+            fputs(help, stderr);
+            return 2;
+        }
+    }
+    sim_begin();
+    if (argc > 1 && !strcmp(argv[1], "explore"))
+        return explore(names, count);
+    if (argc > 1 && !strcmp(argv[1], "list"))
+        return list();
+    fputs(help, argc > 1 && !strcmp(argv[1], "--help") ? stdout : stderr);
+    return argc > 1 && !strcmp(argv[1], "--help") ? 0 : 2;
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: ISC
+//
+// Work queues: pushes from several threads, parking, batches, cancelling, limits, the end.
+
+#include "count.h"
+
+SIM_STATE static struct {
+    smolscale_queue *queue, *other;
+    uint64_t ticket[4];
+} s;
+
+static void check_1(void)
+{
+    count_check(1);
+}
+
+// ---- first use, and the balancer's park
+
+static void first_push(void)
+{
+    count_begin(1);
+    s.queue = count_queue(SMOLSCALE_UNLIMITED, 0);
+    sim_explore_begin();
+    push(s.queue, 0);
+    count_wait();
+}
+
+const struct sim_program program_first_push = {
+    .name = "first-push", .what = "the first job of a process", .run = first_push, .check = check_1};
+
+// ---- a worker parks while a job is pushed
+
+static void warm_up(unsigned wanted)
+{
+    s.queue = count_queue(SMOLSCALE_UNLIMITED, 0);
+    count_warm_up(s.queue, wanted);
+}
+
+static void *push_one(void *arg)
+{
+    push(s.queue, (unsigned)(uintptr_t)arg);
+    return NULL;
+}
+
+static void push_park(void)
+{
+    warm_up(2);
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+}
+
+static void check_2(void)
+{
+    count_check(2);
+}
+
+const struct sim_program program_push_park = {.name = "push-park",
+                                              .what = "jobs come while their worker parks",
+                                              .run = push_park,
+                                              .check = check_2};
+
+static void two_pushers(void)
+{
+    warm_up(2);
+    struct sim_thread *other = sim_spawn(push_one, (void *)1);
+    push(s.queue, 0);
+    count_wait();
+    sim_join(other);
+}
+
+const struct sim_program program_two_pushers = {
+    .name = "two-pushers", .what = "two threads push", .run = two_pushers, .check = check_2};
+
+// ---- a job waits for another
+
+SIM_STATE static struct sim_flag go;
+
+static void run_waiting(void *item, void *user_data)
+{
+    if (item == count_item(0))
+        sim_flag_wait(&go);
+    if (item == count_item(1))
+        sim_flag_set(&go);
+    count_run(item, user_data);
+}
+
+static void blocked(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_waiting;
+    count_begin(2);
+    smolscale_queue_new(&s.queue, &attr);
+    sim_explore_begin();
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+}
+
+const struct sim_program program_blocked = {.name = "blocked",
+                                            .what = "a job waits for the one behind it",
+                                            .run = blocked,
+                                            .check = check_2};
+
+// ---- the same, where limits do not count those that sleep
+
+static void elastic(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_waiting;
+    attr.max_active = 1;
+    attr.flags = SMOLSCALE_QUEUE_ELASTIC;
+    count_begin(2);
+    smolscale_queue_new(&s.queue, &attr);
+    sim_explore_begin();
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+}
+
+const struct sim_program program_elastic = {.name = "elastic",
+                                            .what = "a job of an elastic queue waits for the next",
+                                            .run = elastic,
+                                            .check = check_2};
+
+// ---- and where the job says that it blocks
+
+static void run_blocking(void *item, void *user_data)
+{
+    smolscale_blocking_begin();
+    run_waiting(item, user_data);
+    smolscale_blocking_end();
+}
+
+static void announced(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_blocking;
+    count_begin(2);
+    smolscale_queue_new(&s.queue, &attr);
+    sim_explore_begin();
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+}
+
+const struct sim_program program_announced = {.name = "announced",
+                                              .what = "a job says that it blocks",
+                                              .run = announced,
+                                              .check = check_2};
+
+// ---- a family: parent and children share a limit
+
+static void family(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    smolscale_queue *parent = count_queue(2, 0);
+    attr.run = count_run;
+    attr.parent = parent;
+    smolscale_queue_new(&s.queue, &attr);
+    smolscale_queue_new(&s.other, &attr);
+    count_warm_up(s.queue, 3);
+    struct sim_thread *other = sim_spawn(push_one, (void *)2);
+    push(s.other, 0);
+    push(parent, 1);
+    count_wait();
+    sim_join(other);
+}
+
+static void check_family(void)
+{
+    count_check(3);
+}
+
+const struct sim_program program_family = {.name = "family",
+                                           .what = "queues that share their parent's limit",
+                                           .run = family,
+                                           .check = check_family};
+
+// ---- several at once
+
+static void run_any(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    count_cancelled();
+}
+
+static void push_many(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_any;
+    smolscale_queue_new(&s.queue, &attr);
+    count_begin(3);
+    sim_explore_begin();
+    smolscale_queue_push_many(s.queue, count_item(0), 3, NULL);
+    count_wait();
+    smolscale_queue_wait(s.queue);
+    SIM_CHECK(count.done == 3, "%u jobs ran of 3", count.done);
+}
+
+const struct sim_program program_push_many = {
+    .name = "push-many", .what = "the same item three times", .run = push_many};
+
+// ---- notices
+
+static void notified(void *whom)
+{
+    (void)whom;
+    count_cancelled();
+}
+
+static void run_noting(void *item, void *user_data)
+{
+    count_run(item, user_data);
+    if (!smolscale_notify_soon(&s))
+        count_cancelled();
+    else
+        s.ticket[0] = 1;
+}
+
+// Each job wants a notice; of several at once there is one at least after the last.
+static void notices(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_noting;
+    attr.notify = notified;
+    smolscale_queue_new(&s.queue, &attr);
+    count_begin(2);
+    sim_explore_begin();
+    push(s.queue, 0);
+    count_wait();
+}
+
+const struct sim_program program_notices = {
+    .name = "notices", .what = "who waits is told", .run = notices, .check = check_1};
+
+// ---- cancel
+
+static void cancel(void)
+{
+    warm_up(2);
+    uint64_t ticket;
+    smolscale_queue_push(s.queue, count_item(0), &ticket);
+    push(s.queue, 1);
+    if (smolscale_queue_cancel(s.queue, count_item(0), ticket)) {
+        SIM_CHECK(count.runs[0] == 0, "a job ran that was cancelled");
+        fetch_add_relaxed(&count.runs[0], 1);
+        count_cancelled();
+    }
+    count_wait();
+}
+
+const struct sim_program program_cancel = {
+    .name = "cancel", .what = "a job is taken back", .run = cancel, .check = check_2};
+
+// ---- a limit of one: many jobs, one at a time
+
+SIM_STATE static _Atomic unsigned active;
+
+static void run_alone(void *item, void *user_data)
+{
+    SIM_CHECK(fetch_add_seq_cst(&active, 1) == 0, "two jobs of a queue whose limit is one");
+    count_run(item, user_data);
+    fetch_sub_seq_cst(&active, 1);
+}
+
+static void limit(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_alone;
+    attr.max_active = 1;
+    smolscale_queue_new(&s.queue, &attr);
+    count_warm_up(s.queue, 3);
+    struct sim_thread *other = sim_spawn(push_one, (void *)2);
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+    sim_join(other);
+}
+
+static void check_3(void)
+{
+    count_check(3);
+}
+
+const struct sim_program program_limit = {
+    .name = "limit", .what = "one job of a queue at a time", .run = limit, .check = check_3};
+
+// ---- wait, close and free
+
+static void wait_and_free(void)
+{
+    warm_up(2);
+    push(s.queue, 0);
+    push(s.queue, 1);
+    smolscale_queue_wait(s.queue);
+    SIM_CHECK(count.done == 2, "smolscale_queue_wait() returned before the jobs had run");
+    smolscale_queue_free(s.queue);
+}
+
+const struct sim_program program_free = {.name = "free",
+                                         .what = "a queue is waited for, and freed",
+                                         .run = wait_and_free,
+                                         .check = check_2};
+
+static void closed(void *user_data)
+{
+    (void)user_data;
+    SIM_CHECK(count.done == 1, "closed before its job has run");
+    count_cancelled();
+}
+
+static void close_queue(void)
+{
+    warm_up(2);
+    push(s.queue, 0);
+    smolscale_queue_close(s.queue, closed, NULL);
+    count_wait();
+}
+
+const struct sim_program program_close = {.name = "close",
+                                          .what = "a queue is closed while its job waits",
+                                          .run = close_queue,
+                                          .check = check_1};
+
+// ---- dedicated queues
+
+static void dedicated(void)
+{
+    count_begin(3);
+    s.queue = count_queue(1, SMOLSCALE_QUEUE_DEDICATED);
+    sim_explore_begin();
+    push(s.queue, 0);
+    smolscale_queue_set_max_active(s.queue, 2);
+    push(s.queue, 1);
+    smolscale_queue_set_max_active(s.queue, 1);
+    push(s.queue, 2);
+    count_wait();
+    smolscale_queue_free(s.queue);
+}
+
+const struct sim_program program_dedicated = {.name = "dedicated",
+                                              .what = "a dedicated queue is raised and lowered",
+                                              .run = dedicated,
+                                              .check = check_3};

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: ISC
+//
+// Tasks: their end, wakers, channels, time, descriptors, lanes.
+
+#include "count.h"
+#include "smolscale_async.h"
+
+#include <errno.h>
+
+SIM_STATE static struct {
+    smolscale_task *task, *second;
+    smolscale_channel *channel;
+    smolscale_waker waker;
+    _Atomic unsigned has_waker, woken;
+    smolscale_local *local;
+    struct sim_flag begun, go;
+    int fds[2];
+    smolscale_queue *queue;
+} s;
+
+static void check_1(void)
+{
+    count_check(1);
+}
+
+static void check_2(void)
+{
+    count_check(2);
+}
+
+static void check_3(void)
+{
+    count_check(3);
+}
+
+static int poll_counted(smolscale_cx *cx, void *frame)
+{
+    (void)cx;
+    count_run(count_item(*(unsigned *)frame), NULL);
+    return 7;
+}
+
+static smolscale_task *spawn(smolscale_poll_fn *poll, unsigned i)
+{
+    smolscale_task *task = NULL;
+    int err = smolscale_spawn(&task, poll, &i, sizeof i);
+    SIM_CHECK(err == 0 || err == -EAGAIN, "spawn: %d", err);
+    return task;
+}
+
+// A worker has served tasks, and looks for more.
+static int poll_warm(smolscale_cx *cx, void *frame)
+{
+    (void)cx, (void)frame;
+    count_run(count_item(SIM_JOBS_MAX - 1), NULL);
+    return 0;
+}
+
+static void warm_up(unsigned wanted)
+{
+    count_begin(1);
+    count.begins = true;
+    smolscale_release(spawn(poll_warm, 0));
+    count_wait();
+    store_relaxed(&count.done, 0);
+    store_relaxed(&count.all.set, 0);
+    count.begins = false;
+    count_begin(wanted);
+}
+
+// ---- spawn
+
+static void spawn_two(void)
+{
+    warm_up(2);
+    smolscale_release(spawn(poll_counted, 0));
+    smolscale_release(spawn(poll_counted, 1));
+    count_wait();
+}
+
+const struct sim_program program_spawn = {.name = "spawn",
+                                          .what = "tasks come while the lane's server leaves",
+                                          .run = spawn_two,
+                                          .check = check_2};
+
+// ---- join
+
+static void join_task(void)
+{
+    warm_up(1);
+    s.task = spawn(poll_counted, 0);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    SIM_CHECK(result == 7, "join gave %d", result);
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_join_task = {
+    .name = "join", .what = "a thread joins a task", .run = join_task, .check = check_1};
+
+// ---- cancel
+
+struct sleeper {
+    SMOLSCALE_FRAME;
+    int n;
+};
+
+SMOLSCALE_ASYNC(sleeper, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->n, smolscale_sleep(cx, SS_NS_PER_S));
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
+}
+
+static void cancel_task(void)
+{
+    warm_up(1);
+    SMOLSCALE_SPAWN(&s.task, sleeper);
+    bool cancelled = smolscale_cancel(s.task);
+    SIM_CHECK(cancelled, "a task that sleeps was not cancelled");
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    SIM_CHECK(result == -ECANCELED, "join gave %d", result);
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_cancel_task = {
+    .name = "cancel-task", .what = "a task is cancelled while it begins to wait", .run = cancel_task};
+
+// ---- wakers
+
+static int poll_waiting(smolscale_cx *cx, void *frame)
+{
+    (void)frame;
+    if (!load_acquire(&s.has_waker)) {
+        s.waker = smolscale_waker_new(cx);
+        store_release(&s.has_waker, 1);
+        sim_flag_set(&s.begun);
+    }
+    return load_acquire(&s.woken) ? 7 : SMOLSCALE_PENDING;
+}
+
+static void waker(void)
+{
+    warm_up(1);
+    s.task = spawn(poll_waiting, 0);
+    sim_flag_wait(&s.begun);
+    store_release(&s.woken, 1);
+    smolscale_wake(s.waker);
+    smolscale_waker_drop(s.waker);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    SIM_CHECK(result == 7, "join gave %d", result);
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_waker = {
+    .name = "waker", .what = "a task is woken while it is polled", .run = waker};
+
+// ---- channels
+
+struct receiver {
+    SMOLSCALE_FRAME;
+    int n, value;
+};
+
+SMOLSCALE_ASYNC(receiver, f)
+{
+    SMOLSCALE_BEGIN(f);
+    for (;;) {
+        SMOLSCALE_AWAIT(f->n, smolscale_recv(cx, s.channel, &f->value));
+        if (f->n < 0)
+            SMOLSCALE_RETURN(f->n);
+        count_run(count_item((unsigned)f->value), NULL);
+    }
+    SMOLSCALE_END;
+}
+
+static void channel(void)
+{
+    smolscale_channel_new(&s.channel, sizeof(int), 1);
+    warm_up(3);
+    SMOLSCALE_SPAWN(&s.task, receiver);
+    for (int i = 0; i < 3; i++) {
+        int err = SMOLSCALE_BLOCK(smolscale_send(cx, s.channel, &i));
+        SIM_CHECK(err == 0, "send: %d", err);
+    }
+    smolscale_close(s.channel);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    SIM_CHECK(result == -EPIPE, "join gave %d", result);
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_channel = {.name = "channel",
+                                            .what = "messages from a thread to a task",
+                                            .run = channel,
+                                            .check = check_3};
+
+// ---- time
+
+struct napper {
+    SMOLSCALE_FRAME;
+    int n;
+};
+
+SMOLSCALE_ASYNC(napper, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->n, smolscale_sleep(cx, SS_NS_PER_MS));
+    SIM_CHECK(f->n == 0, "sleep gave %d", f->n);
+    count_run(count_item(0), NULL);
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
+}
+
+static void sleep_program(void)
+{
+    warm_up(1);
+    uint64_t before = sim_now();
+    SMOLSCALE_SPAWN(&s.task, napper);
+    count_wait();
+    SIM_CHECK(sim_now() - before >= SS_NS_PER_MS, "a sleep ended early");
+    SIM_CHECK(sim_now() - before <= SS_NS_PER_MS + 200 * SS_NS_PER_US, "a sleep of 1 ms took %llu us",
+              (unsigned long long)((sim_now() - before) / 1000));
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_sleep = {
+    .name = "sleep", .what = "a timer, and who looks after it", .run = sleep_program, .check = check_1};
+
+struct limited {
+    SMOLSCALE_FRAME;
+    int n, value;
+    uint64_t before;
+};
+
+SMOLSCALE_ASYNC(limited, f)
+{
+    SMOLSCALE_BEGIN(f);
+    f->before = smolscale_begin_timeout(cx, SS_NS_PER_MS);
+    SMOLSCALE_AWAIT(f->n, smolscale_recv(cx, s.channel, &f->value));
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
+}
+
+// The message comes, or the time is up: what was sent is not lost.
+static void deadline(void)
+{
+    smolscale_channel_new(&s.channel, sizeof(int), 1);
+    warm_up(1);
+    SMOLSCALE_SPAWN(&s.task, limited);
+    ss_os.rest();
+    int sent = smolscale_try_send(s.channel, &(int){5}), value = 0;
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    SIM_CHECK(sent == 0, "try_send: %d", sent);
+    if (result == -ETIMEDOUT)
+        SIM_CHECK(smolscale_try_recv(s.channel, &value) == 0, "a message was lost");
+    else
+        SIM_CHECK(result == 0, "join gave %d", result);
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_deadline = {
+    .name = "deadline", .what = "a message comes under a deadline", .run = deadline};
+
+// ---- threads that wait as tasks do
+
+static int poll_twice(smolscale_cx *cx, void *frame)
+{
+    unsigned *turns = frame;
+    return (*turns)++ < 3 ? smolscale_yield(cx) : 7;
+}
+
+static void block_on(void)
+{
+    warm_up(1);
+    unsigned turns = 0;
+    int result = smolscale_block_on(poll_twice, &turns);
+    SIM_CHECK(result == 7, "block_on gave %d", result);
+}
+
+const struct sim_program program_block_on = {
+    .name = "block-on", .what = "a thread polls, and hands over to a worker", .run = block_on};
+
+static int blocking(void *arg)
+{
+    (void)arg;
+    count_run(count_item(0), NULL);
+    return 5;
+}
+
+struct unblocked {
+    SMOLSCALE_FRAME;
+    int n;
+};
+
+SMOLSCALE_ASYNC(unblocked, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->n, smolscale_unblock(cx, blocking, NULL));
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
+}
+
+static void unblock(void)
+{
+    warm_up(1);
+    SMOLSCALE_SPAWN(&s.task, unblocked);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    SIM_CHECK(result == 5, "join gave %d", result);
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_unblock = {.name = "unblock",
+                                            .what = "a task has a function called that may block",
+                                            .run = unblock,
+                                            .check = check_1};
+
+// ---- descriptors
+
+struct reader {
+    SMOLSCALE_FRAME;
+    int n;
+    char text[4];
+};
+
+SMOLSCALE_ASYNC(reader, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->n, smolscale_read(cx, s.fds[0], f->text, sizeof f->text));
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
+}
+
+static void pipe_program(void)
+{
+    sim_pipe(s.fds);
+    warm_up(1);
+    SMOLSCALE_SPAWN(&s.task, reader);
+    int n = SMOLSCALE_BLOCK(smolscale_write(cx, s.fds[1], "abc", 3));
+    SIM_CHECK(n == 3, "write: %d", n);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    SIM_CHECK(result == 3, "join gave %d", result);
+    smolscale_release(s.task);
+}
+
+const struct sim_program program_pipe = {
+    .name = "pipe", .what = "a task reads what a thread writes", .run = pipe_program};
+
+// ---- local executors
+
+struct joiner {
+    SMOLSCALE_FRAME;
+    int n;
+};
+
+SMOLSCALE_ASYNC(joiner, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_AWAIT(f->n, smolscale_join(cx, s.task));
+    SMOLSCALE_RETURN(f->n);
+    SMOLSCALE_END;
+}
+
+static void local(void)
+{
+    warm_up(1);
+    smolscale_local_new(&s.local);
+    s.task = spawn(poll_counted, 0);
+    struct joiner joiner_frame = {.n = 0};
+    int result = smolscale_local_run(s.local, joiner, &joiner_frame);
+    SIM_CHECK(result == 7, "local_run gave %d", result);
+    smolscale_release(s.task);
+    smolscale_local_free(s.local);
+}
+
+const struct sim_program program_local = {.name = "local",
+                                          .what = "a local executor waits for a worker's task",
+                                          .run = local,
+                                          .check = check_1};
+
+// ---- lanes
+
+static int poll_yielding(smolscale_cx *cx, void *frame)
+{
+    unsigned *turns = frame;
+    if (*turns >= 10) {
+        count_run(count_item(*turns - 10), NULL);
+        return 0;
+    }
+    *turns += 10;
+    sim_work(SS_NS_PER_US);
+    return smolscale_yield(cx);
+}
+
+static void lanes(void)
+{
+    warm_up(3);
+    for (unsigned i = 0; i < 3; i++)
+        smolscale_release(spawn(poll_yielding, i));
+    count_wait();
+}
+
+const struct sim_program program_lanes = {
+    .name = "lanes", .what = "tasks that take turns", .run = lanes, .check = check_3};
+
+// A task blocks its thread until another has run: the lane must be taken from its server.
+static int poll_stuck(smolscale_cx *cx, void *frame)
+{
+    (void)cx, (void)frame;
+    sim_flag_wait(&s.go);
+    count_run(count_item(0), NULL);
+    return 0;
+}
+
+static int poll_freeing(smolscale_cx *cx, void *frame)
+{
+    (void)cx, (void)frame;
+    sim_flag_set(&s.go);
+    count_run(count_item(1), NULL);
+    return 0;
+}
+
+static void stuck_lane(void)
+{
+    warm_up(2);
+    smolscale_release(spawn(poll_stuck, 0));
+    smolscale_release(spawn(poll_freeing, 1));
+    count_wait();
+}
+
+const struct sim_program program_stuck_lane = {.name = "stuck-lane",
+                                               .what = "a lane is taken from a server that sleeps",
+                                               .run = stuck_lane,
+                                               .check = check_2};
