@@ -21,6 +21,8 @@ enum {
 int command_run(int argc, char **argv);
 int command_compare(int argc, char **argv);
 int command_doctor(int argc, char **argv);
+int command_report(int argc, char **argv);
+int command_export(int argc, char **argv);
 int command_top(int argc, char **argv);
 int command_options(int argc, char **argv);
 

@@ -5,6 +5,7 @@
 // touches both alike.
 
 #include "cli.h"
+#include "counters.h"
 #include "environment.h"
 #include "measure.h"
 #include "program.h"
@@ -113,11 +114,11 @@ static double read_jobs(int folder, const char *name)
             close(fd);
         return 0;
     }
-    char key[64];
-    double value, jobs = 0;
-    while (fscanf(file, "%63s %lf", key, &value) == 2) {
-        if (strcmp(key, "jobs") == 0)
-            jobs += value;
+    struct counter counter;
+    double jobs = 0;
+    while (counters_next(file, &counter)) {
+        if (strcmp(counter.name, "jobs") == 0)
+            jobs += (double)counter.value;
     }
     fclose(file);
     return jobs;
@@ -182,10 +183,12 @@ static char **native_environment(void)
 static char **our_environment(const struct settings *settings, const char *preload,
                               const char *folder)
 {
-    const char *values[5] = {NULL};
+    const char *values[6] = {NULL};
     size_t count = 0;
     values[count++] = must_format("LD_PRELOAD=%s", preload);
     values[count++] = must_format("SMOLSCALE_STATS=%s/%%p", folder);
+    // Only how many jobs ran is asked: what is measured is the run that nobody observes.
+    values[count++] = must_copy("SMOLSCALE_TIMES=0");
     if (settings->policy)
         values[count++] = must_format("SMOLSCALE_POLICY=%s", settings->policy);
     if (settings->workers)

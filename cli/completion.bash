@@ -12,7 +12,7 @@ _smolscale_find_command() {
                 at=$((i + 1))
                 return
                 ;;
-            -o | -p | -w | -n | -t | --only | --policy | --workers | --rounds | --timeout)
+            -o | -p | -w | -n | -t | --only | --policy | --workers | --rounds | --timeout | --trace)
                 # -n takes a value in compare only
                 [[ ${words[1]} == run && ${words[i]} == -n ]] || ((i++))
                 # With bash's own way to split words, "--only=x" is three of them.
@@ -46,10 +46,14 @@ _smolscale() {
     COMPREPLY=()
 
     if ((cword == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run compare doctor top options --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run compare doctor report export top options --help --version" -- "$cur")
         return
     fi
-    [[ ${words[1]} == top ]] || _smolscale_find_command
+    at=
+    case ${words[1]} in
+        report | export | top) ;;
+        *) _smolscale_find_command ;;
+    esac
     if [[ -n $at ]] && ((at < cword)); then
         # Inside of the command: what it completes itself, where bash-completion is loaded.
         if declare -F _command_offset >/dev/null; then
@@ -66,6 +70,10 @@ _smolscale() {
     elif [[ $prev == "=" ]]; then
         prev=${words[cword - 2]}
     fi
+    if [[ ${words[1]} == report || ${words[1]} == export ]] && [[ $prev == -o || $prev == --output ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return
+    fi
     case $prev in
         -o | --only)
             mapfile -t COMPREPLY < <(compgen -W "$(_smolscale_layers)" -- "$cur")
@@ -76,11 +84,15 @@ _smolscale() {
             mapfile -t COMPREPLY < <(compgen -W "strict elastic" -- "$cur")
             return
             ;;
-        --stats)
+        --stats | --trace)
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
             return
             ;;
-        -w | --workers | --rounds | -t | --timeout) return ;;
+        -t) # a file in run, seconds in compare
+            [[ ${words[1]} == run ]] && mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            return
+            ;;
+        -w | --workers | --rounds | --timeout) return ;;
         -n) [[ ${words[1]} == compare ]] && return ;;
         -d | --delay) [[ ${words[1]} == top ]] && return ;;
         -s | --sort)
@@ -92,13 +104,16 @@ _smolscale() {
     esac
 
     case ${words[1]} in
-        run) options="--only --policy --workers --stats --no-top --dry-run --verbose --help --version" ;;
+        run) options="--only --policy --workers --stats --trace --no-top --dry-run --verbose --help --version" ;;
         compare) options="--only --policy --workers --rounds --timeout --json --help --version" ;;
+        report | export) options="--output --help --version" ;;
         top) options="--delay --once --json --sort --help --version" ;;
         doctor | options) options="--help --version" ;;
         *) return ;;
     esac
-    if [[ $cur == -* ]]; then
+    if [[ $cur != -* && (${words[1]} == report || ${words[1]} == export) ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+    elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [[ ${words[1]} == top ]]; then
         # The processes that can be looked at; one name may be left by a process that has ended.

@@ -21,6 +21,8 @@ static const struct subcommand {
     {"run", command_run, "run a command with its thread pools on smolscale"},
     {"compare", command_compare, "run a command natively and on smolscale in turn, and compare"},
     {"doctor", command_doctor, "say which thread pools a program uses, and which are captured"},
+    {"report", command_report, "show a trace as a page of HTML"},
+    {"export", command_export, "write a trace as JSON for Perfetto and chrome://tracing"},
     {"top", command_top, "show what a process on smolscale does now"},
     {"options", command_options, "list the environment variables"},
 };

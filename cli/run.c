@@ -19,7 +19,7 @@
 
 struct arguments {
     struct settings settings;
-    const char *stats; // NULL: none
+    const char *stats, *trace; // NULL: none
     bool no_top, dry_run, verbose;
 };
 
@@ -29,6 +29,10 @@ static const struct argp_option options[] = {
     {"stats", 's', "FILE", OPTION_ARG_OPTIONAL,
      "when a process ends, write its counters to FILE, or to standard error; %p in FILE stands for the process id, and .%p is "
      "added to a name that has none",
+     0},
+    {"trace", 't', "FILE", 0,
+     "when a process ends, write a trace of its jobs and workers to FILE, for smolscale report and smolscale export; %p as for "
+     "--stats",
      0},
     {"no-top", NO_TOP, NULL, 0, "the processes cannot be looked at by 'smolscale top'", 0},
     {"dry-run", 'n', NULL, 0, "print the command as a line for the shell and run nothing", 0},
@@ -48,6 +52,11 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->stats = argument ? argument : "/dev/stderr";
         if (!*arguments->stats)
             argp_error(state, "--stats: the name of the file is empty");
+        return 0;
+    case 't':
+        arguments->trace = argument;
+        if (!*arguments->trace)
+            argp_error(state, "--trace: the name of the file is empty");
         return 0;
     case NO_TOP:
         arguments->no_top = true;
@@ -77,9 +86,9 @@ static const struct argp argp = {
 
 // ---- the environment ----
 
-// The file of SMOLSCALE_STATS. The command may change its folder before it ends, so the name is
-// made absolute; and processes do not write into one another's file.
-static char *stats_path(const char *name)
+// The file of SMOLSCALE_STATS or SMOLSCALE_TRACE. The command may change its folder before it ends,
+// so the name is made absolute; and processes do not write into one another's file.
+static char *path_of_process(const char *name)
 {
     if (strncmp(name, "/dev/", 5) == 0)
         return must_copy(name);
@@ -171,8 +180,13 @@ static void set_environment(const struct arguments *arguments, const struct prog
     if (arguments->verbose)
         set(arguments, "SMOLSCALE_VERBOSE", "1");
     if (arguments->stats) {
-        char *path = stats_path(arguments->stats);
+        char *path = path_of_process(arguments->stats);
         set(arguments, "SMOLSCALE_STATS", path);
+        free(path);
+    }
+    if (arguments->trace) {
+        char *path = path_of_process(arguments->trace);
+        set(arguments, "SMOLSCALE_TRACE", path);
         free(path);
     }
 }

@@ -171,6 +171,15 @@ SMOLSCALE_API unsigned smolscale_queue_active(smolscale_queue *queue);
 // unlimited and dedicated.
 SMOLSCALE_API int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active);
 
+// What observers call the queue: in the times in queue of SMOLSCALE_STATS, in traces and at probes.
+// `label` names the interface that the queue stands for, without spaces, such as "glib"; it is not
+// copied and must live as long as the process. `code` is the address of the function whose calls are
+// the jobs, whose symbol is added to the label; NULL: the label says all. Queues with the same label
+// and code are one pool there. Without this call the thread name and run() serve. To be called before
+// the first push.
+SMOLSCALE_API void smolscale_queue_set_label(smolscale_queue *queue, const char *label,
+                                             const void *code);
+
 // Orders what is queued and what comes (stable). NULL: keeps the present order and appends from now
 // on. -ENOMEM: nothing changed.
 SMOLSCALE_API int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *compare,

@@ -32,6 +32,8 @@ PURPOSE = {
     "base": "Atomic operations, whose names state the memory order.",
     "os": "The only door to the kernel, to libc's threads, to the clock and to memory. The mutex, the "
           "fences and the options are here and not in base/, because they ask the kernel and the environment.",
+    "trace": "What observers see: the points at which jobs and workers are observed, times in queue, the memory of a "
+             "trace, USDT probes.",
     "sched": "The executor: its start, groups of workers, the injection queue, parking and waking, the threads that create workers, and the "
              "balancer.",
     "queue": "Work queues: pushing, limits, batches, notices.",

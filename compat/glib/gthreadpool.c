@@ -347,6 +347,9 @@ static int new_queue(struct pool *pool, unsigned max_active, unsigned flags)
     int err;
     while ((err = smolscale_queue_new(&pool->queue, &attr)) == -ENOMEM)
         native_out_of_memory();
+    if (pool->queue != NULL)
+        smolscale_queue_set_label(pool->queue, pool->public.exclusive ? "glib-exclusive" : "glib",
+                                  (const void *)pool->public.func);
     return err;
 }
 

@@ -648,7 +648,8 @@ static unsigned pool_size(unsigned version)
     return size > MAX_SIZE ? MAX_SIZE : size;
 }
 
-static smolscale_queue *new_queue(struct ss_uv_pool *pool, unsigned max_active, const char *name)
+static smolscale_queue *new_queue(struct ss_uv_pool *pool, unsigned max_active, const char *name,
+                                  const char *label)
 {
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     smolscale_queue *queue = NULL;
@@ -661,6 +662,8 @@ static smolscale_queue *new_queue(struct ss_uv_pool *pool, unsigned max_active, 
     attr.notify = notify;
     attr.group = pool->group;
     (void)smolscale_queue_new(&queue, &attr); // NULL when it fails: jobs then run at submission
+    if (queue != NULL)
+        smolscale_queue_set_label(queue, label, NULL);
     return queue;
 }
 
@@ -754,10 +757,10 @@ static void create_queues(struct ss_uv_pool *pool, unsigned size, unsigned versi
         (void)prctl(PR_GET_NAME, name);
 
     create_group(pool, size, version);
-    pool->queues[SS_UV_CPU] = new_queue(pool, size, name);
+    pool->queues[SS_UV_CPU] = new_queue(pool, size, name, "uv");
     if (smolscale_elastic()) {
-        pool->queues[SS_UV_FAST_IO] = new_queue(pool, size, name);
-        pool->queues[SS_UV_SLOW_IO] = new_queue(pool, (size + 1) / 2, name);
+        pool->queues[SS_UV_FAST_IO] = new_queue(pool, size, name, "uv-fast-io");
+        pool->queues[SS_UV_SLOW_IO] = new_queue(pool, (size + 1) / 2, name, "uv-slow-io");
     } else {
         pool->queues[SS_UV_FAST_IO] = pool->queues[SS_UV_SLOW_IO] = pool->queues[SS_UV_CPU];
     }

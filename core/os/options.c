@@ -48,8 +48,16 @@ static const struct option table[SS_OPTION_COUNT] = {
                          "NAME=NS,...; for tests and comparisons"},
     [SS_OPTION_STATS] =
         {"SMOLSCALE_STATS", TEXT, 0, 0, 0, NULL,
-         "file that gets the counters at exit, a line `name value` each; %p in it stands "
+         "file that gets the counters and the times in queue at exit, a line `name value` each; %p in it stands "
          "for the process id; an existing file is appended to"},
+    [SS_OPTION_TIMES] = {"SMOLSCALE_TIMES", CHOICE, 1, 0, 1, "0|1",
+                         "0: SMOLSCALE_STATS has no times in queue, and no clock is read for them"},
+    [SS_OPTION_TRACE] =
+        {"SMOLSCALE_TRACE", TEXT, 0, 0, 0, NULL,
+         "file that gets the trace at exit, for smolscale report and smolscale export; %p in it "
+         "stands for the process id, which is added to a name without"},
+    [SS_OPTION_TRACE_MEMORY] = {"SMOLSCALE_TRACE_MEMORY", NUMBER, 64, 1, 65536, NULL,
+                                "MiB that a trace may take; then the oldest events are lost"},
     [SS_OPTION_VERBOSE] = {"SMOLSCALE_VERBOSE", CHOICE, 0, 0, 1, "0|1",
                            "1: say on stderr when the executor starts, and its counters at exit; "
                            "which libuv inside of a program is served, or why not"},

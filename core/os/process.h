@@ -34,6 +34,19 @@ void ss_process_object_of(void (*code)(void), char *name, size_t size);
 // Appends a text to a file, which is created if it does not exist. 0 or a negative errno value.
 int ss_append_to_file(const char *path, const char *text, size_t length);
 
+// A file that is written from its beginning, part by part; what was in it is gone. The descriptor
+// is above those of the standard streams. -1 or, of the next two, false: errno says why.
+int ss_output_create(const char *path);
+bool ss_output_write(int file, const void *bytes, size_t size);
+bool ss_output_close(int file);
+
+// The last part of the program's name, which lives as long as the process.
+const char *ss_process_name(void);
+
+// What is at an address in the program's code: "SYMBOL" if a symbol begins there that the loader
+// knows, else "LIBRARY+0xOFFSET", else the number. Takes the loader's lock: no lock held.
+void ss_process_symbol(const void *address, char *text, size_t size);
+
 // Writes a text to standard error, by one call: lines of several processes do not mix.
 void ss_write_to_stderr(const char *text);
 

@@ -18,6 +18,9 @@
     X(os_linux_look)      \
     X(os_fence)           \
     X(os_ticks)           \
+    X(trace_points)       \
+    X(trace_pools)        \
+    X(trace_ring)         \
     X(sched_costs)        \
     X(sched_executor)     \
     X(sched_group)        \
@@ -45,6 +48,7 @@
     X(task_unblock)       \
     X(sync_channel)       \
     X(process_stats)      \
+    X(process_trace)      \
     X(process_trim)       \
     X(process_page)
 

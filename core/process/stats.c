@@ -5,9 +5,13 @@
 
 #include "os/options.h"
 #include "os/process.h"
+#include "process/path.h"
 #include "sched/costs.h"
 #include "sched/executor.h"
+#include "trace/points.h"
+#include "trace/pools.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,7 +40,7 @@ void smolscale_get_stats(struct smolscale_stats *out)
     memcpy(out, &all, out->size < sizeof all ? out->size : sizeof all);
 }
 
-#define TEXT_MAX 2048 // 13 counters and 11 costs
+#define TEXT_MAX 2048 // 13 counters and 11 costs; four lines with the name of a pool
 
 // A line `NAME VALUE` for each counter and each cost, after `prefix`. Returns the length.
 static size_t write_stats(char *text, const char *prefix)
@@ -67,28 +71,47 @@ static size_t write_stats(char *text, const char *prefix)
     return length;
 }
 
-// SMOLSCALE_STATS with %p replaced by the process id.
-static void stats_path(const char *pattern, char *path, size_t size)
+// The times in queue of one pool, in the form in which Prometheus has a summary.
+static size_t write_times(const struct ss_pool *pool, char *text, size_t size)
 {
-    const char *mark = strstr(pattern, "%p");
-    if (mark)
-        snprintf(path, size, "%.*s%d%s", (int)(mark - pattern), pattern, (int)ss_process_id(),
-                 mark + 2);
-    else
-        snprintf(path, size, "%s", pattern);
+    char name[160];
+    const struct ss_histogram *times = &pool->times;
+    uint64_t count = ss_histogram_count(times);
+    if (count == 0)
+        return 0;
+    ss_pool_name(pool, name, sizeof name);
+    int length =
+        snprintf(text, size,
+                 "time_in_queue_ns{pool=\"%s\",quantile=\"0.5\"} %llu\n"
+                 "time_in_queue_ns{pool=\"%s\",quantile=\"0.99\"} %llu\n"
+                 "time_in_queue_ns_max{pool=\"%s\"} %llu\n"
+                 "time_in_queue_ns_count{pool=\"%s\"} %llu\n",
+                 name, (unsigned long long)ss_histogram_quantile(times, 500), name,
+                 (unsigned long long)ss_histogram_quantile(times, 990), name,
+                 (unsigned long long)load_relaxed(&times->max), name, (unsigned long long)count);
+    return length > 0 && (size_t)length < size ? (size_t)length : 0;
+}
+
+// One call for each part: lines of several processes may come between them, and are whole.
+static int append_all(const char *path)
+{
+    char text[TEXT_MAX];
+    int err = ss_append_to_file(path, text, write_stats(text, ""));
+    for (unsigned i = 0; !err && i < ss_pool_count(); i++) {
+        size_t length = write_times(ss_pool_at(i), text, sizeof text);
+        if (length > 0)
+            err = ss_append_to_file(path, text, length);
+    }
+    return err;
 }
 
 static void append_to_file(const char *pattern)
 {
-    char path[4096], text[TEXT_MAX];
-    stats_path(pattern, path, sizeof path);
-    int err = ss_append_to_file(path, text, write_stats(text, ""));
-    if (err) {
-        char line[sizeof path + 128];
-        snprintf(line, sizeof line, "smolscale: SMOLSCALE_STATS: cannot write %s: %s\n", path,
-                 strerror(-err));
-        ss_write_to_stderr(line);
-    }
+    char path[SS_PATH_SIZE];
+    bool fits = ss_path_of_process(pattern, path, sizeof path);
+    int err = fits ? append_all(path) : -ENAMETOOLONG;
+    if (err)
+        ss_path_complain("SMOLSCALE_STATS", fits ? path : pattern, -err);
 }
 
 static void at_exit(void)
@@ -112,6 +135,8 @@ static void init(void)
     if (ss_option_text(SS_OPTION_STATS) || ss_option(SS_OPTION_VERBOSE))
         if (!exchange_seq_cst(&registered, true))
             ss_process_at_exit(at_exit);
+    if (ss_option_text(SS_OPTION_STATS) && ss_option(SS_OPTION_TIMES))
+        ss_observe(SS_OBSERVED_FOR_TIMES);
 }
 
 SS_ROOM(process_stats, init, NULL); // the counters themselves are reset with the executor

@@ -4,6 +4,7 @@
 
 #include "queue/batch.h"
 #include "queue/limits.h"
+#include "queue/observe.h"
 
 // ---- the list of batches: the oldest first
 
@@ -52,6 +53,7 @@ unsigned ss_batch_take(smolscale_queue *queue, struct ss_batch *batch, uint64_t 
     queue->pushes_since_take = 0;
     store_relaxed(&batch->end, n);
     store_relaxed(&batch->next, 1); // job 0 is the owner's
+    batch->pushed = NULL;
     if (n > 1) {
         ss_items_keep_places(&queue->items, n - 1);
         add(queue, batch);
@@ -85,6 +87,8 @@ bool ss_batch_recall(smolscale_queue *queue, struct ss_batch *batch)
     if (next >= end)
         return false;
     ss_items_put_back(&queue->items, &batch->item[next], end - next);
+    if (__builtin_expect(batch->pushed != NULL, 0))
+        ss_observe_recall(queue, batch, next, end);
     ss_queue_publish_pending(queue);
     return true;
 }

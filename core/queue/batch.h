@@ -29,6 +29,8 @@ struct ss_batch {
     _Atomic uint32_t end;           // w: how many jobs were taken; 0: there is no batch
     void *item[SS_BATCH_MAX];       // w
     struct ss_batch *older, *newer; // L: among the queue's batches, if it has two jobs or more
+    uint64_t *pushed; // w: when each job was pushed (observe.h), ns; NULL: nobody has asked
+    uint64_t *times;  // w: the memory for that, kept for other batches; NULL: none yet
 };
 
 // Jobs that nobody has claimed. A hint unless the queue's lock is held.

@@ -3,6 +3,7 @@
 // Napping and lingering; see dry.h.
 
 #include "queue/dry.h"
+#include "queue/observe.h"
 
 const struct ss_dry_policy ss_dry_policy = {
     .nap_ns = &ss_policies.nap_ns,
@@ -27,9 +28,16 @@ static bool nap_may_pay(smolscale_queue *queue)
            !ss_skip(&queue->nap);
 }
 
+static void observe(smolscale_queue *queue, void (*note)(struct ss_pool *pool))
+{
+    if (ss_is_observed())
+        note(ss_queue_pool(queue));
+}
+
 static void nap(smolscale_queue *queue, struct ss_worker *worker)
 {
     struct ss_server *server = ss_server_of(worker);
+    observe(queue, ss_note_nap);
     queue->napper = worker;
     queue->pushes_since_take = 0;
     queue->pushed_at = 0;
@@ -46,6 +54,7 @@ static void nap(smolscale_queue *queue, struct ss_worker *worker)
     ss_lock(queue->runnable.lock);
     store_relaxed(&worker->park, SS_PARK_AWAKE);
     queue->napper = NULL;
+    observe(queue, ss_note_nap_end);
     server->batch_start = ss_os.now();
     if (time_up && server->batch_start > begin + length)
         ss_cost_learn(SS_COST_OVERSHOOT, server->batch_start - begin - length);
@@ -72,11 +81,13 @@ static uint64_t linger_time(const smolscale_queue *queue)
 static void linger(smolscale_queue *queue, struct ss_server *server)
 {
     uint64_t end = server->batch_start + linger_time(queue);
+    observe(queue, ss_note_nap);
     ss_unlock(queue->runnable.lock);
     do
         ss_os.yield();
     while (load_relaxed(&queue->pending) == 0 && ss_os.now() < end);
     ss_lock(queue->runnable.lock);
+    observe(queue, ss_note_nap_end);
     server->batch_start = ss_os.now();
     ss_skips_note(&queue->linger, load_relaxed(&queue->pending) > 0, SS_DRY_SKIPS_MAX);
 }

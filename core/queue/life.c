@@ -8,6 +8,7 @@
 // finished.
 
 #include "os/memory.h"
+#include "queue/ages.h"
 #include "queue/batch.h"
 #include "queue/limits.h"
 #include "queue/queue.h"
@@ -189,6 +190,7 @@ void ss_queue_release(struct ss_runnable *runnable)
 {
     smolscale_queue *queue = ss_queue_of(runnable), *parent = queue->parent;
     ss_items_finish(&queue->items);
+    ss_ages_free(queue->ages);
     if (!queue->group->owner)
         ss_group_unref(queue->group);
     ss_deallocate(queue);
@@ -360,6 +362,7 @@ static void reset(smolscale_queue *queue)
     store_relaxed(&queue->runnable.taken, 0);
     queue->runnable.seen_taken = queue->runnable.stalled_since = 0;
     ss_items_reset(&queue->items);
+    queue->ages = NULL; // another thread may have been in it: its memory is lost
     ss_queue_publish_pending(queue);
     queue->active = queue->blocked = queue->waiters = 0;
     ss_queue_publish_room(queue);
@@ -382,7 +385,9 @@ static void reset(smolscale_queue *queue)
 static void reset_server(struct ss_worker *worker)
 {
     struct ss_server *server = ss_server_of(worker);
+    uint64_t *times = server->batch.times;
     memset(server, 0, sizeof *server);
+    server->batch.times = times;
     if (worker == ss_self)
         store_relaxed(&server->batch.next, SS_BATCH_CLOSED);
 }

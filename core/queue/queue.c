@@ -7,17 +7,17 @@
 #include "os/memory.h"
 #include "queue/batch.h"
 #include "queue/limits.h"
+#include "queue/observe.h"
 #include "queue/wake_policy.h"
 
 #include <errno.h>
 
 // ---- pushing
 
-int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
+// `observed` is a constant where it is called.
+static inline __attribute__((always_inline)) int push(smolscale_queue *queue, void *item,
+                                                      uint64_t *ticket, bool observed)
 {
-    if (__builtin_expect(!item, 0))
-        return -EINVAL;
-    ss_start();
     ss_lock(queue->runnable.lock);
     if (__builtin_expect(queue->closed, 0)) {
         ss_unlock(queue->runnable.lock);
@@ -30,6 +30,8 @@ int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
         ss_unlock(queue->runnable.lock);
         return err;
     }
+    if (observed)
+        ss_observe_push(queue, item, 1);
     ss_queue_publish_pending(queue);
     enum ss_follow_up todo;
     struct ss_worker *wake = ss_queue_call_worker(queue, &todo);
@@ -37,6 +39,23 @@ int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
     struct ss_group *group = queue->group;
     ss_unlock(queue->runnable.lock);
     return ss_follow_up(group, wake, todo);
+}
+
+// The first push of the process, or one that is observed.
+static __attribute__((noinline)) int push_otherwise(smolscale_queue *queue, void *item,
+                                                    uint64_t *ticket)
+{
+    ss_start();
+    return ss_is_observed() ? push(queue, item, ticket, true) : push(queue, item, ticket, false);
+}
+
+int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
+{
+    if (__builtin_expect(!item, 0))
+        return -EINVAL;
+    if (!ss_is_started_unobserved())
+        return push_otherwise(queue, item, ticket);
+    return push(queue, item, ticket, false);
 }
 
 // One worker has been woken for many jobs: calls others for the rest of them, as far as there are
@@ -83,6 +102,8 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
         ss_unlock(queue->runnable.lock);
         return err;
     }
+    if (ss_is_observed())
+        ss_observe_push(queue, item, count);
     return call_workers_and_unlock(queue, count);
 }
 
@@ -94,6 +115,8 @@ bool smolscale_queue_cancel(smolscale_queue *queue, void *item, uint64_t ticket)
     bool found = ss_items_remove(&queue->items, item, ticket);
     if (!found && ss_batch_recall_all(queue))
         found = ss_items_remove(&queue->items, item, ticket);
+    if (found && queue->ages)
+        ss_observe_removal(queue, &item, 1);
     ss_queue_publish_pending(queue);
     ss_queue_unlock_and_follow_up(queue);
     return found;
@@ -119,6 +142,8 @@ static void drop_all(void *const *items, size_t count, smolscale_run_fn *drop, v
 static unsigned pop_and_unlock(smolscale_queue *queue, void **items, unsigned max)
 {
     unsigned n = ss_items_pop(&queue->items, items, max);
+    if (queue->ages)
+        ss_observe_removal(queue, items, n);
     ss_queue_publish_pending(queue);
     ss_queue_unlock_and_follow_up(queue);
     return n;
@@ -180,6 +205,14 @@ unsigned smolscale_queue_active(smolscale_queue *queue)
 }
 
 // ---- settings
+
+void smolscale_queue_set_label(smolscale_queue *queue, const char *label, const void *code)
+{
+    ss_lock(queue->runnable.lock);
+    queue->label = label;
+    queue->code = code;
+    ss_unlock(queue->runnable.lock);
+}
 
 // Changes the number of a dedicated queue's workers. Returns those that must be woken to
 // end, for ss_unpark_list(). The queue's lock held.

@@ -10,6 +10,8 @@
 //   server.h       what a worker keeps while it does so
 //   batch.h        jobs that a worker has taken at once
 //   notices.h      one wake-up of a consumer for many results
+//   observe.h      how long jobs wait, and other events, where somebody observes
+//   ages.h         when what waits was pushed
 //   dry.h          what a worker does when a queue runs dry: nap, linger
 //   view.h         what those see who watch the process
 //   wake_policy.h  when a wake-up pays
@@ -35,8 +37,10 @@
 
 #include <stddef.h>
 
+struct ss_ages;
 struct ss_batch;
 struct ss_dry_policy;
+struct ss_pool;
 
 // The letter before a field's meaning says what guards it:
 //
@@ -89,6 +93,12 @@ struct smolscale_queue {
     struct ss_group *group;             // C: own_group, or one that it shares
     struct ss_group own_group;          // S: with dedicated workers
     struct ss_lock own_lock;
+
+    // ---- for observers (observe.h)
+    const char *label;    // C from the first push on: of its layer; NULL: none
+    const void *code;     // the same: of the function whose calls are its jobs
+    struct ss_pool *pool; // L: NULL: nobody has observed it
+    struct ss_ages *ages; // L: when what waits was pushed; NULL: nobody has asked
 
     // ---- among all queues
     struct ss_elastic elastic;          // S: with SMOLSCALE_QUEUE_ELASTIC

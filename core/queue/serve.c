@@ -5,6 +5,7 @@
 // the balancer asks about the worker meanwhile, and what a job may say about itself.
 
 #include "queue/limits.h"
+#include "queue/observe.h"
 #include "queue/queue.h"
 #include "queue/server.h"
 #include "queue/wake_policy.h"
@@ -16,9 +17,10 @@ struct visit {
     smolscale_queue *queue;
     struct ss_worker *worker;
     struct ss_server *server;
-    uint64_t arrived;    // ns
-    unsigned served;     // jobs
-    unsigned generation; // of the executor when it began
+    uint64_t arrived;     // ns
+    unsigned served;      // jobs
+    unsigned generation;  // of the executor when it began
+    struct ss_pool *pool; // of the batch, while somebody observes; else NULL
 };
 
 // ---- a batch
@@ -32,11 +34,13 @@ static bool notices_are_due(const struct visit *visit, unsigned jobs)
 }
 
 // Lock held on entry, not on exit. What is left to others is brought to them before the jobs run.
-static void take_batch(const struct visit *visit)
+static void take_batch(struct visit *visit)
 {
     smolscale_queue *queue = visit->queue;
     struct ss_server *server = visit->server;
     unsigned jobs = ss_batch_take(queue, &server->batch, server->batch_start);
+    bool observed = ss_is_observed() || queue->ages;
+    visit->pool = observed ? ss_observe_take(queue, &server->batch, jobs) : NULL;
     ss_forget_blocked(&visit->worker->doing);
     enum ss_follow_up todo;
     struct ss_worker *wake = ss_queue_call_worker(queue, &todo);
@@ -51,16 +55,35 @@ static void take_batch(const struct visit *visit)
         server->batch_start = ss_os.now(); // the wake-up is not the jobs' time
 }
 
-// No lock held. Returns how many jobs the worker has run; others may have recalled the rest.
-static unsigned run_batch(const struct visit *visit)
+// The same as run_batch(), and says when each job starts and ends. A job may be the last that this
+// process does with the batch: it forks, and this is the child.
+static unsigned run_batch_observed(const struct visit *visit)
+{
+    struct ss_batch *batch = &visit->server->batch;
+    const uint64_t *pushed = batch->pushed;
+    uint32_t end = load_relaxed(&batch->end), i = 0;
+    unsigned jobs = 0;
+    do {
+        count_owned(&visit->worker->progress);
+        ss_note_start(visit->pool, pushed ? pushed[i] : 0, true);
+        visit->queue->run(batch->item[i], visit->queue->user_data);
+        ss_note_end(visit->pool);
+        jobs++;
+        if (end == 1)
+            break;
+        i = ss_batch_claim(batch);
+    } while (i < end);
+    return jobs;
+}
+
+// Returns how many jobs the worker has run; others may have recalled the rest.
+static unsigned run_jobs(const struct visit *visit)
 {
     smolscale_run_fn *run = visit->queue->run;
     void *user_data = visit->queue->user_data;
     struct ss_batch *batch = &visit->server->batch;
     uint32_t end = load_relaxed(&batch->end), i = 0;
     unsigned jobs = 0;
-    visit->server->batch_progress = load_relaxed(&visit->worker->progress);
-    store_relaxed(&visit->worker->in_job, true);
     do {
         count_owned(&visit->worker->progress);
         if (i + 2 < end)
@@ -71,6 +94,16 @@ static unsigned run_batch(const struct visit *visit)
             break;
         i = ss_batch_claim(batch);
     } while (i < end);
+    return jobs;
+}
+
+// No lock held. As run_jobs().
+static unsigned run_batch(const struct visit *visit)
+{
+    visit->server->batch_progress = load_relaxed(&visit->worker->progress);
+    store_relaxed(&visit->worker->in_job, true);
+    bool observed = __builtin_expect(visit->pool != NULL, 0);
+    unsigned jobs = observed ? run_batch_observed(visit) : run_jobs(visit);
     store_relaxed(&visit->worker->in_job, false);
     return jobs;
 }

@@ -99,6 +99,7 @@ static void run_call(smolscale_team *team, const struct smolscale_loop *given,
 {
     struct smolscale_share *mine = &team->of[0];
     const struct smolscale_loop *loop = &team->call.loop;
+    struct ss_pool *pool = ss_region_observe_start(given);
     team->fpu = ss_fpu_enter(given->flags);
     size_t i = 0;
     struct ss_pace pace = {0, 1, 0};
@@ -116,6 +117,7 @@ static void run_call(smolscale_team *team, const struct smolscale_loop *given,
         ss_run_stolen(team, mine, 0, &pace);
     }
     ss_fpu_leave(given->flags, team->fpu);
+    ss_region_observe_end(pool);
 
     ss_team_withdraw(team);
     uint64_t now = ss_ticks();

@@ -36,12 +36,14 @@ static void help(smolscale_team *team)
 {
     uint64_t start = ss_ticks();
     size_t thread = take_share(team);
+    struct ss_pool *pool = ss_region_observe_start(&team->call.loop);
     struct smolscale_share *mine = &team->of[thread];
     unsigned flags = team->call.loop.flags;
     ss_fpu fpu = ss_fpu_enter(flags);
     struct ss_pace pace = {load_relaxed(&team->shares.item_ticks), SIZE_MAX, UINT64_MAX};
     ss_run_stolen(team, mine, thread, &pace);
     ss_fpu_leave(flags, fpu);
+    ss_region_observe_end(pool);
     fetch_add_relaxed(&team->helper_ticks, ss_ticks() - start);
     word_store_relaxed(&mine->owner, (uintptr_t)0);
     word_store_release(&mine->taken, 0u);

@@ -36,6 +36,8 @@
 #include "region/shares.h"
 #include "sched/executor.h"
 #include "smolscale.h"
+#include "trace/points.h"
+#include "trace/pools.h"
 
 // Who guards a field:
 //   G  the gate: written by the caller (the owner of BUSY) before READY, read by those inside
@@ -127,6 +129,24 @@ static inline void ss_fpu_leave(unsigned flags, ss_fpu before)
 {
     if (__builtin_expect(flags & SMOLSCALE_LOOP_FLUSH_DENORMALS, 0))
         ss_fpu_set(before);
+}
+
+// ---- for observers (trace/points.h): a thread's part in a call
+
+// NULL: nobody observes.
+static inline struct ss_pool *ss_region_observe_start(const struct smolscale_loop *loop)
+{
+    if (!ss_is_observed())
+        return NULL;
+    struct ss_pool *pool = ss_pool_find("parallel", loop->what);
+    ss_note_start(pool, 0, false);
+    return pool;
+}
+
+static inline void ss_region_observe_end(struct ss_pool *pool)
+{
+    if (__builtin_expect(pool != NULL, 0))
+        ss_note_end(pool);
 }
 
 // ---- lend.c

@@ -10,6 +10,7 @@
 #include "sched/activity.h"
 
 #include "sched/executor.h"
+#include "trace/points.h"
 
 void ss_doing_renew(struct ss_doing *doing)
 {
@@ -31,10 +32,18 @@ static void count(struct ss_worker *worker, enum ss_activity activity, int chang
     }
 }
 
+static void observe(const struct ss_worker *worker, enum ss_activity was, enum ss_activity is)
+{
+    if ((was == SS_BLOCKED) != (is == SS_BLOCKED))
+        ss_note_blocked(load_relaxed(&worker->tid), is == SS_BLOCKED);
+}
+
 void ss_set_activity(struct ss_worker *worker, enum ss_activity activity)
 {
     count(worker, ss_activity_of(&worker->doing), -1);
     count(worker, activity, 1);
+    if (ss_is_observed())
+        observe(worker, ss_activity_of(&worker->doing), activity);
     store_relaxed(&worker->doing.activity, activity);
     if (activity != SS_BLOCKED)
         ss_end_rest(worker);

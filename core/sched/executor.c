@@ -10,6 +10,7 @@
 #include "os/options.h"
 #include "os/process.h"
 #include "os/thread.h"
+#include "trace/points.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -75,6 +76,7 @@ static void start_locked(void)
     if (ss_option(SS_OPTION_VERBOSE))
         say_that_it_started();
     store_release(&ss.started, true);
+    ss_note_started();
 }
 
 void ss_start_slow(void)

@@ -17,6 +17,7 @@
 
 #include "sched/executor.h"
 #include "sched/tick.h"
+#include "trace/points.h"
 
 // All functions but the last: ss.lock held.
 
@@ -45,7 +46,11 @@ static unsigned answer_request(struct ss_group *group)
 {
     bool requested = group->spawn_requested;
     group->spawn_requested = false;
-    return requested && ss_group_can_grow(group) && ss_group_busy(group) < ss_group_limit(group);
+    bool answered =
+        requested && ss_group_can_grow(group) && ss_group_busy(group) < ss_group_limit(group);
+    if (answered)
+        ss_point_order(SS_ORDER_REQUESTED, 1);
+    return answered;
 }
 
 // ---- compensation
@@ -76,6 +81,7 @@ static unsigned compensate(struct ss_tick *tick, struct ss_group *group, struct 
         return 0;
     group->growth = count;
     fetch_add_relaxed(&ss.stats.compensations, count);
+    ss_point_order(SS_ORDER_COMPENSATES, count);
     tick->acted = true;
     return call_workers(group, count, list);
 }
@@ -132,8 +138,9 @@ static unsigned unstall(struct ss_tick *tick, struct ss_group *group, struct ss_
     ss_inject_first(group, runnable);
     fetch_add_relaxed(&ss.stats.compensations, 1);
     tick->acted = true;
-    unsigned extra = running(group) - ss_cpus();
-    return call_workers(group, extra == 1 ? 2 : 1, list);
+    unsigned extra = running(group) - ss_cpus(), count = extra == 1 ? 2 : 1;
+    ss_point_order(SS_ORDER_UNSTALLS, count);
+    return call_workers(group, count, list);
 }
 
 // ---- all of it

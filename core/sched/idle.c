@@ -17,6 +17,7 @@
 #include "sched/duty.h"
 #include "sched/executor.h"
 #include "sched/retire.h"
+#include "trace/points.h"
 
 // ---- the idle list
 
@@ -133,6 +134,7 @@ static void timed_wake(struct ss_worker *worker)
 
 void ss_unpark(struct ss_worker *worker)
 {
+    ss_point_wake(load_relaxed(&worker->tid));
     if (worker->slept.timed) {
         timed_wake(worker);
         return;
@@ -309,7 +311,9 @@ void ss_park(struct ss_worker *worker)
     keep_time(worker);
     store_relaxed(&worker->park, seated ? SS_PARK_SEATED : SS_PARK_PARKED);
     ss_group_refresh(worker->group);
+    ss_point_park();
     sleep_listed(worker, seated, until);
+    ss_point_unpark();
     ss_end_rest(worker);
     if (seated)
         ss_seat_leave_locked();

@@ -25,6 +25,7 @@
 
 #include "os/memory.h"
 #include "sched/executor.h"
+#include "trace/points.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -217,11 +218,13 @@ static void *spawner_main(void *arg)
     ss_spawner_self = self;
     store_relaxed(&self->tid, ss_os.thread_id());
     ss_os.name_thread("smolscale");
+    ss_point_thread(SS_ROLE_SPAWNER);
     ss_lock(&ss.lock);
     bool balances = self->balances;
     ss_unlock(&ss.lock);
     while (balances ? !ss_balance() : spawn(self))
         balances = !balances;
+    ss_point_thread_end();
     end(self);
     return NULL;
 }
@@ -362,6 +365,7 @@ void ss_spawner_order(struct ss_group *group, unsigned count)
 {
     if (group->ordered < count)
         group->ordered = count;
+    ss_point_order(SS_ORDER_CREATES, count);
     struct ss_spawner *spawner = group->spawner;
     if (spawner && !spawner->balances) // else it is the caller, or about to be hurried by it
         tell(spawner);

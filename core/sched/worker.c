@@ -19,6 +19,7 @@
 #include "os/thread.h"
 #include "sched/duty.h"
 #include "sched/executor.h"
+#include "trace/points.h"
 
 #include <errno.h>
 #include <string.h>
@@ -269,6 +270,7 @@ static void begin_thread(struct ss_worker *worker)
     ss_thread_key_set(&death_key, worker);
     take_settings(worker);
     store_release(&worker->tid, ss_os.thread_id());
+    ss_point_thread(SS_ROLE_WORKER);
 }
 
 // ---- the loop: finding work
@@ -491,6 +493,7 @@ static void end_joined(struct ss_worker *worker)
 static void end(struct ss_worker *worker)
 {
     ss_self = NULL;
+    ss_point_thread_end();
     fetch_add_relaxed(&ss.stats.workers_retired, 1);
     fetch_sub_relaxed(&ss.stats.workers, 1);
     if (worker->is_joined)

@@ -39,6 +39,8 @@
 #include "os/memory.h"
 #include "task/poll.h"
 #include "task/spread.h"
+#include "trace/points.h"
+#include "trace/pools.h"
 
 #include <string.h>
 
@@ -288,6 +290,8 @@ static void end_serving(struct ss_worker *worker)
 {
     ss_lane_server(worker)->task = NULL;
     ss_leave_job(worker);
+    if (ss_is_observed())
+        ss_note_end(ss_pool_find("tasks", NULL));
 }
 
 static void abandon(struct ss_runnable *runnable, struct ss_worker *worker)
@@ -388,6 +392,8 @@ static void begin_serving(struct ss_worker *worker, struct ss_lane *lane, uint64
     ss_wake_balancer_for_lanes(); // it looks while lanes are served: spread.c
     ss_forget_blocked(&worker->doing);
     store_relaxed(&worker->in_job, true);
+    if (ss_is_observed())
+        ss_note_start(ss_pool_find("tasks", NULL), 0, false);
 }
 
 // Nothing is left to poll, or the lane was taken from the worker; only then is there a task that

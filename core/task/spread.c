@@ -21,6 +21,7 @@
 #include "base/backoff.h"
 #include "os/options.h"
 #include "task/lane.h"
+#include "trace/points.h"
 
 #include <string.h>
 
@@ -194,6 +195,7 @@ static unsigned busy_lanes(void)
 // Asks the server of `lane` to give `count` of its tasks to another lane.
 static void order_move(struct ss_lane *lane, struct ss_lane *other, unsigned count)
 {
+    ss_point_order(SS_ORDER_MOVES, count);
     store_relaxed(&lane->move_count, count);
     store_release(&lane->move_to, other);
 }

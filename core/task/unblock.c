@@ -64,6 +64,7 @@ static smolscale_queue *the_queue(int *err)
     *err = smolscale_queue_new(&mine, &attr);
     if (*err)
         return NULL;
+    smolscale_queue_set_label(mine, "unblock", NULL);
     if (cas_strong_acq_rel(&calls, &queue, mine))
         return mine;
     smolscale_queue_free(mine);

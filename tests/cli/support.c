@@ -16,6 +16,14 @@ static void *checked(void *memory)
     return memory;
 }
 
+void complain(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+}
+
 void fail(int status, const char *format, ...)
 {
     va_list arguments;

@@ -6,6 +6,14 @@
 
 #include "task/spread.c"
 
+// Nobody observes.
+struct ss_observed ss_observed;
+
+void ss_note_order(enum ss_order which, uint64_t count)
+{
+    (void)which, (void)count;
+}
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -29,6 +29,7 @@ import sys
 ORDER = [
     ["base"],
     ["os"],
+    ["trace"],
     ["sched"],
     ["queue", "io", "region"],
     ["task"],

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -21,6 +22,7 @@ extern ElfW(Dyn) _DYNAMIC[] __attribute__((weak, visibility("hidden")));
 #pragma weak dladdr1
 #pragma weak dladdr
 #pragma weak dlopen
+#pragma weak dladdr
 
 // Can it be unloaded? Not a program, which alone has DT_DEBUG, nor what was linked with -z
 // nodelete.
@@ -119,6 +121,48 @@ int ss_append_to_file(const char *path, const char *text, size_t length)
     }
     errno = saved_errno;
     return err;
+}
+
+int ss_output_create(const char *path)
+{
+    return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+}
+
+bool ss_output_write(int file, const void *bytes, size_t size)
+{
+    int err = write_all(file, bytes, size);
+    errno = -err;
+    return err == 0;
+}
+
+bool ss_output_close(int file)
+{
+    return close(file) == 0;
+}
+
+const char *ss_process_name(void)
+{
+    return program_invocation_short_name;
+}
+
+static void describe_address(const void *address, const Dl_info *info, char *text, size_t size)
+{
+    const char *slash = info->dli_fname ? strrchr(info->dli_fname, '/') : NULL;
+    const char *object = slash ? slash + 1 : info->dli_fname;
+    if (info->dli_sname && info->dli_saddr == address)
+        snprintf(text, size, "%s", info->dli_sname);
+    else
+        snprintf(text, size, "%s+0x%lx", object,
+                 (unsigned long)((const char *)address - (const char *)info->dli_fbase));
+}
+
+void ss_process_symbol(const void *address, char *text, size_t size)
+{
+    Dl_info info;
+    if (dladdr != NULL && dladdr(address, &info) != 0 && info.dli_fname)
+        describe_address(address, &info, text, size);
+    else
+        snprintf(text, size, "0x%lx", (unsigned long)(uintptr_t)address);
 }
 
 void ss_write_to_stderr(const char *text)

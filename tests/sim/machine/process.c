@@ -71,6 +71,36 @@ const char *ss_process_environment(const char *name)
     return NULL;
 }
 
+// Nothing is traced on the simulated machine: what runs there is seen otherwise.
+int ss_output_create(const char *path)
+{
+    (void)path;
+    errno = EACCES;
+    return -1;
+}
+
+bool ss_output_write(int file, const void *bytes, size_t size)
+{
+    (void)file, (void)bytes, (void)size;
+    return false;
+}
+
+bool ss_output_close(int file)
+{
+    (void)file;
+    return false;
+}
+
+const char *ss_process_name(void)
+{
+    return "simulated";
+}
+
+void ss_process_symbol(const void *address, char *text, size_t size)
+{
+    snprintf(text, size, "%p", address);
+}
+
 int ss_append_to_file(const char *path, const char *text, size_t length)
 {
     (void)path, (void)text, (void)length;
