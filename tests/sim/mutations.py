@@ -103,13 +103,8 @@ MUTATIONS = [
      "    ss_lock(&shares->lock);\n    size_t limit = word_load_relaxed(&mine->limit);\n    bool more = i < limit;\n",
      "    ss_lock(&shares->lock);\n    size_t limit = word_load_relaxed(&mine->limit);\n    bool more = false && i < limit;\n", "loop loop-twice team"),
     # ---- spawners and groups
-    ("a spawner reads its word after its orders", "sched/spawner.c",
-     "        uint32_t seen = load_acquire(&self->word);\n        ss_spawner_serve();\n",
-     "        ss_spawner_serve();\n        uint32_t seen = load_acquire(&self->word);\n", "group-limit group eager group-second"),
     ("who waits for a worker is not answered", "sched/spawner.c",
      "    if (waiting)\n        store_relaxed(&ss.spawn_answers, load_relaxed(&ss.spawn_answers) + 1);\n", "", "eager group group-second"),
-    ("a spawner that refuses to end does not say so", "sched/spawner.c",
-     "        bool refused = needed && refuse(self);\n", "        bool refused = false && needed && refuse(self);\n", "group eager group-second"),
     # ---- fork
     ("a child finds the executor's lock as it was", "sched/executor.c", "    ss_lock_reset(&ss.lock);\n", "", "fork fork-pushed"),
     ("a child finds its parent's queue locked", "queue/life.c", "    ss_lock_reset(&queue->own_lock);\n", "", "fork fork-pushed fork-used"),
