@@ -220,22 +220,22 @@ START_TEST(tasks_that_gain_by_every_cpu_are_spread_over_all)
     start(cpus);
     run(independent, 100 * SS_NS_PER_MS);
     ck_assert_uint_eq(serving, cpus);
-    ck_between("afterwards", run(independent, 10 * SS_NS_PER_S), 0.98 * cpus, cpus);
+    ck_between("afterwards", run(independent, 4 * SS_NS_PER_S), 0.98 * cpus, cpus);
 }
 END_TEST
 
 START_TEST(tasks_that_gain_less_the_more_there_are_are_spread_too)
 {
     start(64);
-    ck_between("on 64 CPUs", run(nearly_independent, 10 * SS_NS_PER_S), 30, 64);
+    ck_between("on 64 CPUs", run(nearly_independent, 4 * SS_NS_PER_S), 30, 64);
 }
 END_TEST
 
 START_TEST(tasks_that_gain_nothing_stay_on_one_lane)
 {
     start(sizes[_i]);
-    ck_between("of no use", run(talking, 10 * SS_NS_PER_S), 1, 1.02);
-    ck_between("harmful", run(slowed, 10 * SS_NS_PER_S), 1, 1.02);
+    ck_between("of no use", run(talking, 4 * SS_NS_PER_S), 1, 1.02);
+    ck_between("harmful", run(slowed, 4 * SS_NS_PER_S), 1, 1.02);
 }
 END_TEST
 
@@ -243,7 +243,7 @@ START_TEST(a_failed_trial_leaves_the_lanes_that_pay)
 {
     start(64);
     run(up_to_eight, 100 * SS_NS_PER_MS);
-    ck_between("with use for eight", run(up_to_eight, 10 * SS_NS_PER_S), 7.8, 8.2);
+    ck_between("with use for eight", run(up_to_eight, 4 * SS_NS_PER_S), 7.8, 8.2);
 }
 END_TEST
 
@@ -255,7 +255,7 @@ START_TEST(tasks_that_come_to_gain_nothing_are_brought_together)
     start(cpus);
     run(independent, SS_NS_PER_S);
     run(talking, 3 * SS_NS_PER_S);
-    ck_between("afterwards", run(talking, 10 * SS_NS_PER_S), 1, 1.02);
+    ck_between("afterwards", run(talking, 4 * SS_NS_PER_S), 1, 1.02);
     run(independent, 2 * SS_NS_PER_S);
     ck_assert_uint_eq(serving, cpus);
 }
