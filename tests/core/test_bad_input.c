@@ -642,6 +642,7 @@ START_TEST(NULL_where_it_is_not_allowed_ends_the_process_there)
     FAULTS(smolscale_queue_active(null));
     FAULTS(smolscale_queue_set_max_active(null, 1));
     FAULTS(smolscale_queue_set_compare(null, compare_nothing, NULL));
+    FAULTS_VOID(smolscale_queue_set_label(null, "label", NULL));
     FAULTS_VOID(smolscale_queue_wait(null));
     FAULTS_VOID(smolscale_queue_close(null, NULL, NULL));
 
