@@ -10,7 +10,7 @@ fails the check: whoever changes the line says here what the fault is now.
 MUTATIONS = [
     # ---- parking and waking: announce, fence, look
     ("the balancer does not look again before it sleeps", "sched/balancer.c",
-     "    bool up = is_wanted(how);\n", "    bool up = false;\n",
+     "    bool wanted = is_wanted(how), up = wanted;\n", "    bool wanted = false, up = false;\n",
      "blocked elastic"),
     ("the balancer's futex is not woken", "sched/balancer.c",
      "        ss_os.futex_wake(&ss.balancer, 1);\n", "        ;\n", "blocked elastic"),
@@ -110,5 +110,4 @@ MUTATIONS = [
     ("a child finds its parent's queue locked", "queue/life.c", "    ss_lock_reset(&queue->own_lock);\n", "", "fork fork-pushed fork-used"),
     ("a child finds its parent's items", "queue/life.c", "    ss_items_reset(&queue->items);\n", "", "fork-used"),
     ("a child believes that there is a balancer", "sched/balancer.c", "    store_relaxed(&ss.balancer, SS_BALANCER_NONE);\n    store_relaxed(&ss.cpus_due, 0);\n", "    store_relaxed(&ss.cpus_due, 0);\n", "fork-blocked"),
-    ("a child counts its parent's workers", "sched/worker.c", "    ss.workers = NULL;\n    ss.free_workers = NULL;\n", "    ss.free_workers = NULL;\n", "fork fork-pushed"),
 ]
