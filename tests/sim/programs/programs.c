@@ -13,6 +13,7 @@
     X(batch)           \
     X(batch_blocked)   \
     X(blocked)         \
+    X(blocked_late)    \
     X(elastic)         \
     X(announced)       \
     X(family)          \

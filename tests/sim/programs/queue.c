@@ -107,6 +107,31 @@ const struct sim_program program_blocked = {.name = "blocked",
                                             .needs_threads = true,
                                             .check = check_2};
 
+// ---- the same after a while without work, when all have parked
+
+static void blocked_late(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    static _Atomic uint32_t nothing_changes;
+    attr.run = run_waiting;
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    count_warm_up(s.queue, 2);
+    sim_explore_end();
+    ss_os.futex_wait_until(&nothing_changes, 0, sim_now() + 100 * SS_NS_PER_MS);
+    sim_explore_begin();
+    push(s.queue, 0);
+    push(s.queue, 1);
+    count_wait();
+}
+
+const struct sim_program program_blocked_late = {
+    .name = "blocked-late",
+    .what = "a job waits for the one behind it, after a while without work",
+    .run = blocked_late,
+    .check = check_2,
+    .limit_ns = 120 * SS_NS_PER_MS,
+    .needs_threads = true};
+
 // ---- tiny jobs, taken at once
 
 static void run_tiny(void *item, void *user_data)
