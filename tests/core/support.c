@@ -246,17 +246,15 @@ struct sleeper {
     bool woken;
     bool timed;
     uint64_t end;
+    pthread_cond_t changed; // its own: one that is woken does not rouse thousands
 };
 
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t changed;
     uint64_t now;
     unsigned long sleeps;
     struct sleeper *sleepers;
-} fake = {.lock = PTHREAD_MUTEX_INITIALIZER,
-          .changed = PTHREAD_COND_INITIALIZER,
-          .now = 1000 * SS_NS_PER_S};
+} fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .now = 1000 * SS_NS_PER_S};
 
 // What the thread has read last and not slept after. A nap counts from there, not from a step that
 // the test makes in between: in that, a thread would lie for ever under a clock that stands still.
@@ -290,10 +288,15 @@ static void leave(struct sleeper *self)
 static bool fake_futex_wait_until(_Atomic uint32_t *word, uint32_t expected, uint64_t until)
 {
     pthread_mutex_lock(&fake.lock);
-    struct sleeper self = {NULL, word, atomic_load(word) != expected, until != SS_FOREVER, until};
+    struct sleeper self = {NULL,
+                           word,
+                           atomic_load(word) != expected,
+                           until != SS_FOREVER,
+                           until,
+                           PTHREAD_COND_INITIALIZER};
     enter(&self);
     while (!self.woken && fake.now < until)
-        pthread_cond_wait(&fake.changed, &fake.lock);
+        pthread_cond_wait(&self.changed, &fake.lock);
     leave(&self);
     pthread_mutex_unlock(&fake.lock);
     return self.woken;
@@ -308,7 +311,7 @@ static void fake_nap(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 // The kernel looks for events, a millisecond at a time, until the clock has come that far.
 static int fake_poll_until(struct pollfd *fds, unsigned count, uint64_t until)
 {
-    struct sleeper self = {NULL, NULL, false, until != SS_FOREVER, until};
+    struct sleeper self = {NULL, NULL, false, until != SS_FOREVER, until, PTHREAD_COND_INITIALIZER};
     pthread_mutex_lock(&fake.lock);
     enter(&self);
     bool time_up = fake.now >= until;
@@ -332,10 +335,10 @@ static void fake_futex_wake(_Atomic uint32_t *word, int count)
     for (struct sleeper *s = fake.sleepers; s && count > 0; s = s->next) {
         if (s->word == word && !s->woken) {
             s->woken = true;
+            pthread_cond_signal(&s->changed);
             count--;
         }
     }
-    pthread_cond_broadcast(&fake.changed);
     pthread_mutex_unlock(&fake.lock);
 }
 
@@ -354,7 +357,8 @@ void fake_clock_advance(uint64_t ns)
 {
     pthread_mutex_lock(&fake.lock);
     fake.now += ns;
-    pthread_cond_broadcast(&fake.changed);
+    for (struct sleeper *s = fake.sleepers; s; s = s->next)
+        pthread_cond_signal(&s->changed);
     pthread_mutex_unlock(&fake.lock);
 }
 
