@@ -870,7 +870,10 @@ uint64_t picture_merge(struct picture *picture, const struct trace *trace, size_
         total += picture->lengths[i].count;
     uint64_t resolution = 0;
     while (total > most && resolution < trace->length) {
-        resolution = resolution ? 2 * resolution : trace->length / 1000000 + 1;
+        if (resolution == 0)
+            resolution = trace->length / 1000000 + 1;
+        else // not twice the end of the number range
+            resolution = resolution < trace->length / 2 ? 2 * resolution : trace->length;
         total = merge_all(picture, trace, resolution);
     }
     return resolution;

@@ -70,10 +70,24 @@ static bool can_run(const struct sim_thread *thread)
     return thread->state == SIM_RUNNABLE && !thread->spins;
 }
 
+// May the youngest store be seen before all others? One place has its stores in their order.
+static bool may_overtake(const struct sim_thread *self)
+{
+    if (!sim.config.weak || self->store_count < 2)
+        return false;
+    const struct sim_stored *youngest = &self->stores[self->store_count - 1];
+    for (unsigned i = 0; i + 1 < self->store_count; i++) {
+        const struct sim_stored *older = &self->stores[i];
+        if ((uintptr_t)older->p < (uintptr_t)youngest->p + youngest->size &&
+            (uintptr_t)youngest->p < (uintptr_t)older->p + older->size)
+            return false;
+    }
+    return youngest->order == SIM_RELAXED;
+}
+
 static void note_choice_of_stores(struct sim_thread *self, bool keep)
 {
-    if (keep && sim.config.weak && self->store_count > 1 &&
-        self->stores[self->store_count - 1].order == SIM_RELAXED) {
+    if (keep && may_overtake(self)) {
         // Out of order: the youngest is seen first.
         struct sim_stored youngest = self->stores[self->store_count - 1];
         memmove(self->stores + 1, self->stores, (self->store_count - 1) * sizeof youngest);
@@ -269,7 +283,8 @@ static struct sim_thread *next(void)
 static unsigned choose(enum sim_choice what, unsigned count)
 {
     bool usual = what == SIM_CHOOSE_SPURIOUS || what == SIM_CHOOSE_WEAK;
-    bool spared = what == SIM_CHOOSE_THREAD && program->needs_threads;
+    bool spared =
+        (what == SIM_CHOOSE_THREAD || what == SIM_CHOOSE_MEMORY) && program->needs_threads;
     if ((!options->faults && !usual) || spared || choices == CHOICES_MAX) {
         number++;
         return 0;

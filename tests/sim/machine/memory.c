@@ -103,7 +103,7 @@ static char *take_reusable(size_t size, size_t alignment)
     char *block = reusable[class];
     if ((uintptr_t)block % alignment)
         return NULL;
-    memcpy(&reusable[class], block, sizeof block);
+    memcpy(&reusable[class], block, sizeof reusable[class]); // the next of its size
     return block;
 }
 
@@ -170,7 +170,7 @@ void ss_deallocate(void *memory)
     live--;
     size_t class = (header->size + 63) / 64;
     if (sim.config.reuses_memory && class < 64 && class > 0) {
-        memcpy(block, &reusable[class], sizeof block);
+        memcpy(block, &reusable[class], sizeof reusable[class]);
         reusable[class] = block;
     }
 }

@@ -18,8 +18,9 @@ struct sim_program {
     bool brief;          // no thread goes round a loop without a pause for 2000 steps
     bool fair;           // it measures times: no schedule in which a thread waits for long
     bool no_membarrier;
-    bool needs_threads; // their creation does not fail: a job waits for another, and without a
-                        // second thread, and one that creates it later, it would wait for good
+    bool needs_threads; // their creation does not fail, nor does memory: a job waits for another,
+                        // and without a second thread, and one that creates it later, it would wait
+                        // for good
     const char *const *environment;
 };
 
