@@ -18,6 +18,7 @@ static const char help[] =
     "\n"
     "  --preemptions N     all schedules with at most N preemptions (default 2)\n"
     "  --seconds N         of CPU for each program and each strategy at most (default 10)\n"
+    "  --steps N           the same in steps: as many runs on each machine (default: no limit)\n"
     "  --seed N            of the random strategies (default 1)\n"
     "  --only STRATEGY     complete, pct or random\n"
     "  --faults            calls and allocations fail, too\n"
@@ -37,7 +38,7 @@ double seconds_now(void)
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-static struct options options = {.preemptions = 2, .seconds = 10, .seed = 1};
+static struct options options = {.preemptions = 2, .seconds = 10, .steps = UINT64_MAX, .seed = 1};
 static const char *only, *replay;
 static bool until_failure, check_pruning;
 static unsigned passed, failed;
@@ -202,6 +203,8 @@ int main(int argc, char **argv)
     for (int i = 2; i < argc; i++) {
         if (!strcmp(argv[i], "--preemptions"))
             options.preemptions = (unsigned)strtoul(value_of(argv, argc, &i), NULL, 10);
+        else if (!strcmp(argv[i], "--steps"))
+            options.steps = strtoull(value_of(argv, argc, &i), NULL, 10);
         else if (!strcmp(argv[i], "--seconds"))
             options.seconds = strtod(value_of(argv, argc, &i), NULL);
         else if (!strcmp(argv[i], "--seed"))

@@ -90,10 +90,10 @@ def mutated_library(build, commands, sources, folder, path, text):
     return library
 
 
-def look_for(sim, folder, how, seconds):
+def look_for(sim, folder, how, limits):
     words = how.split()
     command = [sim, "explore", *words, "--quiet", "--until-failure",
-               "--seconds", str(seconds)]
+               *limits]
     environment = dict(os.environ, LD_LIBRARY_PATH=folder)
     start = time.monotonic()
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -103,7 +103,7 @@ def look_for(sim, folder, how, seconds):
     return (lines[0] if lines else None), time.monotonic() - start
 
 
-def try_one(build, sim, seconds, mutation, commands):
+def try_one(build, sim, limits, mutation, commands):
     """(was it found, what to say)"""
     name, path, original, mutated, how = mutation[:5]
     sources = mutation[5].split() if len(mutation) > 5 else []
@@ -117,7 +117,7 @@ def try_one(build, sim, seconds, mutation, commands):
             mutated_library(build, commands, sources, folder, path, text.replace(original, mutated))
         except subprocess.CalledProcessError as error:
             return False, f"FAILED  {name}: does not compile: {error.stderr}"
-        found, took = look_for(sim, folder, how, seconds)
+        found, took = look_for(sim, folder, how, limits)
     if found:
         return True, f"found   {name} (core/{path}, {took:.1f} s): {found[8:90]}"
     return False, f"FAILED  {name} (core/{path}): not found in {took:.1f} s by: {how}"
@@ -129,6 +129,7 @@ def main():
     parser.add_argument("words", nargs="*", help="only faults whose name or file contains one of them")
     parser.add_argument("--sim", help="the program (default: that of BUILD)")
     parser.add_argument("--seconds", type=float, default=5, help="of CPU for each program and strategy")
+    parser.add_argument("--steps", type=int, default=2 ** 63, help="the same in steps, as many on each machine")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
     build = os.path.abspath(options.build)
@@ -136,9 +137,10 @@ def main():
     commands = core_commands(build)
     wanted = [mutation for mutation in MUTATIONS
               if not options.words or any(word in mutation[0] or word in mutation[1] for word in options.words)]
+    limits = ["--seconds", str(options.seconds), "--steps", str(options.steps)]
     passed = failed = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        tries = [pool.submit(try_one, build, sim, options.seconds, mutation, commands)
+        tries = [pool.submit(try_one, build, sim, limits, mutation, commands)
                  for mutation in wanted]
         for one in concurrent.futures.as_completed(tries):
             good, line = one.result()

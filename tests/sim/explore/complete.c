@@ -164,7 +164,7 @@ void explore_completely(const struct sim_program *program, const struct options 
         }
         if (verdict == SIM_GOOD)
             note_end();
-        if ((outcome->runs & 63) == 0 && seconds_now() > end)
+        if (explore_is_over(options, outcome, end))
             break;
         outcome->complete = !advance();
     } while (!outcome->complete);

@@ -322,6 +322,11 @@ static void *run_program(void *arg)
     return NULL;
 }
 
+bool explore_is_over(const struct options *what, const struct outcome *outcome, double end)
+{
+    return outcome->steps >= what->steps || ((outcome->runs & 15) == 0 && seconds_now() > end);
+}
+
 enum sim_verdict explore_run(const struct sim_program *which, const struct strategy *how,
                              const struct options *what)
 {

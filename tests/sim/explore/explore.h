@@ -41,6 +41,7 @@ struct schedule {
 struct options {
     unsigned preemptions; // of the complete search
     double seconds;       // for each strategy and program
+    uint64_t steps;       // the same in steps, as many on each machine
     uint64_t seed;
     bool faults, store_buffers, weak;
     bool unpruned; // no run is cut short
@@ -54,6 +55,9 @@ struct outcome {
     char failure[512];
     struct schedule schedule;
 };
+
+// Is it enough? `end`: by seconds_now().
+bool explore_is_over(const struct options *options, const struct outcome *outcome, double end);
 
 // One run. The schedule that it took is left in explore_taken().
 enum sim_verdict explore_run(const struct sim_program *program, const struct strategy *strategy,

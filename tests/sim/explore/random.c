@@ -88,7 +88,7 @@ static void explore(const struct strategy *strategy, const struct sim_program *p
             outcome->schedule = *explore_taken();
             return;
         }
-        if ((run & 15) == 0 && seconds_now() > end)
+        if (explore_is_over(options, outcome, end))
             return;
     }
 }
