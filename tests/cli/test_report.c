@@ -150,7 +150,7 @@ int main(void)
 {
     Suite *suite = suite_create("report");
     TCase *tcase = tcase_create("all");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, clear_difference_is_named_with_its_interval);
     tcase_add_test(tcase, no_difference_is_said_to_be_none);
     tcase_add_test(tcase, scatter_that_hides_a_difference_is_owned);

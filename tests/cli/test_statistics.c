@@ -170,7 +170,7 @@ int main(void)
 {
     Suite *suite = suite_create("statistics");
     TCase *tcase = tcase_create("all");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, spread_is_smallest_middle_largest);
     tcase_add_test(tcase, p_is_that_of_the_exact_test_with_ties);
     tcase_add_test(tcase, no_difference_at_all_is_none);

@@ -48,7 +48,7 @@
 #endif
 
 // Seconds until a test that hangs is ended, and until EVENTUALLY() gives up.
-#define TEST_TIMEOUT  180
+#define TEST_TIMEOUT  400
 #define TEST_PATIENCE 60
 
 // Runs the tests (NULL at the end) and says how many passed; the value main() returns.

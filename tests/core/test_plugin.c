@@ -50,7 +50,7 @@ int main(int argc, char **argv)
     paths = argv + 1;
     Suite *suite = suite_create("plugin");
     TCase *tcase = tcase_create("plugin");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 300);
     tcase_add_loop_test(tcase, a_plugin_that_was_used_stays_for_its_threads_when_it_is_closed, 0,
                         argc - 1);
     tcase_add_test(tcase, a_plugin_that_was_not_used_goes);

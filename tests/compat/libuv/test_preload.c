@@ -78,7 +78,7 @@ int main(int argc, char **argv)
     foreign_path = argv[2];
     Suite *suite = suite_create("preload");
     TCase *tcase = tcase_create("preload");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, a_libuv_of_a_plugin_in_a_local_scope_is_found);
     tcase_add_test(tcase, requests_past_the_layer_are_served_by_libuvs_own_threads);
     tcase_add_test(tcase, requests_past_the_layer_and_others_mix);

@@ -138,7 +138,7 @@ int main()
 {
     Suite *suite = suite_create("pthreadpool exceptions");
     TCase *exceptions = tcase_create("exceptions");
-    tcase_set_timeout(exceptions, 60);
+    tcase_set_timeout(exceptions, 300);
     tcase_add_test(exceptions, the_other_items_run_all_the_same);
     tcase_add_test(exceptions, other_pools_can_be_called_and_destroy_returns);
 #ifdef OURS
