@@ -16,8 +16,6 @@ MUTATIONS = [
      "        ss_os.futex_wake(&ss.balancer, 1);\n", "        ;\n", "blocked-late"),
     ("a worker is taken off the idle list and not woken", "sched/idle.c",
      "        ss_os.futex_wake(&worker->park, 1);\n", "        ;\n", "retire-limit group-limit limit free"),
-    ("an expected worker that could not be created stays expected", "sched/worker.c",
-     "    ss_arrive(worker); // it never will\n", "", "blocked --faults"),
     ("a dedicated worker ends because it was told so once", "sched/worker.c",
      "    worker->exit = false;\n    return group->workers > group->wanted;\n", "    return worker->exit;\n", "dedicated-twice"),
     ("a lock is let go without its sleepers being woken", "os/lock.h",
