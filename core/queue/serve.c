@@ -55,19 +55,27 @@ static void take_batch(struct visit *visit)
         server->batch_start = ss_os.now(); // the wake-up is not the jobs' time
 }
 
-// The same as run_batch(), and says when each job starts and ends. A job may be the last that this
-// process does with the batch: it forks, and this is the child.
-static unsigned run_batch_observed(const struct visit *visit)
+// Returns how many jobs the worker has run; others may have recalled the rest. `observed` is a
+// constant where it is called. A job may be the last that this process does with the batch: it
+// forks, and this is the child.
+static inline __attribute__((always_inline)) unsigned run_jobs(const struct visit *visit,
+                                                               bool observed)
 {
+    smolscale_run_fn *run = visit->queue->run;
+    void *user_data = visit->queue->user_data;
     struct ss_batch *batch = &visit->server->batch;
-    const uint64_t *pushed = batch->pushed;
+    const uint64_t *pushed = observed ? batch->pushed : NULL;
     uint32_t end = load_relaxed(&batch->end), i = 0;
     unsigned jobs = 0;
     do {
         count_owned(&visit->worker->progress);
-        ss_note_start(visit->pool, pushed ? pushed[i] : 0, true);
-        visit->queue->run(batch->item[i], visit->queue->user_data);
-        ss_note_end(visit->pool);
+        if (observed)
+            ss_note_start(visit->pool, pushed ? pushed[i] : 0, true);
+        if (i + 2 < end)
+            __builtin_prefetch(batch->item[i + 2]); // items are often the callers' structures
+        run(batch->item[i], user_data);
+        if (observed)
+            ss_note_end(visit->pool);
         jobs++;
         if (end == 1)
             break;
@@ -76,25 +84,10 @@ static unsigned run_batch_observed(const struct visit *visit)
     return jobs;
 }
 
-// Returns how many jobs the worker has run; others may have recalled the rest.
-static unsigned run_jobs(const struct visit *visit)
+// The same, in a function of its own: the other loop stays small.
+static __attribute__((noinline)) unsigned run_jobs_observed(const struct visit *visit)
 {
-    smolscale_run_fn *run = visit->queue->run;
-    void *user_data = visit->queue->user_data;
-    struct ss_batch *batch = &visit->server->batch;
-    uint32_t end = load_relaxed(&batch->end), i = 0;
-    unsigned jobs = 0;
-    do {
-        count_owned(&visit->worker->progress);
-        if (i + 2 < end)
-            __builtin_prefetch(batch->item[i + 2]); // items are often the callers' structures
-        run(batch->item[i], user_data);
-        jobs++;
-        if (end == 1)
-            break;
-        i = ss_batch_claim(batch);
-    } while (i < end);
-    return jobs;
+    return run_jobs(visit, true);
 }
 
 // No lock held. As run_jobs().
@@ -103,7 +96,7 @@ static unsigned run_batch(const struct visit *visit)
     visit->server->batch_progress = load_relaxed(&visit->worker->progress);
     store_relaxed(&visit->worker->in_job, true);
     bool observed = __builtin_expect(visit->pool != NULL, 0);
-    unsigned jobs = observed ? run_batch_observed(visit) : run_jobs(visit);
+    unsigned jobs = observed ? run_jobs_observed(visit) : run_jobs(visit, false);
     store_relaxed(&visit->worker->in_job, false);
     return jobs;
 }
