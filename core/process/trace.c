@@ -6,6 +6,7 @@
 
 #include "base/room.h"
 #include "os/lock.h"
+#include "os/memory.h"
 #include "os/options.h"
 #include "os/process.h"
 #include "process/path.h"
@@ -80,25 +81,54 @@ static unsigned number_tracers(void)
     return count;
 }
 
-// Its events as of now; 0: there are none, or they are the parent's.
-static uint32_t events_in(const struct ss_chunk *chunk)
-{
-    return chunk->owner ? load_acquire(&chunk->count) : 0;
-}
-
-static unsigned count_chunks(void)
+// Decides which events go into the file: those of now, and none of the parent's. Returns in how
+// many chunks they are.
+static unsigned choose_events(void)
 {
     unsigned count = 0;
-    for (struct ss_chunk *chunk = ss_chunks(); chunk; chunk = chunk->all)
-        count += events_in(chunk) > 0;
+    for (struct ss_chunk *chunk = ss_chunks(); chunk; chunk = chunk->all) {
+        chunk->written = chunk->owner ? load_acquire(&chunk->count) : 0;
+        count += chunk->written > 0;
+    }
     return count;
 }
 
-static void put_pool(struct output *out, const struct ss_pool *pool)
+// What the file has besides the events themselves.
+struct contents {
+    unsigned chunks, pools;
+    char (*names)[160]; // of the pools; NULL: no memory
+};
+
+// To name a pool takes the loader's lock. A thread that has it, in a dlopen(), may record: so the
+// names come before the ring's lock.
+static void name_pools(struct contents *contents)
+{
+    contents->pools = ss_pool_count();
+    contents->names = ss_allocate(contents->pools * sizeof *contents->names);
+    for (unsigned i = 0; contents->names && i < contents->pools; i++)
+        ss_pool_name(ss_pool_at(i), contents->names[i], sizeof contents->names[i]);
+}
+
+// With the ring's lock on exit. The pool of an event is counted before the event is there, so if no
+// pool has come, those that were named are all that the events have.
+static void lock_contents(struct contents *contents)
+{
+    for (;;) {
+        name_pools(contents);
+        ss_trace_lock();
+        contents->chunks = choose_events();
+        if (ss_pool_count() == contents->pools)
+            return;
+        ss_trace_unlock();
+        ss_deallocate(contents->names);
+    }
+}
+
+static void put_pool(struct output *out, const struct ss_pool *pool, const char *name)
 {
     struct pool head = {.max = load_relaxed(&pool->times.max)};
     struct bucket buckets[SS_BUCKETS];
-    ss_pool_name(pool, head.name, sizeof head.name);
+    snprintf(head.name, sizeof head.name, "%s", name);
     for (unsigned i = 0; i < SS_BUCKETS; i++) {
         uint64_t count = load_relaxed(&pool->times.bucket[i]);
         if (count > 0)
@@ -117,37 +147,34 @@ static void put_threads(struct output *out)
     }
 }
 
-// No more chunks than the header says: one that was empty may have got its first event since.
-static void put_chunks(struct output *out, unsigned left)
+static void put_chunks(struct output *out)
 {
-    for (const struct ss_chunk *chunk = ss_chunks(); chunk && left > 0; chunk = chunk->all) {
-        uint32_t events = events_in(chunk);
-        if (events == 0)
+    for (const struct ss_chunk *chunk = ss_chunks(); chunk; chunk = chunk->all) {
+        if (chunk->written == 0)
             continue;
-        struct chunk head = {chunk->owner->number, events};
+        struct chunk head = {chunk->owner->number, chunk->written};
         put(out, &head, sizeof head);
-        put(out, chunk->event, events * sizeof *chunk->event);
-        left--;
+        put(out, chunk->event, chunk->written * sizeof *chunk->event);
     }
 }
 
 // With the lock of the ring.
-static void put_all(struct output *out)
+static void put_all(struct output *out, const struct contents *contents)
 {
     struct header header = {.magic = MAGIC, .version = VERSION, .byte_order = ORDER_MARK};
     header.pid = (uint32_t)ss_process_id();
-    header.pools = ss_pool_count();
+    header.pools = contents->pools;
     header.threads = number_tracers();
-    header.chunks = count_chunks();
+    header.chunks = contents->chunks;
     header.begin = begun_at;
     header.end = ss_os.now();
     header.lost = ss_trace_lost_of_nobody();
     snprintf(header.program, sizeof header.program, "%s", ss_process_name());
     put(out, &header, sizeof header);
     for (unsigned i = 0; i < header.pools; i++)
-        put_pool(out, ss_pool_at(i));
+        put_pool(out, ss_pool_at(i), contents->names ? contents->names[i] : "unnamed");
     put_threads(out);
-    put_chunks(out, header.chunks);
+    put_chunks(out);
     put(out, END, 8);
 }
 
@@ -161,7 +188,7 @@ static bool trace_path(char *path, size_t size)
            ss_path_of_process(pattern, path, size);
 }
 
-static void write_file(void)
+static void write_file(const struct contents *contents)
 {
     char path[SS_PATH_SIZE];
     if (!trace_path(path, sizeof path)) {
@@ -171,7 +198,7 @@ static void write_file(void)
     struct output out = {.file = ss_output_create(path)};
     out.failed = out.file < 0;
     if (!out.failed)
-        put_all(&out);
+        put_all(&out, contents);
     int err = errno;
     if (out.file >= 0 && !ss_output_close(out.file) && !out.failed) {
         out.failed = true;
@@ -187,11 +214,13 @@ static void write_file(void)
 static void at_exit(void)
 {
     int saved_errno = errno;
+    struct contents contents;
     ss_observe_no_more(SS_OBSERVED_FOR_TRACE);
-    ss_trace_lock();
+    lock_contents(&contents);
     if (ss_tracers())
-        write_file();
+        write_file(&contents);
     ss_trace_unlock();
+    ss_deallocate(contents.names);
     errno = saved_errno;
 }
 

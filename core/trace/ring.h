@@ -38,6 +38,7 @@ struct ss_chunk {
     struct ss_chunk *next;                        // L: in the list of full, or of unused ones
     struct ss_chunk *all;                         // =: all there ever were; only grows
     _Atomic uint32_t count;                       // O: events
+    uint32_t written;                             // L: of these, those that go into the file
     struct ss_event_words event[SS_CHUNK_EVENTS]; // O
 };
 
