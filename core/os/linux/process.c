@@ -20,7 +20,6 @@
 // not have a loader either.
 extern ElfW(Dyn) _DYNAMIC[] __attribute__((weak, visibility("hidden")));
 #pragma weak dladdr1
-#pragma weak dladdr
 #pragma weak dlopen
 #pragma weak dladdr
 
@@ -81,16 +80,21 @@ const char *ss_process_environment(const char *name)
     return getenv(name);
 }
 
+// The file that holds the address, without its folder; NULL: that cannot be told.
+static const char *object_at(const void *address, Dl_info *info)
+{
+    if (address == NULL || dladdr == NULL || dladdr(address, info) == 0 || !info->dli_fname)
+        return NULL;
+    const char *slash = strrchr(info->dli_fname, '/');
+    return slash ? slash + 1 : info->dli_fname;
+}
+
 void ss_process_object_of(void (*code)(void), char *name, size_t size)
 {
     int saved_errno = errno;
     Dl_info info;
-    const char *path = "";
-    if (code != NULL && dladdr != NULL && dladdr((void *)code, &info) != 0 && info.dli_fname)
-        path = info.dli_fname;
-    const char *slash = strrchr(path, '/');
-    strncpy(name, slash ? slash + 1 : path, size - 1);
-    name[size - 1] = '\0';
+    const char *object = object_at((const void *)code, &info);
+    snprintf(name, size, "%s", object ? object : "");
     errno = saved_errno;
 }
 
@@ -145,24 +149,17 @@ const char *ss_process_name(void)
     return program_invocation_short_name;
 }
 
-static void describe_address(const void *address, const Dl_info *info, char *text, size_t size)
-{
-    const char *slash = info->dli_fname ? strrchr(info->dli_fname, '/') : NULL;
-    const char *object = slash ? slash + 1 : info->dli_fname;
-    if (info->dli_sname && info->dli_saddr == address)
-        snprintf(text, size, "%s", info->dli_sname);
-    else
-        snprintf(text, size, "%s+0x%lx", object,
-                 (unsigned long)((const char *)address - (const char *)info->dli_fbase));
-}
-
 void ss_process_symbol(const void *address, char *text, size_t size)
 {
     Dl_info info;
-    if (dladdr != NULL && dladdr(address, &info) != 0 && info.dli_fname)
-        describe_address(address, &info, text, size);
-    else
+    const char *object = object_at(address, &info);
+    if (!object)
         snprintf(text, size, "0x%lx", (unsigned long)(uintptr_t)address);
+    else if (info.dli_sname && info.dli_saddr == address)
+        snprintf(text, size, "%s", info.dli_sname);
+    else
+        snprintf(text, size, "%s+0x%lx", object,
+                 (unsigned long)((const char *)address - (const char *)info.dli_fbase));
 }
 
 void ss_write_to_stderr(const char *text)
