@@ -29,9 +29,8 @@
 //   READY     loop and share 0 are written (only ever with BUSY)
 //   OPEN      helpers may check in (only ever with READY)
 //   SLEEPER   the caller sleeps until the helpers have left
-//   ORPHAN    the caller has gone without an end of the call (only ever with READY): the thread
-//   that leaves
-//             last, when no item is left, ends it
+//   ORPHAN    the caller has gone without an end of the call (only ever with READY): the last
+//             thread that leaves, when no item is left, ends it
 //   PRESENT   the unit of those inside: helpers, and the balancer when it looks at the call
 //   upper half: number of the call, so that a helper can tell a new call from the one it has seen
 // While BUSY is set without READY the word belongs to the caller alone (plain stores); otherwise
@@ -137,8 +136,8 @@ static inline void ss_gate_end(struct ss_gate *gate, uint64_t spin)
 // ---- threads that come in
 
 // G1. `limit` is how many threads the call may use, the caller included. The number of the call
-// goes to *call. False: not let in; *call is set all the same if the call has all its threads, so that
-// the helper does not try again and again, beside the call, until it ends.
+// goes to *call. False: not let in; *call is set all the same if the call has all its threads, so
+// that the helper does not try again and again, beside the call, until it ends.
 bool ss_gate_enter(struct ss_gate *gate, const _Atomic size_t *limit, uint32_t *call);
 
 // G3. Returns the word as it was before. The caller's sleep is ended if this was the last inside.

@@ -82,8 +82,8 @@ static void help_with_calls(smolscale_team *team)
                 help(team);
         } while (next_call_is_open(team, call));
         fetch_sub_seq_cst(&team->around, 1);
-        if (!is_open(load_seq_cst(&team->gate.word),
-                     call)) // a thread that opens it now finds us gone
+        // A thread that opens the gate from here on finds this one gone.
+        if (!is_open(load_seq_cst(&team->gate.word), call))
             return;
         fetch_add_relaxed(&team->around, 1);
     }

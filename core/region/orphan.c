@@ -15,10 +15,9 @@
 //       or lies just below, where those of the functions called from here lie; or if its mark has
 //       changed. A call taken for nested runs in the caller alone, which is right for either.
 //   O2  An orphan ends by one compare-and-swap from "nobody present" to idle, by the thread that
-//   finds that
-//       no item is left: the last to leave, or the one that made it an orphan. A helper leaves only
-//       if it finds nothing to take, so nothing is left when the last of them goes; the balancer
-//       may leave as the last with items left, which it sends help for at its next look.
+//       finds that no item is left: the last to leave, or the one that made it an orphan. A helper
+//       leaves only if it finds nothing to take, so nothing is left when the last of them goes; the
+//       balancer may leave as the last with items left, which it sends help for at its next look.
 //
 // tests/model/ptp-orphan.pml checks O2 exhaustively.
 

@@ -15,10 +15,9 @@
 // all its helpers at once, and needs no looks.
 //
 //   W1  No call goes unwatched. A caller sets BUSY, then reads `watched`; the thread that ends the
-//   watch takes
-//       `watched` away (to CHANGING), then looks at all gates once more, and only then writes
-//       UNWATCHED, or WATCHED again. All these are sequentially consistent: if the caller still saw
-//       WATCHED, the look comes later and finds BUSY.
+//       watch takes `watched` away (to CHANGING), then looks at all gates once more, and only then
+//       writes UNWATCHED, or WATCHED again. All these are sequentially consistent: if the caller
+//       still saw WATCHED, the look comes later and finds BUSY.
 //   W2  The balancer touches the call of a team only while it is counted as present (G2 keeps the
 //       call from ending), and counts itself only where READY is set.
 //   W3  WATCHED is written only while there is a balancer that cannot leave: it ends or parks only

@@ -109,8 +109,8 @@ struct ss_worker *ss_take_idle(struct ss_group *group)
     return worker;
 }
 
-// The wake-up itself. The worker may have ended when this returns; its structure stays, and the
-// worker that uses it next survives a wake for nothing.
+// The wake-up itself. From the exchange on the worker may end, and its structure be used again or
+// freed: the futex wake names an address and reads nothing there (worker.c).
 static void wake(struct ss_worker *worker)
 {
     if (exchange_acq_rel(&worker->park, SS_PARK_AWAKE) == SS_PARK_SEATED)

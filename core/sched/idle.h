@@ -30,7 +30,7 @@ struct ss_parking {
     struct ss_worker *next; // SW: in group->idle; a waker links by it those that it has taken off
     union {
         struct ss_worker *prev;    // SW: in group->idle
-        struct ss_worker *to_wake; // SW: off that list: whom it wakes first of all, linked by
+        struct ss_worker *to_wake; // SW: off that list: those that it wakes first, linked by
                                    // `next`
     };
     bool listed;   // S: is in group->idle
