@@ -5,6 +5,7 @@
 
 #include "interfaces.h"
 #include "object.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -128,16 +129,11 @@ int main(int argc, char **argv)
     if (argc < 2)
         return 2;
     sample = argv[1];
-    Suite *suite = suite_create("broken objects");
-    TCase *tcase = tcase_create("all");
-    tcase_set_timeout(tcase, 240);
-    tcase_add_test(tcase, cut_off_at_any_place);
-    tcase_add_test(tcase, changed_in_many_ways);
-    tcase_add_test(tcase, what_is_no_object_is_said_to_be_none);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_tests("broken objects", 240,
+                     (const TTest *[]){
+                         cut_off_at_any_place,
+                         changed_in_many_ways,
+                         what_is_no_object_is_said_to_be_none,
+                         NULL,
+                     });
 }

@@ -5,6 +5,7 @@
 
 #include "look.h"
 #include "page.h"
+#include "suite.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -182,19 +183,13 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("broken pages");
-    TCase *tests = tcase_create("all");
-    tcase_set_timeout(tests, 180);
-    tcase_add_test(tests, a_sound_page_is_believed);
-    tcase_add_test(tests, a_broken_head_is_named);
-    tcase_add_test(tests, a_broken_body_is_named);
-    tcase_add_test(tests, texts_end_in_their_fields_and_hold_nothing_for_a_terminal);
-    tcase_add_test(tests, pages_damaged_at_random_do_no_harm);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner), run = srunner_ntests_run(runner);
-    printf("%d passed, %d failed\n", run - failed, failed);
-    srunner_free(runner);
-    return failed != 0;
+    return run_tests("broken pages", 180,
+                     (const TTest *[]){
+                         a_sound_page_is_believed,
+                         a_broken_head_is_named,
+                         a_broken_body_is_named,
+                         texts_end_in_their_fields_and_hold_nothing_for_a_terminal,
+                         pages_damaged_at_random_do_no_harm,
+                         NULL,
+                     });
 }

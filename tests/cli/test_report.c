@@ -4,6 +4,7 @@
 // does not.
 
 #include "report.h"
+#include "suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -148,21 +149,16 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("report");
-    TCase *tcase = tcase_create("all");
-    tcase_set_timeout(tcase, 300);
-    tcase_add_test(tcase, clear_difference_is_named_with_its_interval);
-    tcase_add_test(tcase, no_difference_is_said_to_be_none);
-    tcase_add_test(tcase, scatter_that_hides_a_difference_is_owned);
-    tcase_add_test(tcase, few_rounds_claim_nothing);
-    tcase_add_test(tcase, difference_of_results_comes_before_all_times);
-    tcase_add_test(tcase, what_varies_natively_is_not_held_against_smolscale);
-    tcase_add_test(tcase, program_that_used_no_pool_gets_no_praise);
-    tcase_add_test(tcase, time_too_short_to_measure_has_no_factor);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_tests("report", 300,
+                     (const TTest *[]){
+                         clear_difference_is_named_with_its_interval,
+                         no_difference_is_said_to_be_none,
+                         scatter_that_hides_a_difference_is_owned,
+                         few_rounds_claim_nothing,
+                         difference_of_results_comes_before_all_times,
+                         what_varies_natively_is_not_held_against_smolscale,
+                         program_that_used_no_pool_gets_no_praise,
+                         time_too_short_to_measure_has_no_factor,
+                         NULL,
+                     });
 }

@@ -4,6 +4,7 @@
 // possible.
 
 #include "statistics.h"
+#include "suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -168,20 +169,15 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("statistics");
-    TCase *tcase = tcase_create("all");
-    tcase_set_timeout(tcase, 300);
-    tcase_add_test(tcase, spread_is_smallest_middle_largest);
-    tcase_add_test(tcase, p_is_that_of_the_exact_test_with_ties);
-    tcase_add_test(tcase, no_difference_at_all_is_none);
-    tcase_add_test(tcase, interval_is_cut_where_the_tables_cut_it);
-    tcase_add_test(tcase, few_pairs_promise_no_more_than_they_can);
-    tcase_add_test(tcase, values_without_a_ratio_are_said_to_have_none);
-    tcase_add_test(tcase, as_many_pairs_as_allowed);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_tests("statistics", 300,
+                     (const TTest *[]){
+                         spread_is_smallest_middle_largest,
+                         p_is_that_of_the_exact_test_with_ties,
+                         no_difference_at_all_is_none,
+                         interval_is_cut_where_the_tables_cut_it,
+                         few_pairs_promise_no_more_than_they_can,
+                         values_without_a_ratio_are_said_to_have_none,
+                         as_many_pairs_as_allowed,
+                         NULL,
+                     });
 }

@@ -4,6 +4,7 @@
 // missing; what is damaged is refused, and said to be. And the reader of counters.
 
 #include "counters.h"
+#include "suite.h"
 #include "trace.h"
 
 #include <check.h>
@@ -365,22 +366,17 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("trace");
-    TCase *tcase = tcase_create("all");
-    tcase_set_timeout(tcase, 120);
-    tcase_add_test(tcase, a_trace_is_put_together_as_it_happened);
-    tcase_add_test(tcase, a_job_may_run_in_a_job);
-    tcase_add_test(tcase, an_event_whose_partner_is_missing_changes_nothing_else);
-    tcase_add_test(tcase, merged_slices_stand_for_as_many_jobs);
-    tcase_add_test(tcase, a_file_that_is_cut_off_anywhere_is_refused);
-    tcase_add_test(tcase, what_is_wrong_is_said);
-    tcase_add_test(tcase, events_that_cannot_be_are_refused);
-    tcase_add_test(tcase, a_damaged_file_is_refused_or_read);
-    tcase_add_test(tcase, counters_are_read_and_what_is_none_is_passed_over);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_tests("trace", 120,
+                     (const TTest *[]){
+                         a_trace_is_put_together_as_it_happened,
+                         a_job_may_run_in_a_job,
+                         an_event_whose_partner_is_missing_changes_nothing_else,
+                         merged_slices_stand_for_as_many_jobs,
+                         a_file_that_is_cut_off_anywhere_is_refused,
+                         what_is_wrong_is_said,
+                         events_that_cannot_be_are_refused,
+                         a_damaged_file_is_refused_or_read,
+                         counters_are_read_and_what_is_none_is_passed_over,
+                         NULL,
+                     });
 }
