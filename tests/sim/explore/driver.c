@@ -350,9 +350,9 @@ enum sim_verdict explore_run(const struct sim_program *which, const struct strat
     sim_environment = which->environment;
     how->begin();
     enum sim_verdict verdict = sim_run(&driver, &config, run_program, NULL);
-    if (verdict == SIM_GOOD && which->check) {
+    if (verdict == SIM_GOOD)
+        count_check(which->jobs);
+    if (verdict == SIM_GOOD && which->check)
         which->check();
-        verdict = sim.verdict;
-    }
-    return verdict;
+    return verdict == SIM_GOOD ? sim.verdict : verdict;
 }

@@ -107,10 +107,7 @@ static int poll_until(struct pollfd *fds, unsigned count, uint64_t until)
 static void yield(void)
 {
     sim_call("sched_yield");
-    if (sim.driver->gives_way)
-        sim.driver->gives_way(sim.self);
-    else
-        sim_relax();
+    sim_relax();
 }
 
 #define REST_NS 50000u

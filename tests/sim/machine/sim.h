@@ -45,7 +45,6 @@ struct sim_stored {
 #define SIM_STORES_MAX 8
 #define SIM_KEYS_MAX   4
 #define SIM_LOCAL_MAX  256
-#define SIM_CLOCKS     16 // threads that the race check tells apart
 
 struct sim_guard {
     void (*cleanup)(void *);
@@ -90,7 +89,6 @@ struct sim_thread {
     int priority;              // of the driver
     int cpu;                   // of the driver
     struct sim_thread *queued; // of the driver: next in a run queue
-    uint64_t due, woken_at;    // of the driver
     unsigned char local[SIM_LOCAL_MAX];
 };
 
@@ -138,10 +136,9 @@ struct sim_driver {
     // One of `count` ways.
     unsigned (*choose)(enum sim_choice what, unsigned count);
     uint64_t (*now)(void);
-    void (*asleep)(struct sim_thread *thread); // may be NULL, as the next three
+    void (*asleep)(struct sim_thread *thread); // may be NULL, as the next two
     void (*awake)(struct sim_thread *thread, struct sim_thread *waker);
     void (*created)(struct sim_thread *thread, struct sim_thread *creator);
-    void (*gives_way)(struct sim_thread *thread); // spins or yields
 
     // Of a driver that counts time: it explores nothing, so what leads to a state is not kept.
     bool counts_time;

@@ -48,9 +48,14 @@ void count_check(unsigned n)
 
 smolscale_queue *count_queue(unsigned max_active, unsigned flags)
 {
+    return count_queue_of(count_run, max_active, flags);
+}
+
+smolscale_queue *count_queue_of(smolscale_run_fn *run, unsigned max_active, unsigned flags)
+{
     smolscale_queue *queue = NULL;
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
-    attr.run = count_run;
+    attr.run = run;
     attr.max_active = max_active;
     attr.flags = flags;
     int err = smolscale_queue_new(&queue, &attr);

@@ -38,11 +38,9 @@ void count_wait(void);
 // about to end, when its worker looks for more.
 void count_warm_up(smolscale_queue *queue, unsigned wanted);
 
-// Each of the `n` first ran once.
-void count_check(unsigned n);
-
-// A queue of such jobs.
+// A queue of such jobs; and one of jobs that `run` runs, which calls count_run().
 smolscale_queue *count_queue(unsigned max_active, unsigned flags);
+smolscale_queue *count_queue_of(smolscale_run_fn *run, unsigned max_active, unsigned flags);
 
 void push(smolscale_queue *queue, unsigned i);
 

@@ -9,16 +9,6 @@ SIM_STATE static struct {
     smolscale_queue *queue;
 } s;
 
-static void check_1(void)
-{
-    count_check(1);
-}
-
-static void check_2(void)
-{
-    count_check(2);
-}
-
 static smolscale_queue *queue_of(smolscale_group *group)
 {
     smolscale_queue *queue = NULL;
@@ -54,7 +44,7 @@ static void life(void)
 }
 
 const struct sim_program program_group = {
-    .name = "group", .what = "a group's first job, and its end", .run = life, .check = check_1};
+    .name = "group", .what = "a group's first job, and its end", .run = life, .jobs = 1};
 
 static void *push_second(void *arg)
 {
@@ -79,7 +69,7 @@ static void limited(void)
 const struct sim_program program_group_limit = {.name = "group-limit",
                                                 .what = "two threads want a group's only worker",
                                                 .run = limited,
-                                                .check = check_2};
+                                                .jobs = 2};
 
 static void retire(void)
 {
@@ -94,7 +84,7 @@ static void retire(void)
 const struct sim_program program_retire = {.name = "retire",
                                            .what = "idle workers are sent away while jobs come",
                                            .run = retire,
-                                           .check = check_2};
+                                           .jobs = 2};
 
 static void eager(void)
 {
@@ -109,7 +99,7 @@ static void eager(void)
 }
 
 const struct sim_program program_eager = {
-    .name = "eager", .what = "a group with a thread of its own", .run = eager, .check = check_1};
+    .name = "eager", .what = "a group with a thread of its own", .run = eager, .jobs = 1};
 
 // ---- the first worker is wanted by a thread that cannot create it itself: it is ordered
 
@@ -139,7 +129,7 @@ const struct sim_program program_group_second = {
     .name = "group-second",
     .what = "two threads order a group's first worker, and the group ends",
     .run = second_life,
-    .check = check_2};
+    .jobs = 2};
 
 // ---- all threads end with the group; then a job comes again
 
@@ -169,7 +159,7 @@ const struct sim_program program_group_ended = {
     .name = "group-ended",
     .what = "a job comes while the balancer ends with the last group",
     .run = ended,
-    .check = check_2};
+    .jobs = 2};
 
 // ---- the same, while a timer begins
 
@@ -199,7 +189,7 @@ const struct sim_program program_ended_timer = {
     .name = "ended-timer",
     .what = "a timer begins while the balancer ends with the last group",
     .run = ended_timer,
-    .check = check_1};
+    .jobs = 1};
 
 // ---- the only worker that a group may have is sent away while a job comes
 
@@ -219,4 +209,4 @@ const struct sim_program program_retire_limit = {
     .name = "retire-limit",
     .what = "a group's only worker is sent away while jobs come",
     .run = retire_limit,
-    .check = check_2};
+    .jobs = 2};

@@ -51,12 +51,18 @@ static void *push_on(void *arg)
     return NULL;
 }
 
-static void fork_pushed(void)
+// Jobs of two threads are under way.
+static void push_beside(void *(*other)(void *))
 {
     s.queue = count_queue(SMOLSCALE_UNLIMITED, 0);
     count_warm_up(s.queue, 9);
-    sim_spawn(push_on, NULL);
+    sim_spawn(other, NULL);
     push(s.queue, 0);
+}
+
+static void fork_pushed(void)
+{
+    push_beside(push_on);
     in_child();
 }
 
@@ -76,10 +82,7 @@ static void *push_used(void *arg)
 
 static void fork_used(void)
 {
-    s.queue = count_queue(SMOLSCALE_UNLIMITED, 0);
-    count_warm_up(s.queue, 9);
-    sim_spawn(push_used, NULL);
-    push(s.queue, 0);
+    push_beside(push_used);
     sim_fork();
     for (unsigned i = 0; i < SIM_JOBS_MAX; i++)
         store_relaxed(&count.runs[i], 0);
@@ -114,16 +117,13 @@ static void run_waiting(void *item, void *user_data)
 
 static void fork_blocked(void)
 {
-    smolscale_queue *queue;
-    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
-    attr.run = run_waiting;
     s.queue = count_queue(SMOLSCALE_UNLIMITED, 0);
     count_warm_up(s.queue, 1);
     sim_fork();
     store_relaxed(&count.done, 0);
     store_relaxed(&count.all.set, 0);
     count_begin(2);
-    sim_answered(smolscale_queue_new(&queue, &attr));
+    smolscale_queue *queue = count_queue_of(run_waiting, SMOLSCALE_UNLIMITED, 0);
     push(queue, 3);
     push(queue, 4);
     count_wait();

@@ -12,7 +12,8 @@ struct sim_program {
     const char *name;
     const char *what;
     void (*run)(void);   // by the first simulated thread
-    void (*check)(void); // afterwards, when no thread can run; NULL: nothing more
+    unsigned jobs;       // afterwards, when no thread can run, the first so many have run once,
+    void (*check)(void); // and this holds; NULL: nothing more
     unsigned cpus;       // 0: two
     uint64_t limit_ns;   // within which it is done; 0: 10 ms (the core's contract of progress)
     bool brief;          // no thread goes round a loop without a pause for 2000 steps
@@ -26,6 +27,9 @@ struct sim_program {
 
 extern const struct sim_program *const sim_programs[]; // NULL at the end
 extern const char *const *sim_environment;
+
+// Each of the `n` first jobs has run once (count.c).
+void count_check(unsigned n);
 
 // A call has answered so. An error that an injected fault explains is right, and ends the run.
 void sim_answered(int err);

@@ -11,11 +11,6 @@ SIM_STATE static struct {
     uint64_t ticket[4];
 } s;
 
-static void check_1(void)
-{
-    count_check(1);
-}
-
 // ---- first use, and the balancer's park
 
 static void first_push(void)
@@ -27,10 +22,8 @@ static void first_push(void)
     count_wait();
 }
 
-const struct sim_program program_first_push = {.name = "first-push",
-                                               .what = "the first job of a process",
-                                               .run = first_push,
-                                               .check = check_1};
+const struct sim_program program_first_push = {
+    .name = "first-push", .what = "the first job of a process", .run = first_push, .jobs = 1};
 
 // ---- a worker parks while a job is pushed
 
@@ -54,15 +47,8 @@ static void push_park(void)
     count_wait();
 }
 
-static void check_2(void)
-{
-    count_check(2);
-}
-
-const struct sim_program program_push_park = {.name = "push-park",
-                                              .what = "jobs come while their worker parks",
-                                              .run = push_park,
-                                              .check = check_2};
+const struct sim_program program_push_park = {
+    .name = "push-park", .what = "jobs come while their worker parks", .run = push_park, .jobs = 2};
 
 static void two_pushers(void)
 {
@@ -74,7 +60,7 @@ static void two_pushers(void)
 }
 
 const struct sim_program program_two_pushers = {
-    .name = "two-pushers", .what = "two threads push", .run = two_pushers, .check = check_2};
+    .name = "two-pushers", .what = "two threads push", .run = two_pushers, .jobs = 2};
 
 // ---- a job waits for another
 
@@ -89,32 +75,34 @@ static void run_waiting(void *item, void *user_data)
     count_run(item, user_data);
 }
 
-static void blocked(void)
+// Two jobs, of which the first waits for the second.
+static void push_waiting(smolscale_run_fn *run, unsigned max_active, unsigned flags)
 {
-    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
-    attr.run = run_waiting;
     count_begin(2);
-    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    s.queue = count_queue_of(run, max_active, flags);
     sim_explore_begin();
     push(s.queue, 0);
     push(s.queue, 1);
     count_wait();
 }
 
+static void blocked(void)
+{
+    push_waiting(run_waiting, SMOLSCALE_UNLIMITED, 0);
+}
+
 const struct sim_program program_blocked = {.name = "blocked",
                                             .what = "a job waits for the one behind it",
                                             .run = blocked,
                                             .needs_threads = true,
-                                            .check = check_2};
+                                            .jobs = 2};
 
 // ---- the same after a while without work, when all have parked
 
 static void blocked_late(void)
 {
-    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
     static _Atomic uint32_t nothing_changes;
-    attr.run = run_waiting;
-    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    s.queue = count_queue_of(run_waiting, SMOLSCALE_UNLIMITED, 0);
     count_warm_up(s.queue, 2);
     sim_explore_end();
     ss_os.futex_wait_until(&nothing_changes, 0, sim_now() + 100 * SS_NS_PER_MS);
@@ -128,7 +116,7 @@ const struct sim_program program_blocked_late = {
     .name = "blocked-late",
     .what = "a job waits for the one behind it, after a while without work",
     .run = blocked_late,
-    .check = check_2,
+    .jobs = 2,
     .limit_ns = 120 * SS_NS_PER_MS,
     .needs_threads = true};
 
@@ -142,9 +130,7 @@ static void run_tiny(void *item, void *user_data)
 
 static void batch(void)
 {
-    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
-    attr.run = run_tiny;
-    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    s.queue = count_queue_of(run_tiny, SMOLSCALE_UNLIMITED, 0);
     count_warm_up(s.queue, 4);
     struct sim_thread *other = sim_spawn(push_one, (void *)3);
     push(s.queue, 0);
@@ -159,37 +145,23 @@ static void batch(void)
     smolscale_queue_free(s.queue);
 }
 
-static void check_4(void)
-{
-    count_check(4);
-}
-
 const struct sim_program program_batch = {.name = "batch",
                                           .what = "tiny jobs are taken at once, and called back",
                                           .run = batch,
-                                          .check = check_4};
+                                          .jobs = 4};
 
 // ---- the same, where limits do not count those that sleep
 
 static void elastic(void)
 {
-    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
-    attr.run = run_waiting;
-    attr.max_active = 1;
-    attr.flags = SMOLSCALE_QUEUE_ELASTIC;
-    count_begin(2);
-    sim_answered(smolscale_queue_new(&s.queue, &attr));
-    sim_explore_begin();
-    push(s.queue, 0);
-    push(s.queue, 1);
-    count_wait();
+    push_waiting(run_waiting, 1, SMOLSCALE_QUEUE_ELASTIC);
 }
 
 const struct sim_program program_elastic = {.name = "elastic",
                                             .what = "a job of an elastic queue waits for the next",
                                             .run = elastic,
                                             .needs_threads = true,
-                                            .check = check_2};
+                                            .jobs = 2};
 
 // ---- and where the job says that it blocks
 
@@ -202,21 +174,14 @@ static void run_blocking(void *item, void *user_data)
 
 static void announced(void)
 {
-    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
-    attr.run = run_blocking;
-    count_begin(2);
-    sim_answered(smolscale_queue_new(&s.queue, &attr));
-    sim_explore_begin();
-    push(s.queue, 0);
-    push(s.queue, 1);
-    count_wait();
+    push_waiting(run_blocking, SMOLSCALE_UNLIMITED, 0);
 }
 
 const struct sim_program program_announced = {.name = "announced",
                                               .what = "a job says that it blocks",
                                               .run = announced,
                                               .needs_threads = true,
-                                              .check = check_2};
+                                              .jobs = 2};
 
 // ---- a family: parent and children share a limit
 
@@ -256,9 +221,7 @@ static void run_any(void *item, void *user_data)
 
 static void push_many(void)
 {
-    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
-    attr.run = run_any;
-    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    s.queue = count_queue_of(run_any, SMOLSCALE_UNLIMITED, 0);
     count_begin(3);
     sim_explore_begin();
     int err = smolscale_queue_push_many(s.queue, count_item(0), 3, NULL);
@@ -302,7 +265,7 @@ static void notices(void)
 }
 
 const struct sim_program program_notices = {
-    .name = "notices", .what = "who waits is told", .run = notices, .check = check_1};
+    .name = "notices", .what = "who waits is told", .run = notices, .jobs = 1};
 
 // ---- cancel
 
@@ -322,7 +285,7 @@ static void cancel(void)
 }
 
 const struct sim_program program_cancel = {
-    .name = "cancel", .what = "a job is taken back", .run = cancel, .check = check_2};
+    .name = "cancel", .what = "a job is taken back", .run = cancel, .jobs = 2};
 
 // ---- a limit of one: many jobs, one at a time
 
@@ -337,10 +300,7 @@ static void run_alone(void *item, void *user_data)
 
 static void limit(void)
 {
-    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
-    attr.run = run_alone;
-    attr.max_active = 1;
-    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    s.queue = count_queue_of(run_alone, 1, 0);
     count_warm_up(s.queue, 3);
     struct sim_thread *other = sim_spawn(push_one, (void *)2);
     push(s.queue, 0);
@@ -349,13 +309,8 @@ static void limit(void)
     sim_join(other);
 }
 
-static void check_3(void)
-{
-    count_check(3);
-}
-
 const struct sim_program program_limit = {
-    .name = "limit", .what = "one job of a queue at a time", .run = limit, .check = check_3};
+    .name = "limit", .what = "one job of a queue at a time", .run = limit, .jobs = 3};
 
 // ---- a job of a batch says that it blocks, and waits for one behind it in the batch
 
@@ -374,9 +329,7 @@ static void run_batch_blocking(void *item, void *user_data)
 
 static void batch_blocked(void)
 {
-    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
-    attr.run = run_batch_blocking;
-    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    s.queue = count_queue_of(run_batch_blocking, SMOLSCALE_UNLIMITED, 0);
     count_warm_up(s.queue, 3);
     push(s.queue, 0);
     push(s.queue, 1);
@@ -388,7 +341,7 @@ const struct sim_program program_batch_blocked = {
     .name = "batch-blocked",
     .what = "a job blocks that has others of its batch behind it",
     .run = batch_blocked,
-    .check = check_3,
+    .jobs = 3,
     .needs_threads = true};
 
 // ---- wait, close and free
@@ -403,10 +356,8 @@ static void wait_and_free(void)
     smolscale_queue_free(s.queue);
 }
 
-const struct sim_program program_free = {.name = "free",
-                                         .what = "a queue is waited for, and freed",
-                                         .run = wait_and_free,
-                                         .check = check_2};
+const struct sim_program program_free = {
+    .name = "free", .what = "a queue is waited for, and freed", .run = wait_and_free, .jobs = 2};
 
 static void closed(void *user_data)
 {
@@ -426,7 +377,7 @@ static void close_queue(void)
 const struct sim_program program_close = {.name = "close",
                                           .what = "a queue is closed while its job waits",
                                           .run = close_queue,
-                                          .check = check_1};
+                                          .jobs = 1};
 
 // ---- dedicated queues
 
@@ -447,7 +398,7 @@ static void dedicated(void)
 const struct sim_program program_dedicated = {.name = "dedicated",
                                               .what = "a dedicated queue is raised and lowered",
                                               .run = dedicated,
-                                              .check = check_3};
+                                              .jobs = 3};
 
 // One limit, lowered and raised at once, while the worker is told to end.
 static void dedicated_twice(void)
@@ -467,7 +418,7 @@ const struct sim_program program_dedicated_twice = {
     .name = "dedicated-twice",
     .what = "a dedicated queue is lowered and raised at once",
     .run = dedicated_twice,
-    .check = check_2};
+    .jobs = 2};
 
 // ---- a family whose worker seems late: two of its queues are called at once
 
@@ -536,4 +487,4 @@ const struct sim_program program_notices_late = {
     .name = "notices-late",
     .what = "a notice is owed while the next job takes long",
     .run = notices_late,
-    .check = check_2};
+    .jobs = 2};

@@ -18,21 +18,6 @@ SIM_STATE static struct {
     smolscale_queue *queue;
 } s;
 
-static void check_1(void)
-{
-    count_check(1);
-}
-
-static void check_2(void)
-{
-    count_check(2);
-}
-
-static void check_3(void)
-{
-    count_check(3);
-}
-
 static int poll_counted(smolscale_cx *cx, void *frame)
 {
     (void)cx;
@@ -83,7 +68,7 @@ static void spawn_two(void)
 const struct sim_program program_spawn = {.name = "spawn",
                                           .what = "tasks come while the lane's server leaves",
                                           .run = spawn_two,
-                                          .check = check_2};
+                                          .jobs = 2};
 
 // ---- join
 
@@ -98,7 +83,7 @@ static void join_task(void)
 }
 
 const struct sim_program program_join_task = {
-    .name = "join", .what = "a thread joins a task", .run = join_task, .check = check_1};
+    .name = "join", .what = "a thread joins a task", .run = join_task, .jobs = 1};
 
 // ---- cancel
 
@@ -234,10 +219,8 @@ static void channel(void)
     smolscale_release(s.task);
 }
 
-const struct sim_program program_channel = {.name = "channel",
-                                            .what = "messages from a thread to a task",
-                                            .run = channel,
-                                            .check = check_3};
+const struct sim_program program_channel = {
+    .name = "channel", .what = "messages from a thread to a task", .run = channel, .jobs = 3};
 
 // ---- time
 
@@ -269,10 +252,8 @@ static void sleep_program(void)
     smolscale_release(s.task);
 }
 
-const struct sim_program program_sleep = {.name = "sleep",
-                                          .what = "a timer, and who looks after it",
-                                          .run = sleep_program,
-                                          .check = check_1};
+const struct sim_program program_sleep = {
+    .name = "sleep", .what = "a timer, and who looks after it", .run = sleep_program, .jobs = 1};
 
 struct limited {
     SMOLSCALE_FRAME;
@@ -365,7 +346,7 @@ static void unblock(void)
 const struct sim_program program_unblock = {.name = "unblock",
                                             .what = "a task has a function called that may block",
                                             .run = unblock,
-                                            .check = check_1};
+                                            .jobs = 1};
 
 // ---- descriptors
 
@@ -425,7 +406,7 @@ const struct sim_program program_pipe_push = {
     .name = "pipe-push",
     .what = "jobs come to a worker that waits for descriptors",
     .run = pipe_push,
-    .check = check_2};
+    .jobs = 2};
 
 // ---- local executors
 
@@ -455,10 +436,8 @@ static void local(void)
     smolscale_local_free(s.local);
 }
 
-const struct sim_program program_local = {.name = "local",
-                                          .what = "a local executor waits for a worker's task",
-                                          .run = local,
-                                          .check = check_1};
+const struct sim_program program_local = {
+    .name = "local", .what = "a local executor waits for a worker's task", .run = local, .jobs = 1};
 
 // ---- lanes
 
@@ -483,7 +462,7 @@ static void lanes(void)
 }
 
 const struct sim_program program_lanes = {
-    .name = "lanes", .what = "tasks that take turns", .run = lanes, .check = check_3};
+    .name = "lanes", .what = "tasks that take turns", .run = lanes, .jobs = 3};
 
 // A task blocks its thread until another has run: the lane must be taken from its server.
 static int poll_stuck(smolscale_cx *cx, void *frame)
@@ -513,4 +492,4 @@ static void stuck_lane(void)
 const struct sim_program program_stuck_lane = {.name = "stuck-lane",
                                                .what = "a lane is taken from a server that sleeps",
                                                .run = stuck_lane,
-                                               .check = check_2};
+                                               .jobs = 2};

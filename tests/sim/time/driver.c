@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
 //
-// CPUs and the kernel's scheduler, as far as they matter to a thread pool: one run queue a CPU, by the time
-// that threads have run; a slice; a woken thread that has run for much less preempts; where it is woken;
-// what it costs to wake a CPU that has been idle for long; and idle CPUs that take what waits elsewhere.
-// Modelled on the Linux scheduler of 2.6.23 to 6.5 (CFS).
+// CPUs and the kernel's scheduler, as far as they matter to a thread pool: one run queue a CPU, by
+// the time that threads have run; a slice; a woken thread that has run for much less preempts;
+// where it is woken; what it costs to wake a CPU that has been idle for long; and idle CPUs that
+// take what waits elsewhere. Modelled on the Linux scheduler of 2.6.23 to 6.5 (CFS).
 
 #include "events.h"
 #include "lines.h"
@@ -15,13 +15,13 @@ struct cpu {
     struct sim_thread *current; // NULL: idle, or a thread is on its way
     struct sim_thread *queue;   // waits, linked by `queued`
     unsigned queued;
-    bool is_coming;      // a thread, to this idle CPU
-    bool is_balancing;   // an event for that is planned
-    bool must_switch;    // after the step that it is in
+    bool is_coming;    // a thread, to this idle CPU
+    bool is_balancing; // an event for that is planned
+    bool must_switch;  // after the step that it is in
     uint64_t idle_since, until, charged, slice_end;
-    uint64_t debt;       // of the running thread: what it has done for others
-    uint64_t min_run;    // as in CFS: the least that a thread here has run
-    uint64_t valid;      // of its event
+    uint64_t debt;    // of the running thread: what it has done for others
+    uint64_t min_run; // as in CFS: the least that a thread here has run
+    uint64_t valid;   // of its event
 };
 
 // What the driver knows of a thread, beside what is in the thread.
@@ -35,7 +35,7 @@ struct place {
 static const struct sim_profile *profile;
 static struct cpu cpus[SIM_CPUS_MAX];
 static struct place places[SIM_THREADS_MAX];
-static uint64_t time_now, begun;
+static uint64_t time_now;
 static unsigned waiting; // threads in all queues
 static struct sim_time_stats stats;
 
@@ -156,7 +156,8 @@ static void move_run_time(struct sim_thread *thread, const struct cpu *to, bool 
 
 // ---- a CPU that becomes free
 
-// A thread that waits elsewhere and has not run a moment ago: the nearest first, and there the first.
+// A thread that waits elsewhere and has not run a moment ago: the nearest first, and there the
+// first.
 static struct sim_thread *pull(unsigned self, bool also_hot)
 {
     struct sim_thread *best = NULL;
@@ -212,9 +213,8 @@ static void plan_balance(struct cpu *cpu)
     if (cpu->is_balancing || !cpu->queue)
         return;
     cpu->is_balancing = true;
-    sim_events_add((struct sim_event){.time = time_now + profile->balance,
-                                      .kind = SIM_BALANCES,
-                                      .cpu = (unsigned)(cpu - cpus)});
+    sim_events_add((struct sim_event){
+        .time = time_now + profile->balance, .kind = SIM_BALANCES, .cpu = (unsigned)(cpu - cpus)});
 }
 
 static void arrive_later(struct cpu *cpu, struct sim_thread *thread, uint64_t after)
@@ -238,7 +238,8 @@ static unsigned idle_depth(const struct cpu *cpu)
 static bool preempts(struct cpu *cpu, const struct sim_thread *thread)
 {
     charge(cpu);
-    return cpu->current && place_of(cpu->current)->run > place_of(thread)->run + profile->granularity;
+    return cpu->current &&
+           place_of(cpu->current)->run > place_of(thread)->run + profile->granularity;
 }
 
 // To a CPU that runs another.
@@ -549,9 +550,9 @@ bool sim_time_run(const struct sim_profile *of, void *(*main)(void *), void *arg
     sim_events_reset();
     sim_lines_reset(of);
     waiting = 0;
-    time_now = begun = BEGIN;
+    time_now = BEGIN;
     for (unsigned i = 0; i < of->cpus; i++)
-        cpus[i].idle_since = begun;
+        cpus[i].idle_since = BEGIN;
     return sim_run(&driver, &config, main, arg) == SIM_GOOD;
 }
 
@@ -561,6 +562,6 @@ struct sim_time_stats sim_time_stats(void)
     for (unsigned i = 0; i < profile->cpus; i++)
         if (cpus[i].current)
             now_stats.cpu += time_now > cpus[i].charged ? time_now - cpus[i].charged : 0;
-    now_stats.end = time_now - begun;
+    now_stats.end = time_now - BEGIN;
     return now_stats;
 }

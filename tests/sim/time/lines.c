@@ -9,12 +9,12 @@
 #define WORDS (SIM_CPUS_MAX / 64)
 #define NONE  UINT32_MAX
 
-// A line that changes hands is with one CPU at a time; copies for readers are on their way side by side, as
-// many as this. Assumed.
+// A line that changes hands is with one CPU at a time; copies for readers are on their way side by
+// side, as many as this. Assumed.
 #define READERS_AT_ONCE 8
 
 struct line {
-    uintptr_t key; // address / 64; 0: unused
+    uintptr_t key;  // address / 64; 0: unused
     uint32_t owner; // has changed it last; NONE: it has many readers, or came from memory
     uint64_t sharers[WORDS];
     uint64_t free_at; // until then it is on its way
@@ -106,8 +106,8 @@ static bool shares(const struct line *line, unsigned cpu)
     return line->sharers[cpu / 64] >> cpu % 64 & 1;
 }
 
-// To fetch it from the one that has changed it, or, to change it, from all that have read it: those are told
-// at once, so the farthest counts.
+// To fetch it from the one that has changed it, or, to change it, from all that have read it: those
+// are told at once, so the farthest counts.
 static uint64_t fetch_cost(const struct line *line, unsigned cpu, bool writes)
 {
     if (line->owner != NONE)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
-// Cache lines: which CPU has each, and what it costs another to get it. Of atomic operations only: what
-// else the code reads and writes counts as part of a step.
+// Cache lines: which CPU has each, and what it costs another to get it. Of atomic operations only:
+// what else the code reads and writes counts as part of a step.
 
 #ifndef SIM_LINES_H
 #define SIM_LINES_H
@@ -11,8 +11,8 @@
 
 void sim_lines_reset(const struct sim_profile *profile);
 
-// An access by `cpu` that begins at `now`: for how long it takes. Requests for one line come one after the
-// other.
+// An access by `cpu` that begins at `now`: for how long it takes. Requests for one line come one
+// after the other.
 uint64_t sim_lines_access(unsigned cpu, uint64_t now, const struct sim_op *op);
 
 // How often a line was handed over so far, and the time that was waited for lines, ns.

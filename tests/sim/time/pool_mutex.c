@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 //
-// A yardstick: a pool with one mutex and one condition for each queue, which creates a thread while fewer
-// than its limit exist and none waits. As GLib's GThreadPool with GAsyncQueue does it: each push takes the
-// mutex, and signals the condition if a thread waits; a signal is a system call.
+// A yardstick: a pool with one mutex and one condition for each queue, which creates a thread while
+// fewer than its limit exist and none waits. As GLib's GThreadPool with GAsyncQueue does it: each
+// push takes the mutex, and signals the condition if a thread waits; a signal is a system call.
 
 #include "../machine/sim.h"
 #include "os/lock.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
 //
-// A yardstick: a work-stealing pool. A deque for each worker (Chase and Lev, 2005; with the orders of Le,
-// Pop, Cohen and Zappa Nardelli, 2013), a shared queue for jobs from outside, and at most half of the workers
-// searching at a time, each of which wakes another when it finds work, as tokio does it. A worker that comes
-// to the shared queue takes its part of it into its own deque.
+// A yardstick: a work-stealing pool. A deque for each worker (Chase and Lev, 2005; with the orders
+// of Le, Pop, Cohen and Zappa Nardelli, 2013), a shared queue for jobs from outside, and at most
+// half of the workers searching at a time, each of which wakes another when it finds work, as tokio
+// does it. A worker that comes to the shared queue takes its part of it into its own deque.
 
 #include "../machine/sim.h"
 #include "os/lock.h"

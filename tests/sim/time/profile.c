@@ -12,20 +12,20 @@ struct number {
     size_t size;
 };
 
-#define NUMBER(name)                                        \
-    {                                                       \
-        #name, offsetof(struct sim_profile, name),          \
+#define NUMBER(name)                                         \
+    {                                                        \
+#name, offsetof(struct sim_profile, name),           \
             sizeof(((const struct sim_profile *)NULL)->name) \
     }
 
 static const struct number numbers[] = {
-    NUMBER(cpus),        NUMBER(per_core),     NUMBER(per_complex), NUMBER(per_socket),
-    NUMBER(load),        NUMBER(store),        NUMBER(rmw),         NUMBER(fence),
-    NUMBER(from_core),   NUMBER(from_complex), NUMBER(from_socket), NUMBER(from_far),
-    NUMBER(pause),       NUMBER(clock),        NUMBER(memory),      NUMBER(call),
-    NUMBER(thread_switch), NUMBER(wake_here),  NUMBER(wake_busy),   NUMBER(overshoot),
-    NUMBER(slice),       NUMBER(granularity),  NUMBER(hot),         NUMBER(balance),
-    NUMBER(big),         NUMBER(little_speed),
+    NUMBER(cpus),          NUMBER(per_core),     NUMBER(per_complex), NUMBER(per_socket),
+    NUMBER(load),          NUMBER(store),        NUMBER(rmw),         NUMBER(fence),
+    NUMBER(from_core),     NUMBER(from_complex), NUMBER(from_socket), NUMBER(from_far),
+    NUMBER(pause),         NUMBER(clock),        NUMBER(memory),      NUMBER(call),
+    NUMBER(thread_switch), NUMBER(wake_here),    NUMBER(wake_busy),   NUMBER(overshoot),
+    NUMBER(slice),         NUMBER(granularity),  NUMBER(hot),         NUMBER(balance),
+    NUMBER(big),           NUMBER(little_speed),
 };
 
 static bool set_number(struct sim_profile *profile, const char *name, uint64_t value)
@@ -106,11 +106,6 @@ bool sim_profile_read(struct sim_profile *profile, const char *folder, const cha
         good = false;
     }
     return good;
-}
-
-void sim_profile_set_cpus(struct sim_profile *profile, unsigned cpus)
-{
-    profile->cpus = cpus;
 }
 
 uint64_t sim_profile_call(const struct sim_profile *profile, const char *what)

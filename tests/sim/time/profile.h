@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
-// What a machine is and what it costs: read from a small text file (profiles/). Each line is a name and
-// its numbers; "#" begins a comment. Times are in ns.
+// What a machine is and what it costs: read from a small text file (profiles/). Each line is a name
+// and its numbers; "#" begins a comment. Times are in ns.
 
 #ifndef SIM_PROFILE_H
 #define SIM_PROFILE_H
@@ -26,8 +26,8 @@ struct sim_profile {
     unsigned per_core, per_complex, per_socket; // CPUs
     enum sim_placement placement;
 
-    // memory: an operation on a line that the CPU has, with the instructions around it; and what a line
-    // costs that comes from a CPU of the same core, complex, socket, or from farther away
+    // memory: an operation on a line that the CPU has, with the instructions around it; and what a
+    // line costs that comes from a CPU of the same core, complex, socket, or from farther away
     uint64_t load, store, rmw, fence;
     uint64_t from_core, from_complex, from_socket, from_far;
     uint64_t pause, clock, memory;
@@ -44,7 +44,7 @@ struct sim_profile {
     uint64_t wake_busy;     // on another one that runs
     uint64_t overshoot;     // of a sleep
     uint64_t slice, granularity;
-    uint64_t hot; // a thread that ran less long ago is not taken by a CPU that has become idle
+    uint64_t hot;     // a thread that ran less long ago is not taken by a CPU that has become idle
     uint64_t balance; // between looks of a CPU with too many threads for one with none
 
     // a CPU that has been idle for so long: what it costs to wake it, and until it runs
@@ -59,9 +59,6 @@ struct sim_profile {
 
 // The one that is called `name` (a file without ".txt" in `folder`). False: says why on stderr.
 bool sim_profile_read(struct sim_profile *profile, const char *folder, const char *name);
-
-// The same machine with another number of CPUs.
-void sim_profile_set_cpus(struct sim_profile *profile, unsigned cpus);
 
 uint64_t sim_profile_call(const struct sim_profile *profile, const char *what);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
-// The driver that counts time: the machine has CPUs, each step takes what its profile says, and what
-// happens first comes first. A run is the same each time.
+// The driver that counts time: the machine has CPUs, each step takes what its profile says, and
+// what happens first comes first. A run is the same each time.
 
 #ifndef SIM_TIME_H
 #define SIM_TIME_H
@@ -10,10 +10,10 @@
 #include "profile.h"
 
 struct sim_time_stats {
-    uint64_t end;     // ns since the beginning
-    uint64_t cpu;     // of all threads, ns
-    uint64_t wakes;   // of threads by threads
-    uint64_t calls;   // of the kernel
+    uint64_t end;   // ns since the beginning
+    uint64_t cpu;   // of all threads, ns
+    uint64_t wakes; // of threads by threads
+    uint64_t calls; // of the kernel
     uint64_t switches;
     unsigned threads; // that there were at once
 };

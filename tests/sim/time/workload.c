@@ -10,7 +10,6 @@
 #include <string.h>
 
 // Of the simulator, not of the simulated machine: counting costs the programs nothing.
-static const struct sim_profile *profile;
 static const struct sim_load *load;
 static struct sim_measured measured;
 static uint64_t *waits; // from push to start
@@ -279,7 +278,9 @@ SMOLSCALE_ASYNC(spawner, f)
 static void run_tasks(void)
 {
     uint64_t hops = (uint64_t)load->rings * load->hops;
-    uint64_t jobs = hops ? hops : load->spawns ? load->spawns : (uint64_t)load->yielders * load->yields;
+    uint64_t jobs = hops           ? hops
+                    : load->spawns ? load->spawns
+                                   : (uint64_t)load->yielders * load->yields;
     for (int phase = 0; phase < 2; phase++) {
         smolscale_task *task;
         begin_phase(jobs);
@@ -307,9 +308,8 @@ static void *run(void *arg)
 
 struct sim_measured sim_measure(const struct sim_profile *of, const struct sim_load *what)
 {
-    profile = of;
     load = what;
     measured = (struct sim_measured){0};
-    measured.good = sim_time_run(profile, run, NULL);
+    measured.good = sim_time_run(of, run, NULL);
     return measured;
 }
