@@ -148,9 +148,9 @@ bool ss_timers_lock_with_room(const struct ss_timer *timer, const struct ss_time
 
 // ---- memory given back
 
-// The last segment, if no timer is in it. Who has the lock "with room" keeps it until the timer is
-// in, so room that was promised is never taken away. A child of fork() counts the segments by their
-// pointers: the last one goes before it is freed.
+// The last segment, if no timer is in it. A thread that has the lock "with room" keeps it until the
+// timer is in, so room that was promised is never taken away. A child of fork() counts the segments
+// by their pointers: the last one goes before it is freed.
 static struct entry *take_last_segment(void)
 {
     struct entry *segment = NULL;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: ISC
 //
 // Batches. A worker takes up to SS_BATCH_MAX jobs, or ss_policy(batch_ns) worth of them, at once.
-// It starts the first of them. It *claims* the others one by one: fetch_add on `next`. Whoever
-// holds the queue's lock may *recall* the rest: exchange of `next` for SS_BATCH_CLOSED. Both are
-// read-modify-writes of one word, so each index is either claimed by the owner or recalled, never
-// both and never neither (tests/model/batch.pml).
+// It starts the first of them. It *claims* the others one by one: fetch_add on `next`. A thread
+// that holds the queue's lock may *recall* the rest: exchange of `next` for SS_BATCH_CLOSED. Both
+// are read-modify-writes of one word, so each index is either claimed by the owner or recalled,
+// never both and never neither (tests/model/batch.pml).
 //
 // The list of items keeps a place for each job that may be recalled, from the take until the batch
 // is recalled or ends, so that a recall needs no memory.

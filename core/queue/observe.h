@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
 // What a work queue does where somebody observes (trace/points.h): it keeps when each item was
-// pushed, and says when jobs wait, start and end. Not on the way of those who are not observed.
+// pushed, and says when jobs wait, start and end. Not on the way of a push that is not observed.
 //
 // An item's time goes where the item goes: from the queue (ages.h) into the batch of the worker
 // that takes it (`pushed`), and back if the batch is recalled. All functions: the queue's lock

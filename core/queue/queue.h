@@ -13,7 +13,7 @@
 //   observe.h      how long jobs wait, and other events, where somebody observes
 //   ages.h         when what waits was pushed
 //   dry.h          what a worker does when a queue runs dry: nap, linger
-//   view.h         what those see who watch the process
+//   view.h         what an observer of the process sees
 //   wake_policy.h  when a wake-up pays
 //
 // A queue that may start another job is *listed*: it is in its group's injection queue, where
@@ -78,7 +78,7 @@ struct smolscale_queue {
     uint64_t taken_at;          // L: when a worker last took jobs, ns
     unsigned pushes_since_take; // L
     uint64_t pushed_at;         // L: a recent push, ns; see wake_policy.h
-    uint64_t ended;             // L: jobs that have run, for those who watch
+    uint64_t ended;             // L: jobs that have run, for observers
     uint64_t mean;              // L: of recent jobs' duration, ns << SS_MEAN_SHIFT; 0: not known
     _Atomic uint32_t idle_word; // l: futex word of the waiters: counts the times it became idle
 
@@ -102,7 +102,7 @@ struct smolscale_queue {
 
     // ---- among all queues
     struct ss_elastic elastic;          // S: with SMOLSCALE_QUEUE_ELASTIC
-    uint64_t number;                    // C: from 1 on, for those who watch
+    uint64_t number;                    // C: from 1 on, for observers
     smolscale_queue *next, **prev_link; // S
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// A look at the work queues, for those who watch the process (view.h). It changes nothing.
+// A look at the work queues, for an observer of the process (view.h). It changes nothing.
 
 #include "queue/view.h"
 

@@ -4,7 +4,7 @@
 //
 // Costs are learnt from what happens anyway: a waker and the worker that it woke take the time, a
 // nap says when it was to end. What does not happen by itself the balancer measures now and then,
-// off everybody's path. So there is no table of machines, and a virtual machine that is moved to
+// off every caller's path. So there is no table of machines, and a virtual machine that is moved to
 // another host, or a laptop that saves power, is followed.
 //
 // SMOLSCALE_COSTS fixes them, for tests and comparisons: "A" or "B" of docs/policies.md, or a list

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// A look at the workers, for those who watch the process (view.h). It changes nothing.
+// A look at the workers, for an observer of the process (view.h). It changes nothing.
 
 #include "sched/view.h"
 

@@ -100,8 +100,8 @@ struct ss_worker_list {
 //
 // In two lists. What rests has nothing to show to the balancer, however many there are: a parked
 // worker, or one that is known to be blocked and from which all was taken back. The balancer moves
-// it there when it finds it so (blocked.c). The worker itself, or who finds that it runs, moves it
-// back.
+// it there when it finds it so (blocked.c). The worker itself, or a thread that finds that it runs,
+// moves it back.
 
 struct ss_worker *ss_first_worker(void);
 struct ss_worker *ss_next_worker(const struct ss_worker *worker);

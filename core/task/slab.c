@@ -234,7 +234,7 @@ static bool holds_any(struct ss_worker *worker)
 
 // A parked worker that has put something aside; NULL: none. A worker on the idle list went there
 // under ss.lock and does nothing before it has been taken off it under that lock: until then what
-// is its own may be taken by whoever has the lock. ss.lock held.
+// is its own may be taken by the thread that has the lock. ss.lock held.
 static struct ss_worker *parked_holder(void)
 {
     for (struct ss_group *group = ss.groups; group; group = group->next)

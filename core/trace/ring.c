@@ -157,7 +157,7 @@ void ss_trace_record(enum ss_event event, unsigned which, uint64_t value, uint64
     value = value < SS_EVENT_UNKNOWN ? value : SS_EVENT_UNKNOWN;
     chunk->event[at] =
         (struct ss_event_words){now << 8 | event, (uint64_t)which << SS_EVENT_VALUE_BITS | value};
-    store_release(&chunk->count, at + 1); // pairs with the acquire of those who read the chunk
+    store_release(&chunk->count, at + 1); // pairs with the acquire of a reader of the chunk
 }
 
 void ss_trace_set_role(enum ss_role role)

@@ -2,7 +2,7 @@
 //
 // The memory that events are recorded in. It is cut into chunks. Each thread that records has a
 // chunk of its own, into which it alone writes, without a lock: an event, then the number of events
-// (release). Who reads the number (acquire) may read so many events, at any time.
+// (release). A thread that reads the number (acquire) may read so many events, at any time.
 //
 // Only when its chunk is full, once in SS_CHUNK_EVENTS, a thread takes the lock and gets another:
 //

@@ -4,7 +4,7 @@
 (name, file below core/, original text, mutated text, how it is looked for[, sources]). The original
 text must occur once. How: programs, and options of `sim explore`. A fault in a header is compiled
 into `sources` alone, which is quicker. A fault whose text is gone from the source
-fails the check: whoever changes the line says here what the fault is now.
+fails the check: a change of the line says here what the fault is now.
 """
 
 MUTATIONS = [
@@ -34,10 +34,10 @@ MUTATIONS = [
      "    uint32_t next = load_relaxed(&batch->next);\n    store_release(&batch->next, next + 1);\n    return next;\n", "batch", "queue/serve.c"),
     ("a recalled batch is not closed", "queue/batch.c",
      "exchange_acq_rel(&batch->next, SS_BATCH_CLOSED);", "load_relaxed(&batch->next);", "batch"),
-    ("who waits for a queue is woken without a count", "queue/life.c",
+    ("a waiter of a queue is woken without a count", "queue/life.c",
      "        store_relaxed(&queue->idle_word, load_relaxed(&queue->idle_word) + 1);\n        return WAKES_WAITERS;\n",
      "        return WAKES_WAITERS;\n", "free batch"),
-    ("who waits for a queue reads the count after the lock is free", "queue/life.c",
+    ("a waiter of a queue reads the count after the lock is free", "queue/life.c",
      "        ss_os.futex_wait_until(&queue->idle_word, seen,\n", "        seen = load_relaxed(&queue->idle_word);\n        ss_os.futex_wait_until(&queue->idle_word, seen,\n", "free batch"),
     ("the injection queue has no reference to its queue", "queue/wake_policy.c",
      "    ss_runnable_ref(&queue->runnable); // the injection queue's\n", "", "free close"),
@@ -72,7 +72,7 @@ MUTATIONS = [
     ("a task is freed by its first reference", "task/task.c",
      "    if (word_load_acquire(refs) == 1 || word_fetch_sub_acq_rel(refs, 1) == 1)\n", "    if (word_fetch_sub_acq_rel(refs, 1) >= 1)\n", "waker"),
     # ---- time and events
-    ("who sleeps in the seat is not woken", "io/seat.c", "    ss_event_set(seat.wake);\n", "", "pipe pipe-push"),
+    ("a thread that sleeps in the seat is not woken", "io/seat.c", "    ss_event_set(seat.wake);\n", "", "pipe pipe-push"),
     # ---- parallel loops
     ("the last helper to leave does not wake the caller", "region/gate.c",
      "    if (ss_gate_present(before) == 1 && (before & SS_GATE_SLEEPER))\n", "    if (false)\n", "loop loop-twice callers team"),

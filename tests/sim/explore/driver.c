@@ -42,7 +42,7 @@ static unsigned decide(unsigned count, unsigned free, struct sim_thread *const *
     return way;
 }
 
-// ---- what a run does, for those who read
+// ---- what a run does, for a reader
 
 static void trace(const struct sim_thread *self, const struct sim_op *op)
 {
@@ -100,7 +100,8 @@ static void note_choice_of_stores(struct sim_thread *self, bool keep)
         sim_flush(self);
 }
 
-// Who sleeps until then at most wakes; who spins may do so for a time, and looks again.
+// A thread that sleeps until then at most wakes; one that spins may do so for a time, and looks
+// again.
 static void let_pass(uint64_t ns)
 {
     sim.clock += ns;
@@ -132,9 +133,9 @@ static void spin(struct sim_thread *self)
     sim_give_way();
 }
 
-// As fair as a kernel: who runs for long without a pause, such as one that goes round a loop until
-// another thread has changed something, lets the others run. Far more than what programs here take
-// between two waits.
+// As fair as a kernel: a thread that runs for long without a pause, such as one that goes round a
+// loop until another thread has changed something, lets the others run. Far more than what programs
+// here take between two waits.
 #define SLICE_STEPS  2000u
 #define SLICE_NS     (20 * SS_NS_PER_US)
 #define LONG_WORK_NS (10 * SS_NS_PER_US)
@@ -209,7 +210,7 @@ static void step(struct sim_thread *self, const struct sim_op *op)
     self->hash = sim_mix(self->hash, op->kind);
 }
 
-// ---- who is next
+// ---- which thread is next
 
 // Nobody can run: those that spin look again, a little later.
 static bool let_spinners_look(void)

@@ -65,7 +65,7 @@ void sim_saw(const volatile void *p)
     place->read += sim.self->hash;
 }
 
-// Whoever spins for the place looks again.
+// A thread that spins for the place looks again.
 static void tell_spinners(const volatile void *p)
 {
     for (unsigned id = 1; id <= sim.thread_count; id++)

@@ -8,7 +8,7 @@
 
 namespace ctx = boost::context::detail;
 
-// Where the coroutine that jumps is to be found afterwards: whoever is jumped to writes it there.
+// Where the coroutine that jumps is to be found afterwards: the coroutine that is jumped to writes it there.
 static void **left;
 static void (*entry_of_new)(void);
 

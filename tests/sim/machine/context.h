@@ -14,7 +14,7 @@ extern "C" {
 // A new one on the stack that ends at `top`. `entry` must not return.
 void *sim_context_new(void *top, size_t size, void (*entry)(void));
 
-// Goes to `to`. Whoever comes back stores in `*from` where the caller is to go on.
+// Goes to `to`. The coroutine that comes back stores in `*from` where the caller is to go on.
 void sim_context_switch(void **from, void *to);
 
 #ifdef __cplusplus

@@ -103,7 +103,7 @@ static void enter(struct sim_thread *self)
     errno = self->saved_errno;
 }
 
-// The driver says who runs; NULL: back to sim_run().
+// The driver says which thread runs; NULL: back to sim_run().
 static void dispatch(struct sim_thread *self)
 {
     struct sim_thread *next = sim.over ? NULL : sim.driver->next();

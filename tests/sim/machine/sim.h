@@ -10,8 +10,9 @@
 //   time/      the driver that counts time: CPUs, run queues, costs
 //   programs/  what runs: small programs over the core, with what must hold
 //
-// A driver is asked at each step whether the thread goes on, and who runs when it cannot. It is
-// told of each step's kind and address, and of threads that sleep and wake, so that it can count.
+// A driver is asked at each step whether the thread goes on, and which one runs when it cannot. It
+// is told of each step's kind and address, and of threads that sleep and wake, so that it can
+// count.
 //
 // All here is one struct and one region of memory, so that a run begins by copying.
 
@@ -131,7 +132,8 @@ enum sim_choice {
 struct sim_driver {
     // The running thread is about to make this step. May call sim_go_on().
     void (*step)(struct sim_thread *self, const struct sim_op *op);
-    // Who is next? The thread that ran is asleep, has ended, or gave way. NULL: the run is over.
+    // Which thread is next? The one that ran is asleep, has ended, or gave way. NULL: the run is
+    // over.
     struct sim_thread *(*next)(void);
     // One of `count` ways.
     unsigned (*choose)(enum sim_choice what, unsigned count);

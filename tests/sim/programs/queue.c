@@ -265,7 +265,7 @@ static void notices(void)
 }
 
 const struct sim_program program_notices = {
-    .name = "notices", .what = "who waits is told", .run = notices, .jobs = 1};
+    .name = "notices", .what = "a waiter is told", .run = notices, .jobs = 1};
 
 // ---- cancel
 

@@ -252,8 +252,10 @@ static void sleep_program(void)
     smolscale_release(s.task);
 }
 
-const struct sim_program program_sleep = {
-    .name = "sleep", .what = "a timer, and who looks after it", .run = sleep_program, .jobs = 1};
+const struct sim_program program_sleep = {.name = "sleep",
+                                          .what = "a timer, and the thread that looks after it",
+                                          .run = sleep_program,
+                                          .jobs = 1};
 
 struct limited {
     SMOLSCALE_FRAME;

@@ -138,7 +138,8 @@ static bool is_idle(const struct cpu *cpu)
     return !cpu->current && !cpu->is_coming && !cpu->queue;
 }
 
-// Its run time is comparable with others' of its new CPU; who has slept long does not save it up.
+// Its run time is comparable with others' of its new CPU; a thread that has slept long does not
+// save it up.
 static void move_run_time(struct sim_thread *thread, const struct cpu *to, bool woken)
 {
     struct place *place = place_of(thread);

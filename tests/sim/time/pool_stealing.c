@@ -187,7 +187,7 @@ static void *work(void *arg)
             job = search(self);
         if (!job) {
             park(self, searching);
-            searching = true; // whoever woke it has counted it
+            searching = true; // the thread that woke it has counted it
             continue;
         }
         if (searching && fetch_sub_seq_cst(&pool.searching, 1) == 1)
