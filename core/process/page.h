@@ -6,9 +6,8 @@
 // A reader asks, and the process answers:
 //
 //   1. The reader adds 1 to `request` and wakes the thread that sleeps on it. (A futex of the file:
-//   the reader
-//      maps it for that call alone. It reads and writes by pread() and pwrite(), which fail where
-//      the file has been cut short; an access would end it by SIGBUS.)
+//      the reader maps it for that call alone. It reads and writes by pread() and pwrite(), which
+//      fail where the file has been cut short; an access would end it by SIGBUS.)
 //   2. A thread of the process, which sleeps until then, writes the body, and then puts the number
 //      that it has seen into `answered`, and wakes the readers that sleep on that.
 //   3. The reader takes the body. It holds if `sequence` was even before it was read and is the
