@@ -802,11 +802,10 @@ END_TEST
 // ends all the same.
 START_TEST(a_spawner_that_a_groups_end_kept_ends_after_it)
 {
-    struct freeing freeing = {.rounds = SCALED(200) + 10};
+    struct freeing freeing = {.rounds = SCALED(2000) + 10};
     pthread_barrier_init(&freeing.meet, NULL, 2);
     smolscale_group *of_main = group_new(1, 0, SMOLSCALE_GROUP_EAGER); // with the balancer
-    smolscale_set_idle_timeout(0);
-    smolscale_set_max_idle(0);
+    smolscale_set_idle_timeout(1); // ns: at once
     pthread_t thread = thread_start(free_a_group_each_round, &freeing);
     for (unsigned i = 0; i < freeing.rounds; i++) {
         seen.count = 0;
