@@ -9,8 +9,8 @@ A document names a function with the file that defines it, as a link in Markdown
 In a table the link may stand in a column of its own: it then belongs to all functions of the line. Without an
 option the links are changed to the files that define the functions now. --check fails if a link is wrong. In
 both cases a function that is defined nowhere is an error; so is `ss_...()` or `smolscale_...()` elsewhere in a
-document if there is no such function, a `file.c` or `file.h` that no folder has, and a link to a file or a heading
-that does not exist.
+document if there is no such function, a `file.c` or `file.h` that no folder has, a name of five words or more, as
+tests have them, that no source has, and a link to a file or a heading that does not exist.
 """
 
 import os
@@ -26,6 +26,8 @@ import layers  # noqa: E402
 
 SOURCES = ["core", "compat", "cli"]
 FOREIGN = {"uv.h"}
+LANGUAGES = {".c", ".h", ".cc", ".py", ".js", ".lua", ".pml"}
+LONG_NAME = re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+){4,}\b")
 PLACE = re.compile(r"\[([\w/.-]+\.[ch])\]\(([\w/.-]+\.[ch])\)")
 
 
@@ -52,6 +54,18 @@ def source_files():
             yield f"/{folder}/{path}"
 
 
+def long_names():
+    """The names of five words or more in all sources: those of tests, and some others."""
+    found = set()
+    for folder in SOURCES + ["tests", "bench", "docs"]:
+        for base, _, names in os.walk(os.path.join(TOP, folder)):
+            for name in names:
+                if os.path.splitext(name)[1] in LANGUAGES:
+                    with open(os.path.join(base, name), encoding="utf-8", errors="replace") as file:
+                        found.update(LONG_NAME.findall(file.read()))
+    return found
+
+
 def nearest(files, old, names):
     """Of the files that define the names, the one that is meant: the old one, one of its room, or the only one.
     A name without a prefix may stand for something else elsewhere."""
@@ -76,7 +90,7 @@ def anchors(path):
 
 
 class Document:
-    def __init__(self, path, where, files):
+    def __init__(self, path, where, files, long):
         self.path, self.where, self.errors = path, where, []
         with open(os.path.join(TOP, path), encoding="utf-8") as file:
             self.old = file.read()
@@ -86,6 +100,9 @@ class Document:
         for name in sorted(set(re.findall(r"`([\w/]+\.[ch])`", self.new)) - FOREIGN):
             if not any(file.endswith(f"/{name}") for file in files):
                 self.errors.append(f"{path}: there is no file {name}")
+        for code in re.findall(r"`([^`\n]+)`", self.new):
+            for name in sorted(set(LONG_NAME.findall(code)) - long):
+                self.errors.append(f"{path}: nothing is called {name}")
         for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", self.new):
             file = os.path.join(TOP, os.path.dirname(path), target) if target else os.path.join(TOP, path)
             if not os.path.exists(file):
@@ -126,14 +143,14 @@ def main():
     if sys.argv[1:] and not checks:
         print(__doc__, file=sys.stderr)
         return 2
-    where, files, status = definitions(), list(source_files()), 0
+    where, files, long, status = definitions(), list(source_files()), long_names(), 0
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=TOP, capture_output=True, text=True)
     paths = listed.stdout.split() if listed.returncode == 0 else []
     if not paths:  # not from a repository
         paths = [os.path.join(os.path.relpath(folder, TOP), name) for folder, _, names in os.walk(TOP)
                  for name in names if name.endswith(".md") and not os.path.relpath(folder, TOP).startswith("build")]
     for path in sorted({os.path.normpath(path) for path in paths} - {"docs/files.md"}):  # that is house.py's
-        document = Document(path, where, files)
+        document = Document(path, where, files, long)
         for error in document.errors:
             print(error)
         status |= bool(document.errors)
