@@ -6,6 +6,8 @@
  * description it reads as it was written, the call does not end meanwhile, no more helpers are inside than
  * the call has threads for; and when all is quiet, all calls have ended.
  *
+ * large
+ *
  * broken END_LOOKS_THEN_STORES:   the caller sees nobody inside, then shuts the door
  * broken ENTER_WITHOUT_COMPARING: a helper sees the door open, then counts itself in
  * broken NO_CALL_NUMBER:          the door looks the same in each call

@@ -8,6 +8,8 @@
  * and role.pml have the rest. Holds: when all is quiet, each pusher has a worker or the error of a creation, who
  * frees the group has an answer, the spawner is gone if nobody needs it, and the role is a living thread's.
  *
+ * large
+ *
  * broken NO_ANSWER_AT_END:        a spawner that ends does not count an answer
  * broken NO_WAKE_AT_END:          it counts one and wakes nobody
  * broken ENDS_IN_TWO_STEPS:       it finds that nobody needs it, drops the lock, and is forgotten then

@@ -10,6 +10,8 @@
  * Holds: every job's callback runs, the other handle's too, the loop is closed, and no thread is inside of a send to a
  * closed loop.
  *
+ * large
+ *
  * broken SEND_THEN_PUSH:    who finds the list empty sends, and then pushes
  * broken TAKE_THEN_CLEAR:   the loop takes the list, and then clears `pending`
  * broken UNCOUNTED_SEND:    a send is counted only when the handle is marked

@@ -13,7 +13,7 @@ TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..")
 LIMIT = 120  # seconds for one run; a few natively
 
 SANITIZERS = {
-    "thread": {"TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"},
+    "thread": {"TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:atexit_sleep_ms=50"},
     "address,undefined": {"ASAN_OPTIONS": "detect_stack_use_after_return=1",
                           "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"},
 }

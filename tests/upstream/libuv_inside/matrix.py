@@ -15,6 +15,7 @@ ran on smolscale: all of them, or none. Then libuv's own tests, with the libuv i
 """
 
 import argparse
+import concurrent.futures
 import os
 import re
 import subprocess
@@ -142,6 +143,20 @@ class Matrix:
                 return
         self.tally.ok(name)
 
+    def check_variant(self, variant, version, folder, place, runs):
+        """Builds it and checks it; its path."""
+        name = f"{version}: {variant.name}"
+        path = compile_variant(variant, folder, place, os.path.join(self.logs, "build.log"))
+        command = [path] if variant.program else [self.host, path]
+        self.check(name, command, variant.verdict, runs, interposed=variant.interposed)
+        if variant.name == "plug-in, gcc -O2":
+            for which in ("first", "later"):
+                # On one thread: it must be certain which loop is the first.
+                self.check_strange(f"{name}, strange loops, {which}", [self.host, "alone", path], which, runs)
+            for treatment, verdict in TREATMENTS:
+                self.check(f"{name}, {treatment[0]}", [self.host] + treatment + [path], verdict, runs)
+        return path
+
     def check_strange(self, name, command, which, runs):
         """Loops that are not as expected: the libuv is left alone at the first submission, or, where another loop
         has been taken over, only those loops are."""
@@ -214,22 +229,12 @@ def main():
         version = version_of(folder)
         place = os.path.join(work, version)
         os.makedirs(place, exist_ok=True)
-        for variant in VARIANTS:
-            name = f"{version}: {variant.name}"
-            if options.only and not any(word in name for word in options.only):
-                continue
-            path = compile_variant(variant, folder, place, os.path.join(logs, "build.log"))
-            command = [path] if variant.program else [matrix.host, path]
-            matrix.check(name, command, variant.verdict, runs, interposed=variant.interposed)
-            if variant.name == "plug-in, gcc -O2":
-                plugins.append(path)
-                for which in ("first", "later"):
-                    # On one thread: it must be certain which loop is the first.
-                    matrix.check_strange(f"{name}, strange loops, {which}", [matrix.host, "alone", path], which, runs)
-                for treatment, verdict in TREATMENTS:
-                    matrix.check(f"{name}, {treatment[0]}", [matrix.host] + treatment + [path], verdict, runs)
-            elif not variant.program and variant.verdict is None:
-                plugins.append(path)
+        wanted = [variant for variant in VARIANTS
+                  if not options.only or any(word in f"{version}: {variant.name}" for word in options.only)]
+        # One is compiled while another, which mostly waits, is checked.
+        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            paths = list(pool.map(lambda variant: matrix.check_variant(variant, version, folder, place, runs), wanted))
+        plugins += [path for variant, path in zip(wanted, paths) if not variant.program and variant.verdict is None]
     if len(plugins) >= 2:
         some = plugins[-3:]
         matrix.check("several plug-ins at once", [matrix.host, "together"] + some, None, runs, len(some))
