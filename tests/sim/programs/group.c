@@ -84,6 +84,7 @@ static void retire(void)
 const struct sim_program program_retire = {.name = "retire",
                                            .what = "idle workers are sent away while jobs come",
                                            .run = retire,
+                                           .needs_threads_later = true,
                                            .jobs = 2};
 
 static void eager(void)
@@ -209,4 +210,5 @@ const struct sim_program program_retire_limit = {
     .name = "retire-limit",
     .what = "a group's only worker is sent away while jobs come",
     .run = retire_limit,
+    .needs_threads_later = true,
     .jobs = 2};

@@ -14,6 +14,7 @@
     X(batch_blocked)   \
     X(blocked)         \
     X(blocked_late)    \
+    X(blocked_waited)  \
     X(elastic)         \
     X(announced)       \
     X(family)          \
@@ -58,7 +59,8 @@
     X(pipe_push)       \
     X(local)           \
     X(lanes)           \
-    X(stuck_lane)
+    X(stuck_lane)      \
+    X(stuck_joined)
 
 #define DECLARE(name) extern const struct sim_program program_##name;
 PROGRAMS(DECLARE)

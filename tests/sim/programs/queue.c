@@ -97,6 +97,27 @@ const struct sim_program program_blocked = {.name = "blocked",
                                             .needs_threads = true,
                                             .jobs = 2};
 
+// ---- the same, and the thread that waits for both tries again what could not be had
+
+static void blocked_waited(void)
+{
+    count_begin(2);
+    s.queue = count_queue_of(run_waiting, SMOLSCALE_UNLIMITED, 0);
+    sim_explore_begin();
+    push(s.queue, 0);
+    push(s.queue, 1);
+    smolscale_queue_wait(s.queue);
+    SIM_CHECK(count.done == 2, "smolscale_queue_wait() returned before the jobs had run");
+}
+
+const struct sim_program program_blocked_waited = {
+    .name = "blocked-waited",
+    .what = "a job waits for the one behind it, and a thread for their queue",
+    .run = blocked_waited,
+    .limit_ns = 2 * SS_NS_PER_S,
+    .needs_threads_later = true,
+    .jobs = 2};
+
 // ---- the same after a while without work, when all have parked
 
 static void blocked_late(void)
@@ -161,6 +182,7 @@ const struct sim_program program_elastic = {.name = "elastic",
                                             .what = "a job of an elastic queue waits for the next",
                                             .run = elastic,
                                             .needs_threads = true,
+                                            .needs_proc = true,
                                             .jobs = 2};
 
 // ---- and where the job says that it blocks
