@@ -6,6 +6,7 @@
 #define SS_BALANCER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum ss_balancer_state {
     SS_BALANCER_NONE,   // no such thread (yet, or it could not be created)
