@@ -17,6 +17,7 @@ static struct sim_thread *to; // preempts
 static unsigned faults;       // so far
 static unsigned choices;      // of them and of what is usual
 static uint32_t disturbed_at; // the last number at which that was decided
+static uint32_t plain_number; // of plain accesses
 
 // So often in a run at most: sleeps that end again and again let no time pass.
 #define CHOICES_MAX 12u
@@ -245,6 +246,19 @@ static void wake_all(void)
             sim_wake(&sim_threads[id], false);
 }
 
+#define PLAIN_NUMBER (UINT32_C(1) << 31)
+
+static void plain_access(struct sim_thread *self)
+{
+    if (!strategy->disturb || !sim.choosing || sim.over)
+        return;
+    uint32_t at = PLAIN_NUMBER | ++plain_number;
+    enum disturbance what = strategy->disturb(at, SIM_OP_PLAIN);
+    note_way(at, what);
+    if (what != UNDISTURBED)
+        stand_still(self, what == WAITS_FOR_PAGE);
+}
+
 // At most once before a step's decision, which comes to have the number.
 static void disturb(struct sim_thread *self, const struct sim_op *op)
 {
@@ -396,6 +410,7 @@ static uint64_t now(void)
 
 static const struct sim_driver driver = {
     .step = step,
+    .plain = plain_access,
     .next = next,
     .choose = choose,
     .now = now,
@@ -431,7 +446,7 @@ enum sim_verdict explore_run(const struct sim_program *which, const struct strat
     number = 0;
     to = runs = over_its_slice = NULL;
     limit = SS_NS_PER_S + (which->limit_ns ? which->limit_ns : 10 * SS_NS_PER_MS);
-    faults = choices = disturbed_at = 0;
+    faults = choices = disturbed_at = plain_number = 0;
     sim_environment = which->environment;
     how->begin();
     enum sim_verdict verdict = sim_run(&driver, &config, run_program, NULL);

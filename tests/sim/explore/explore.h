@@ -9,7 +9,7 @@
 // preemption.
 //
 // Beside that, what disturbs the machine may come before any step. It stands in the schedule as a
-// way, too, under the number of the step's decision.
+// way, too, under the number of the step's decision; before a plain access, under that one's.
 
 #ifndef SIM_EXPLORE_H
 #define SIM_EXPLORE_H
@@ -40,8 +40,8 @@ struct strategy {
     const char *name;
     void (*begin)(void); // a run begins
     unsigned (*decide)(const struct decision *decision);
-    // Called before each step; NULL: nothing disturbs. Such a strategy is asked of all that may
-    // fail, too.
+    // Called before each step and each plain access; NULL: nothing disturbs. Such a strategy is
+    // asked of all that may fail, too.
     enum disturbance (*disturb)(uint32_t number, enum sim_kind kind);
 };
 

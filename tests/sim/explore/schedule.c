@@ -9,20 +9,15 @@
 #include <string.h>
 
 static const struct schedule *played;
-static unsigned at;
-
 static void begin(void)
 {
-    at = 0;
 }
 
 // The way under this number: a decision's, or what disturbs before it.
 static unsigned way_at(uint32_t number, bool disturbs)
 {
-    while (at < played->count && played->ways[at].number < number)
-        at++;
-    for (unsigned i = at; i < played->count && played->ways[i].number == number; i++)
-        if ((played->ways[i].way >= STANDS_STILL) == disturbs)
+    for (unsigned i = 0; i < played->count; i++)
+        if (played->ways[i].number == number && (played->ways[i].way >= STANDS_STILL) == disturbs)
             return played->ways[i].way;
     return 0;
 }

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum how { FAILS_ONCE, FAILS_FOR_EVER, DISTURBS };
+enum how { FAILS_ONCE, FAILS_FOR_EVER, DISTURBS, DISTURBS_PLAIN };
 
 static const struct kind {
     const char *name;
@@ -36,13 +36,14 @@ static const struct kind {
     {"CPUs are taken away", DISTURBS, CPUS_TAKEN},
     {"a thread stands still", DISTURBS, STANDS_STILL},
     {"a thread waits for a page", DISTURBS, WAITS_FOR_PAGE},
+    {"a thread waits for a page at a plain access", DISTURBS_PLAIN, WAITS_FOR_PAGE},
 };
 
 #define KINDS (sizeof kinds / sizeof *kinds)
 
-static const struct kind *kind;                      // of this run; NULL: none
-static uint64_t turn;                                // from 1
-static uint64_t failing[SIM_CHOICES], steps, clocks; // so far in this run
+static const struct kind *kind;                              // of this run; NULL: none
+static uint64_t turn;                                        // from 1
+static uint64_t failing[SIM_CHOICES], steps, clocks, plains; // so far in this run
 static uint64_t round_number, seed;
 static uint64_t state;
 
@@ -55,7 +56,7 @@ static uint64_t chance(void)
 static void begin(void)
 {
     memset(failing, 0, sizeof failing);
-    steps = clocks = 0;
+    steps = clocks = plains = 0;
     state = sim_mix(seed, round_number);
 }
 
@@ -63,7 +64,7 @@ static unsigned decide(const struct decision *decision)
 {
     if (decision->what != NO_CHOICE) {
         uint64_t at = ++failing[decision->what];
-        bool mine = kind && kind->how != DISTURBS && (int)kind->what == decision->what;
+        bool mine = kind && kind->how < DISTURBS && (int)kind->what == decision->what;
         return mine && (kind->how == FAILS_FOR_EVER ? at >= turn : at == turn);
     }
     if (round_number == 0)
@@ -76,6 +77,10 @@ static unsigned decide(const struct decision *decision)
 static enum disturbance disturb(uint32_t number, enum sim_kind step)
 {
     (void)number;
+    if (step == SIM_OP_PLAIN)
+        return ++plains == turn && kind && kind->how == DISTURBS_PLAIN
+                   ? (enum disturbance)kind->what
+                   : UNDISTURBED;
     steps++;
     clocks += step == SIM_OP_CLOCK;
     if (!kind || kind->how != DISTURBS)
@@ -89,9 +94,11 @@ static const struct strategy in_turn = {"turns", begin, decide, disturb};
 // How many turns there are, by the run that has just been.
 static uint64_t turns_of(const struct kind *which)
 {
-    return which->how != DISTURBS       ? failing[which->what]
-           : which->what == CLOCK_JUMPS ? clocks
-                                        : steps;
+    if (which->how < DISTURBS)
+        return failing[which->what];
+    if (which->how == DISTURBS_PLAIN)
+        return plains;
+    return which->what == CLOCK_JUMPS ? clocks : steps;
 }
 
 // Without threads and memory for ever, there is nobody for a job that another waits for.
@@ -134,7 +141,7 @@ static bool run_round(const struct sim_program *program, const struct options *o
     uint64_t apart = all * steps_of_run / (steps_left ? steps_left : 1) + 1;
     for (unsigned i = 0; i < KINDS; i++) {
         // Calls that fail are few, and each of them counts.
-        uint64_t by = kinds[i].how == DISTURBS && kinds[i].what != CLOCK_JUMPS ? apart : 1;
+        uint64_t by = kinds[i].how >= DISTURBS && kinds[i].what != CLOCK_JUMPS ? apart : 1;
         for (turn = 1 + (seed + round_number) % by; turn <= turns[i]; turn += by) {
             kind = &kinds[i];
             if (!run(program, options, outcome))

@@ -314,11 +314,12 @@ static void name_thread(const char *name)
 static void thread_traits(struct ss_traits *traits)
 {
     memset(traits, 0, sizeof *traits);
+    traits->nice = sim.self->nice;
 }
 
 static void set_thread_traits(const struct ss_traits *traits)
 {
-    (void)traits;
+    sim.self->nice = traits->nice;
 }
 
 static void set_signal_mask(const sigset_t *mask)

@@ -70,6 +70,7 @@ struct sim_thread {
     uint64_t still_until; // stands still where it is; 0: it does not
     bool still_asleep;    // as a thread that waits for a page does, and /proc shows it
     bool placed;
+    int nice;                   // as created
     uint64_t asleep_since_turn; // order of the sleepers
 
     // spinning
@@ -111,6 +112,7 @@ enum sim_kind {
     SIM_OP_RELAX, // spins
     SIM_OP_WORK,  // computes for `ns`
     SIM_OP_CLOCK, // reads it
+    SIM_OP_PLAIN, // no step: a plain access
 };
 
 struct sim_op {
@@ -139,6 +141,8 @@ enum sim_choice {
 struct sim_driver {
     // The running thread is about to make this step. May call sim_go_on().
     void (*step)(struct sim_thread *self, const struct sim_op *op);
+    // It is about to make a plain access, which is no step. May call sim_give_way(). May be NULL.
+    void (*plain)(struct sim_thread *self);
     // Which thread is next? The one that ran is asleep, has ended, or gave way. NULL: the run is
     // over.
     struct sim_thread *(*next)(void);

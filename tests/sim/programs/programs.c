@@ -24,14 +24,19 @@
     X(notices_late)    \
     X(cancel)          \
     X(limit)           \
+    X(limit_left)      \
     X(free)            \
     X(close)           \
+    X(close_waited)    \
     X(dedicated)       \
     X(dedicated_twice) \
     X(group)           \
     X(group_limit)     \
     X(group_second)    \
     X(group_ended)     \
+    X(spawner)         \
+    X(spawner_kept)    \
+    X(family_raised)   \
     X(ended_timer)     \
     X(retire_limit)    \
     X(retire)          \
