@@ -274,7 +274,7 @@ static void wait_idle(smolscale_queue *queue)
         // note_idle() counts under the lock, where it sees this waiter: a wait begun too late finds
         // another number. Any return is safe, the loop looks again.
         ss_os.futex_wait_until(&queue->idle_word, seen,
-                               asks ? ss_time_in(SS_WAIT_RETRY_NS) : SS_FOREVER);
+                               asks ? ss_time_in(SS_WAIT_RETRY_NS) : ss_balancer_wait_limit());
         ss_lock(queue->runnable.lock);
         if (asks && has_no_worker(queue))
             ask_again(queue);

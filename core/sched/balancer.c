@@ -258,6 +258,7 @@ static bool resign(void)
     if (anything_to_watch() || any_timer())
         return false;
     ss_os.end_looks(); // the next balancer may begin its own; there is no work that waits for this
+    store_relaxed(&ss.balancer_runs, false);
     exchange_seq_cst(&ss.balancer, SS_BALANCER_NONE);
     fence_seq_cst();
     uint32_t none = SS_BALANCER_NONE;
@@ -270,12 +271,14 @@ static bool end_if_possible(void)
 {
     if (ss_balancer_end(resign))
         return true;
+    store_relaxed(&ss.balancer_runs, true);
     ss_os.begin_looks(); // again, if it has ended them
     return false;
 }
 
 bool ss_balance(void)
 {
+    store_relaxed(&ss.balancer_runs, true);
     ss_os.begin_looks();
     uint64_t interval = ss_policy(tick_ns);
     for (;;) {
@@ -324,6 +327,14 @@ void ss_wake_balancer_if_any(void)
         ss_wake_balancer();
 }
 
+uint64_t ss_balancer_wait_limit(void)
+{
+    if (load_relaxed(&ss.balancer_runs) || load_relaxed(&ss.stats.workers) == 0)
+        return SS_FOREVER;
+    ss_start_balancer();
+    return ss_time_in(SS_WAIT_RETRY_NS); // if it comes to nothing, or another thread's try does
+}
+
 // NONE is never overwritten: it may come at any moment, and HURRIED in its place would pass for a
 // balancer from then on.
 void ss_hurry_balancer(void)
@@ -344,6 +355,7 @@ void ss_hurry_balancer(void)
 static void after_fork(void)
 {
     store_relaxed(&ss.balancer, SS_BALANCER_NONE);
+    store_relaxed(&ss.balancer_runs, false);
     store_relaxed(&ss.cpus_due, 0);
     quiet_ticks = 0;
     was_watching = false;

@@ -6,6 +6,7 @@
 #define SS_BALANCER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum ss_balancer_state {
     SS_BALANCER_NONE,   // no such thread (yet, or it could not be created)
@@ -25,6 +26,11 @@ void ss_wake_balancer_slow(enum ss_balancer_state enough);
 
 // The same, but starts no balancer if there is none.
 void ss_wake_balancer_if_any(void);
+
+// Until when a thread may sleep that waits for what workers do. Wherever there are workers there is
+// a balancer, unless none could be had. If the workers block then, such a thread is the only one
+// that can try again: it does so here, and is to come back in a while. No lock held.
+uint64_t ss_balancer_wait_limit(void);
 
 // Makes the balancer look now.
 void ss_hurry_balancer(void);

@@ -181,8 +181,8 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // because no other did (growth.c, "stall").
 #define SS_SURPLUS_STAY_NS SS_NS_PER_MS
 
-// If no thread could be had, a thread that waits for a queue asks for one again after this long:
-// there is no other that could.
+// If no thread could be had, a thread that waits for a queue or a task asks for one again after
+// this long: there is no other that could.
 #define SS_WAIT_RETRY_NS (100 * SS_NS_PER_MS)
 
 // ---- constants: homing, waking the worker on its waker's CPU (placement.c)
@@ -312,8 +312,9 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 
 // How often it looks at them: while they are served; when a server has not got on; when spreading
 // may pay, or is on trial; when a lane was taken from a server that is still in a section. And for
-// how many looks without a lane served it goes on. Contract 4.
-#define SS_LANES_LOOK_NS         (8 * SS_NS_PER_MS)
+// how many looks without a lane served it goes on. Contract 4: a server that goes to sleep right
+// after a look is found at the second one after that, so the first two together are below 10 ms.
+#define SS_LANES_LOOK_NS         (5 * SS_NS_PER_MS)
 #define SS_LANES_LOOK_STUCK_NS   (4 * SS_NS_PER_MS)
 #define SS_LANES_LOOK_BUSY_NS    SS_NS_PER_MS
 #define SS_LANES_LOOK_RETAKEN_NS (100 * SS_NS_PER_US)

@@ -21,6 +21,13 @@
 
 // All functions but the last: ss.lock held.
 
+// Can workers be had? Where none could be created, that is not tried again at once: nothing is done
+// then, and the ticks are as far apart as they are where nothing moves.
+static bool can_add(const struct ss_tick *tick, const struct ss_group *group)
+{
+    return group->idle || tick->now >= ss.create_retry_at;
+}
+
 // Takes up to `count` parked workers into `list`, to be woken. Returns how many must be created.
 static unsigned call_workers(struct ss_group *group, unsigned count, struct ss_worker **list)
 {
@@ -71,7 +78,7 @@ static unsigned compensate(struct ss_tick *tick, struct ss_group *group, struct 
 {
     unsigned busy = ss_group_busy(group), limit = ss_group_limit(group);
     age_growth(tick, group);
-    if (busy >= limit)
+    if (busy >= limit || !can_add(tick, group))
         return 0;
     uint64_t missing = limit - busy, most = (uint64_t)group->growth * SS_GROWTH_FACTOR;
     most = most > missing ? most : missing;

@@ -63,6 +63,16 @@ static inline bool suspend_asleep(struct smolscale_task *task)
     return !stays;
 }
 
+// A parent's task, woken in the child; or one with a pin. The thread that has set the pin may wait
+// for this CPU.
+bool ss_poll_kept(unsigned ctl)
+{
+    if (!ss_ctl_exists(ctl))
+        return false;
+    ss_os.yield();
+    return true;
+}
+
 bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx)
 {
     switch ((enum ss_suspend)cx->suspend) {

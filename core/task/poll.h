@@ -17,6 +17,9 @@
 // suspended, and is to run again.
 bool ss_suspend(struct smolscale_task *task, smolscale_cx *cx);
 
+// What ss_poll() answers of a task that it may not poll now.
+bool ss_poll_kept(unsigned ctl);
+
 // Polls a task once, on whatever thread, and suspends it. True: it wants to run again after others.
 static inline bool ss_poll(struct smolscale_task *task, smolscale_cx *cx)
 {
@@ -26,7 +29,7 @@ static inline bool ss_poll(struct smolscale_task *task, smolscale_cx *cx)
     ss_light_fence();
     unsigned ctl = load_acquire(&task->ctl);
     if (__builtin_expect((ctl & ~SS_CTL_FLAGS) != ss_ctl_base(), 0))
-        return ss_ctl_exists(ctl); // pinned; else a parent's task, woken in the child
+        return ss_poll_kept(ctl);
     cx->task = task;
     cx->result = task->result;
     cx->budget = SS_POLL_BUDGET;

@@ -47,18 +47,18 @@ static struct {
 
 // ---- 1. stuck servers
 
-static bool sleeps(pid_t tid)
+static enum ss_thread_state state_of(pid_t tid)
 {
     enum ss_thread_state state;
     ss_os.thread_states(&tid, &state, 1);
-    return state == SS_THREAD_SLEEPING;
+    return state;
 }
 
 // Takes the lane from a server that is stuck in a poll. True: done, see free_retaken().
 static bool retake(struct ss_lane *lane, uint64_t progress, uint64_t now)
 {
-    bool asleep = sleeps(load_relaxed(&lane->seen_worker->tid)); // not under the lock
-    ss_lock(&ss.lock);
+    bool asleep = state_of(load_relaxed(&lane->seen_worker->tid)) == SS_THREAD_SLEEPING;
+    ss_lock(&ss.lock); // not before: that was a system call
     struct ss_worker *worker = lane->worker;
     bool stuck = worker && load_relaxed(&worker->progress) == progress;
     if (stuck) {
@@ -94,19 +94,20 @@ static uint64_t free_retaken(struct ss_lane *lane, uint64_t now)
 }
 
 // Has the server, which has begun nothing since the last look, gone to sleep in its poll, or
-// computed for long? One that waits for a CPU is not stuck. Where the kernel does not tell, time
-// decides.
+// computed for long? One that waits for a CPU is not stuck. Where the kernel does not tell the one
+// from the other, time decides.
 static bool is_stuck(struct ss_lane *lane, uint64_t now, bool waiting)
 {
     pid_t tid = load_relaxed(&lane->seen_worker->tid);
     uint64_t cpu = ss_os.thread_cpu_time(tid), before = lane->stuck_cpu;
     if (before == 0)
         lane->stuck_cpu = cpu;
-    if (sleeps(tid))
+    enum ss_thread_state state = state_of(tid);
+    if (state == SS_THREAD_SLEEPING)
         return before == cpu || now - lane->seen_since >= SS_LANE_STUCK_NS;
     if (!waiting)
         return false;
-    if (cpu == UINT64_MAX)
+    if (cpu == UINT64_MAX || state == SS_THREAD_UNKNOWN)
         return now - lane->seen_since >= SS_LANE_STUCK_NS;
     return before != 0 && cpu - before >= SS_LANE_STUCK_NS;
 }

@@ -61,8 +61,10 @@ bool ss_thread_task_sleep(struct ss_thread_task *thread, uint64_t until)
         ss_lane_hand_over();
         smolscale_blocking_begin();
         while (!(woken = load_acquire(&thread->woken))) {
-            uint64_t timer = ss_next_due(), next = timer < until ? timer : until,
-                     now = next == SS_FOREVER ? 0 : ss_os.now();
+            uint64_t timer = ss_next_due(), limit = ss_balancer_wait_limit();
+            uint64_t next = timer < until ? timer : until;
+            uint64_t now = next == SS_FOREVER ? 0 : ss_os.now();
+            next = limit < next ? limit : next;
             if (timer <= now)
                 ss_fire(now);
             else if (until <= now)

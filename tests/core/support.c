@@ -540,11 +540,16 @@ static unsigned no_count(void)
     return 0;
 }
 
-void no_proc_start(void)
+void no_proc_but_clocks_start(void)
 {
     ss_os.runnable_threads = no_count;
-    ss_os.thread_cpu_time = no_cpu_time;
     ss_os.thread_states = no_states;
+}
+
+void no_proc_start(void)
+{
+    no_proc_but_clocks_start();
+    ss_os.thread_cpu_time = no_cpu_time;
 }
 
 void ck_child_ok(pid_t pid)

@@ -174,7 +174,8 @@ unsigned long fake_clock_sleeps(void);
 void failing_threads_start(bool (*fails)(unsigned n));
 unsigned failing_threads_tries(void);
 
-// As if /proc and the threads' clocks did not exist.
+// As if /proc did not exist; and neither the threads' clocks.
+void no_proc_but_clocks_start(void);
 void no_proc_start(void);
 
 // ---- children of fork()

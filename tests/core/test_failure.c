@@ -204,6 +204,35 @@ START_TEST(waiting_for_a_queue_without_thread_ends_once_one_can_be_had)
 }
 END_TEST
 
+static struct counter next_ran = COUNTER_INIT;
+
+static void wait_for_next(void *item, void *user_data)
+{
+    if (number_of(item) == 0)
+        counter_wait(&next_ran, 1);
+    else
+        counter_add(&next_ran, 1);
+    count(item, user_data);
+}
+
+// One worker can be had, and for long neither a balancer nor another worker.
+static bool fails_but_second(unsigned n)
+{
+    return n != 2 && n < 20;
+}
+
+START_TEST(waiting_for_a_queue_ends_though_its_only_worker_waits_for_the_next_job)
+{
+    failing_threads_start(fails_but_second);
+    smolscale_queue *queue = queue_new(wait_for_next, NULL, SMOLSCALE_UNLIMITED);
+    push(queue, item_of(0));
+    push(queue, item_of(1));
+    smolscale_queue_wait(queue);
+    ck_assert_uint_eq(atomic_load(&ran), 2);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
 // The threads of a dedicated queue serve no other.
 START_TEST(waiting_for_a_queue_ends_though_only_dedicated_threads_exist_at_first)
 {
@@ -412,6 +441,7 @@ int main(void)
                           without_any_thread_push_says_so_and_the_item_runs_once_one_can_be_had,
                           an_item_without_thread_can_be_cancelled,
                           waiting_for_a_queue_without_thread_ends_once_one_can_be_had,
+                          waiting_for_a_queue_ends_though_its_only_worker_waits_for_the_next_job,
                           waiting_for_a_queue_ends_though_only_dedicated_threads_exist_at_first,
                           a_dedicated_queue_whose_threads_fail_is_not_created,
                           a_dedicated_queue_works_with_the_threads_it_got_and_asks_again,

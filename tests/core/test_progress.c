@@ -5,6 +5,7 @@
 // economy: computing jobs make no more threads than there are CPUs, blocked ones get theirs, and
 // what is surplus afterwards retires.
 
+#include "smolscale_async.h"
 #include "support.h"
 
 // Jobs of a crowd that can end only when all of it has come.
@@ -294,6 +295,57 @@ START_TEST(a_crowd_meets_without_proc_and_cpu_clocks)
 }
 END_TEST
 
+// A task waits, asleep in its poll, for the one behind it in its lane.
+
+static struct counter task_waits = COUNTER_INIT, task_may_go = COUNTER_INIT;
+
+static int poll_waiting(smolscale_cx *cx, void *frame)
+{
+    (void)cx, (void)frame;
+    counter_add(&task_waits, 1);
+    counter_wait(&task_may_go, 1);
+    return 0;
+}
+
+static int poll_freeing(smolscale_cx *cx, void *frame)
+{
+    (void)cx, (void)frame;
+    counter_add(&task_may_go, 1);
+    return 0;
+}
+
+static void a_task_frees_the_one_before_it(void)
+{
+    smolscale_task *waiting, *freeing;
+    ck_assert_int_eq(smolscale_spawn(&waiting, poll_waiting, "", 1), 0);
+    counter_wait(&task_waits, 1);
+    ck_assert_int_eq(smolscale_spawn(&freeing, poll_freeing, "", 1), 0);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_join(cx, freeing)), 0);
+    ck_assert_int_eq(SMOLSCALE_BLOCK(smolscale_join(cx, waiting)), 0);
+    smolscale_release(freeing);
+    smolscale_release(waiting);
+}
+
+START_TEST(a_lane_is_taken_from_a_server_that_sleeps)
+{
+    a_task_frees_the_one_before_it();
+}
+END_TEST
+
+START_TEST(a_lane_is_taken_without_proc)
+{
+    no_proc_but_clocks_start();
+    a_task_frees_the_one_before_it();
+}
+END_TEST
+
+START_TEST(a_lane_is_taken_without_proc_and_cpu_clocks)
+{
+    no_proc_start();
+    a_task_frees_the_one_before_it();
+}
+END_TEST
+
 START_TEST(with_one_cpu_a_crowd_meets)
 {
     setenv("SMOLSCALE_WORKERS", "1", 1);
@@ -562,6 +614,9 @@ int main(void)
                                       jobs_of_another_queue_start_while_all_cpus_spin,
                                       a_worker_behind_spinning_jobs_runs_all_that_waits,
                                       a_crowd_meets_without_proc_and_cpu_clocks,
+                                      a_lane_is_taken_from_a_server_that_sleeps,
+                                      a_lane_is_taken_without_proc,
+                                      a_lane_is_taken_without_proc_and_cpu_clocks,
                                       with_one_cpu_a_crowd_meets,
                                       an_announced_block_gives_its_place_away_without_the_clock,
                                       announced_blocks_keep_the_counts_right,

@@ -20,7 +20,7 @@ static const char help[] =
     "  --seconds N         of CPU for each program and each strategy at most (default 10)\n"
     "  --steps N           the same in steps: as many runs on each machine (default: no limit)\n"
     "  --seed N            of the random strategies (default 1)\n"
-    "  --only STRATEGY     complete, pct or random\n"
+    "  --strategy NAME     one of them alone: random, pct, complete, turns\n"
     "  --faults            calls and allocations fail, too\n"
     "  --buffers           stores are seen late, as on x86 (TSO)\n"
     "  --weak              and out of order, as on arm64\n"
@@ -39,7 +39,7 @@ double seconds_now(void)
 }
 
 static struct options options = {.preemptions = 2, .seconds = 10, .steps = UINT64_MAX, .seed = 1};
-static const char *only, *replay;
+static const char *only, *replay; // strategy, schedule
 static bool until_failure, check_pruning;
 static unsigned passed, failed;
 
@@ -63,8 +63,9 @@ static void report_failure(const struct sim_program *program, const char *strate
         explore_shrink(program, &options, outcome);
     schedule_print(&outcome->schedule, text, sizeof text);
     printf(
-        "FAILED  %s: %s (%s, run %llu, seed %llu; %u ways, of %u)\n        again: ./dev sim explore %s%s --replay '%s'\n",
-        program->name, outcome->failure, strategy, (unsigned long long)outcome->runs,
+        "FAILED  %s: %s%s%s (%s, run %llu, seed %llu; %u ways, of %u)\n        again: ./dev sim explore %s%s --replay '%s'\n",
+        program->name, outcome->failure, outcome->turn ? " when " : "",
+        outcome->turn ? outcome->turn : "", strategy, (unsigned long long)outcome->runs,
         (unsigned long long)options.seed, outcome->schedule.count, before, program->name, mode(),
         text);
     failed++;
@@ -86,6 +87,9 @@ static bool explore_with(const struct sim_program *program, const char *strategy
             printf(", %9llu states, %llu ends, %u preemptions: %s",
                    (unsigned long long)outcome.states, (unsigned long long)outcome.ends,
                    options.preemptions, outcome.complete ? "complete" : "NOT complete");
+        if (how == explore_in_turn)
+            printf(", %9llu turns in %llu rounds: %s", (unsigned long long)outcome.turns,
+                   (unsigned long long)outcome.rounds, outcome.complete ? "each" : "a part");
         printf("  [%.1f s, %llu steps a run]\n", seconds_now() - start,
                (unsigned long long)(outcome.runs ? outcome.steps / outcome.runs : 0));
         fflush(stdout);
@@ -112,7 +116,8 @@ static int explore_program(const struct sim_program *program)
     }
     bool good = explore_with(program, "random", explore_randomly) &&
                 (program->fair || explore_with(program, "pct", explore_by_priority)) &&
-                explore_with(program, "complete", explore_completely);
+                explore_with(program, "complete", explore_completely) &&
+                (program->fair || explore_with(program, "turns", explore_in_turn));
     return !good;
 }
 
@@ -209,7 +214,7 @@ int main(int argc, char **argv)
             options.seconds = strtod(value_of(argv, argc, &i), NULL);
         else if (!strcmp(argv[i], "--seed"))
             options.seed = strtoull(value_of(argv, argc, &i), NULL, 10);
-        else if (!strcmp(argv[i], "--only"))
+        else if (!strcmp(argv[i], "--strategy"))
             only = value_of(argv, argc, &i);
         else if (!strcmp(argv[i], "--replay"))
             replay = value_of(argv, argc, &i);

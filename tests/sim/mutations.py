@@ -92,5 +92,5 @@ MUTATIONS = [
     ("a child finds the executor's lock as it was", "sched/executor.c", "    ss_lock_reset(&ss.lock);\n", "", "fork fork-pushed"),
     ("a child finds its parent's queue locked", "queue/life.c", "    ss_lock_reset(&queue->own_lock);\n", "", "fork fork-pushed fork-used"),
     ("a child finds its parent's items", "queue/life.c", "    ss_items_reset(&queue->items);\n", "", "fork-used"),
-    ("a child believes that there is a balancer", "sched/balancer.c", "    store_relaxed(&ss.balancer, SS_BALANCER_NONE);\n    store_relaxed(&ss.cpus_due, 0);\n", "    store_relaxed(&ss.cpus_due, 0);\n", "fork-blocked"),
+    ("a child believes that there is a balancer", "sched/balancer.c", "    store_relaxed(&ss.balancer, SS_BALANCER_NONE);\n    store_relaxed(&ss.balancer_runs, false);\n", "    store_relaxed(&ss.balancer_runs, false);\n", "fork-blocked"),
 ]

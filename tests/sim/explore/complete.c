@@ -140,7 +140,7 @@ static bool advance(void)
     return true;
 }
 
-static const struct strategy complete = {"complete", begin, decide};
+static const struct strategy complete = {"complete", begin, decide, NULL};
 
 void explore_completely(const struct sim_program *program, const struct options *options,
                         struct outcome *outcome)

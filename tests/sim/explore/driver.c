@@ -16,6 +16,8 @@ static uint32_t number;
 static struct sim_thread *to; // preempts
 static unsigned faults;       // so far
 static unsigned choices;      // of them and of what is usual
+static uint32_t disturbed_at; // the last number at which that was decided
+static uint32_t plain_number; // of plain accesses
 
 // So often in a run at most: sleeps that end again and again let no time pass.
 #define CHOICES_MAX 12u
@@ -30,16 +32,27 @@ const struct schedule *explore_taken(void)
     return &taken;
 }
 
-static unsigned decide(unsigned count, unsigned free, struct sim_thread *const *threads)
+static void note_way(uint32_t at, unsigned way)
+{
+    if (way != 0 && taken.count < WAYS_MAX)
+        taken.ways[taken.count++] = (struct way){at, way};
+}
+
+static unsigned decide_what(int what, unsigned count, unsigned free,
+                            struct sim_thread *const *threads)
 {
     number++;
     if (count <= 1 || !sim.choosing || sim.over)
         return 0;
-    struct decision decision = {number, count, free, threads, sim.self};
+    struct decision decision = {number, what, count, free, threads, sim.self};
     unsigned way = strategy->decide(&decision);
-    if (way != 0 && taken.count < WAYS_MAX)
-        taken.ways[taken.count++] = (struct way){number, way};
+    note_way(number, way);
     return way;
+}
+
+static unsigned decide(unsigned count, unsigned free, struct sim_thread *const *threads)
+{
+    return decide_what(NO_CHOICE, count, free, threads);
 }
 
 // ---- what a run does, for a reader
@@ -47,9 +60,10 @@ static unsigned decide(unsigned count, unsigned free, struct sim_thread *const *
 static void trace(const struct sim_thread *self, const struct sim_op *op)
 {
     static const char *const names[] = {"load",   "store",  "rmw",   "fence", "call",
-                                        "create", "memory", "relax", "work"};
+                                        "create", "memory", "relax", "work",  "clock"};
     Dl_info info;
-    printf("%6u  thread %u  %s", number, self->id, names[op->kind]);
+    printf("%6u  %llu us  thread %u  %s", number,
+           (unsigned long long)(sim.clock - SS_NS_PER_S) / 1000, self->id, names[op->kind]);
     if (op->what)
         printf(" %s", op->what);
     if (op->p)
@@ -67,7 +81,7 @@ static void trace(const struct sim_thread *self, const struct sim_op *op)
 
 static bool can_run(const struct sim_thread *thread)
 {
-    return thread->state == SIM_RUNNABLE && !thread->spins;
+    return thread->state == SIM_RUNNABLE && !thread->spins && thread->still_until == 0;
 }
 
 // May the youngest store be seen before all others? One place has its stores in their order.
@@ -111,6 +125,9 @@ static void let_pass(uint64_t ns)
     for (unsigned id = 1; id <= sim.thread_count; id++)
         if (sim_threads[id].state == SIM_ASLEEP && sim_threads[id].until <= sim.clock)
             sim_wake(&sim_threads[id], true);
+    for (unsigned id = 1; id <= sim.thread_count; id++)
+        if (sim_threads[id].still_until <= sim.clock)
+            sim_threads[id].still_until = 0;
 }
 
 #define RELAX_NS 50u
@@ -200,29 +217,107 @@ static void decide_step(struct sim_thread *self, const struct sim_op *op)
     sim_give_way();
 }
 
+// ---- what disturbs
+
+#define STILL_NS (10 * SS_NS_PER_MS)
+#define JUMP_NS  (3600 * SS_NS_PER_S)
+
+static void stand_still(struct sim_thread *self, bool asleep)
+{
+    limit += STILL_NS;
+    sim.disturbed_ns += STILL_NS;
+    sim_flush(self);
+    self->still_until = sim.clock + STILL_NS;
+    self->still_asleep = asleep;
+    sim_give_way();
+}
+
+static void jump(void)
+{
+    limit += JUMP_NS;
+    sim.disturbed_ns += JUMP_NS;
+    let_pass(JUMP_NS);
+}
+
+static void wake_all(void)
+{
+    for (unsigned id = 1; id <= sim.thread_count; id++)
+        if (sim_threads[id].state == SIM_ASLEEP)
+            sim_wake(&sim_threads[id], false);
+}
+
+#define PLAIN_NUMBER (UINT32_C(1) << 31)
+
+static void plain_access(struct sim_thread *self)
+{
+    if (!strategy->disturb || !sim.choosing || sim.over)
+        return;
+    uint32_t at = PLAIN_NUMBER | ++plain_number;
+    enum disturbance what = strategy->disturb(at, SIM_OP_PLAIN);
+    note_way(at, what);
+    if (what != UNDISTURBED)
+        stand_still(self, what == WAITS_FOR_PAGE);
+}
+
+// At most once before a step's decision, which comes to have the number.
+static void disturb(struct sim_thread *self, const struct sim_op *op)
+{
+    if (!strategy->disturb || !sim.choosing || sim.over || disturbed_at == number + 1)
+        return;
+    disturbed_at = number + 1;
+    enum disturbance what = strategy->disturb(disturbed_at, op->kind);
+    note_way(disturbed_at, what);
+    if (what && options->trace)
+        printf("%6u  thread %u is disturbed: %u\n", disturbed_at, self->id, (unsigned)what);
+    switch (what) {
+    case STANDS_STILL:
+    case WAITS_FOR_PAGE:
+        stand_still(self, what == WAITS_FOR_PAGE);
+        break;
+    case CLOCK_JUMPS:
+        jump();
+        break;
+    case CPUS_TAKEN:
+        sim.config.cpus = 1;
+        break;
+    case ALL_WOKEN:
+        wake_all();
+        break;
+    case UNDISTURBED:
+        break;
+    }
+}
+
 // A step is part of what has led to where the thread is, even if it touches nothing.
 static void step(struct sim_thread *self, const struct sim_op *op)
 {
     self->steps++;
     if (options->trace)
         trace(self, op);
+    disturb(self, op);
     decide_step(self, op);
     self->hash = sim_mix(self->hash, op->kind);
 }
 
 // ---- which thread is next
 
+// Less often while a thread stands still that they may spin for.
+#define STILL_LOOK_NS (50 * SS_NS_PER_US)
+
 // Nobody can run: those that spin look again, a little later.
 static bool let_spinners_look(void)
 {
-    bool any = false;
-    for (unsigned id = 1; id <= sim.thread_count; id++)
-        if (sim_threads[id].state == SIM_RUNNABLE && sim_threads[id].spins) {
-            sim_threads[id].spins = false;
+    bool any = false, still = false;
+    for (unsigned id = 1; id <= sim.thread_count; id++) {
+        struct sim_thread *thread = &sim_threads[id];
+        still |= thread->still_until != 0;
+        if (thread->state == SIM_RUNNABLE && thread->spins && thread->still_until == 0) {
+            thread->spins = false;
             any = true;
         }
+    }
     if (any)
-        let_pass(SS_NS_PER_US);
+        let_pass(still ? STILL_LOOK_NS : SS_NS_PER_US);
     return any;
 }
 
@@ -233,6 +328,9 @@ static bool let_time_pass(void)
     for (unsigned id = 1; id <= sim.thread_count; id++)
         if (sim_threads[id].state == SIM_ASLEEP && sim_threads[id].until < first)
             first = sim_threads[id].until;
+    for (unsigned id = 1; id <= sim.thread_count; id++)
+        if (sim_threads[id].still_until != 0 && sim_threads[id].still_until < first)
+            first = sim_threads[id].still_until;
     if (first == SS_FOREVER)
         return false;
     if (first > limit) {
@@ -283,16 +381,18 @@ static struct sim_thread *next(void)
 
 static unsigned choose(enum sim_choice what, unsigned count)
 {
-    bool usual = what == SIM_CHOOSE_SPURIOUS || what == SIM_CHOOSE_WEAK;
+    bool usual = what < SIM_CHOOSE_THREAD;
     bool spared =
         (what == SIM_CHOOSE_THREAD || what == SIM_CHOOSE_MEMORY) && program->needs_threads;
-    if ((!options->faults && !usual) || spared || choices == CHOICES_MAX) {
+    bool asked = (options->faults || usual) && !spared && choices < CHOICES_MAX;
+    if (!asked && !strategy->disturb) {
         number++;
         return 0;
     }
-    unsigned way = decide(count, 1, NULL);
+    unsigned way = decide_what(what, count, 1, NULL);
     choices += way != 0;
-    faults += way != 0 && !usual;
+    if (way != 0 && !usual && faults++ == 0)
+        limit += SS_NS_PER_S; // what failed is tried again after 100 ms
     return way;
 }
 
@@ -310,6 +410,7 @@ static uint64_t now(void)
 
 static const struct sim_driver driver = {
     .step = step,
+    .plain = plain_access,
     .next = next,
     .choose = choose,
     .now = now,
@@ -345,9 +446,7 @@ enum sim_verdict explore_run(const struct sim_program *which, const struct strat
     number = 0;
     to = runs = over_its_slice = NULL;
     limit = SS_NS_PER_S + (which->limit_ns ? which->limit_ns : 10 * SS_NS_PER_MS);
-    if (what->faults) // what failed is tried again after 100 ms
-        limit += SS_NS_PER_S;
-    faults = choices = 0;
+    faults = choices = disturbed_at = plain_number = 0;
     sim_environment = which->environment;
     how->begin();
     enum sim_verdict verdict = sim_run(&driver, &config, run_program, NULL);

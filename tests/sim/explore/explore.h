@@ -7,6 +7,9 @@
 //
 // Way 0 is the usual one. The ways below `free` cost nothing; each of the others counts as a
 // preemption.
+//
+// Beside that, what disturbs the machine may come before any step. It stands in the schedule as a
+// way, too, under the number of the step's decision; before a plain access, under that one's.
 
 #ifndef SIM_EXPLORE_H
 #define SIM_EXPLORE_H
@@ -14,17 +17,32 @@
 #include "../machine/sim.h"
 #include "../programs/program.h"
 
+enum disturbance {
+    UNDISTURBED,
+    STANDS_STILL = 1000, // the thread does so for 10 ms: others have its CPU
+    WAITS_FOR_PAGE,      // the same, and it is seen asleep
+    CLOCK_JUMPS,         // forward by an hour
+    CPUS_TAKEN,          // but for one
+    ALL_WOKEN,           // whatever sleeps wakes up for no reason, as after SIGCONT
+};
+
 struct decision {
     uint32_t number;
+    int what; // enum sim_choice; NO_CHOICE: of threads
     unsigned count, free;
     struct sim_thread *const *threads; // that each way has run; NULL: it is no such decision
     struct sim_thread *self;
 };
 
+#define NO_CHOICE (-1)
+
 struct strategy {
     const char *name;
     void (*begin)(void); // a run begins
     unsigned (*decide)(const struct decision *decision);
+    // Called before each step and each plain access; NULL: nothing disturbs. Such a strategy is
+    // asked of all that may fail, too.
+    enum disturbance (*disturb)(uint32_t number, enum sim_kind kind);
 };
 
 struct way {
@@ -52,6 +70,8 @@ struct outcome {
     bool failed;
     uint64_t runs, states, steps, ends;
     bool complete;
+    uint64_t turns, rounds; // of explore_in_turn(),
+    const char *turn;       // and what went wrong when it failed
     char failure[512];
     struct schedule schedule;
 };
@@ -71,6 +91,8 @@ void explore_randomly(const struct sim_program *program, const struct options *o
                       struct outcome *outcome);
 void explore_by_priority(const struct sim_program *program, const struct options *options,
                          struct outcome *outcome); // PCT
+void explore_in_turn(const struct sim_program *program, const struct options *options,
+                     struct outcome *outcome); // one disturbance a run, wherever it may come
 
 // Fewer ways that fail as well.
 void explore_shrink(const struct sim_program *program, const struct options *options,

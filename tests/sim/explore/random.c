@@ -68,8 +68,8 @@ static unsigned decide_pct(const struct decision *decision)
     return best;
 }
 
-static const struct strategy by_chance = {"random", begin_random, decide_random};
-static const struct strategy by_priority = {"PCT", begin_pct, decide_pct};
+static const struct strategy by_chance = {"random", begin_random, decide_random, NULL};
+static const struct strategy by_priority = {"PCT", begin_pct, decide_pct, NULL};
 
 static void explore(const struct strategy *strategy, const struct sim_program *program,
                     const struct options *options, struct outcome *outcome)

@@ -9,24 +9,33 @@
 #include <string.h>
 
 static const struct schedule *played;
-static unsigned at;
-
 static void begin(void)
 {
-    at = 0;
+}
+
+// The way under this number: a decision's, or what disturbs before it.
+static unsigned way_at(uint32_t number, bool disturbs)
+{
+    for (unsigned i = 0; i < played->count; i++)
+        if (played->ways[i].number == number && (played->ways[i].way >= STANDS_STILL) == disturbs)
+            return played->ways[i].way;
+    return 0;
 }
 
 static unsigned decide(const struct decision *decision)
 {
-    while (at < played->count && played->ways[at].number < decision->number)
-        at++;
-    if (at == played->count || played->ways[at].number != decision->number)
-        return 0;
-    unsigned way = played->ways[at].way;
+    unsigned way = way_at(decision->number, false);
     return way < decision->count ? way : 0;
 }
 
-static const struct strategy again = {"replay", begin, decide};
+static enum disturbance disturb(uint32_t number, enum sim_kind kind)
+{
+    (void)kind;
+    unsigned way = way_at(number, true);
+    return way <= ALL_WOKEN ? (enum disturbance)way : UNDISTURBED;
+}
+
+static const struct strategy again = {"replay", begin, decide, disturb};
 
 enum sim_verdict explore_replay(const struct sim_program *program, const struct options *options,
                                 const struct schedule *schedule)

@@ -246,7 +246,7 @@ int sim_pipe(int fds[2])
 int ss_poller_new(void)
 {
     sim_call("epoll_create");
-    return sim_call_fails(SIM_CHOOSE_CALL) ? -EMFILE : new_descriptor(POLLER);
+    return sim_call_fails(SIM_CHOOSE_EVENTS) ? -EMFILE : new_descriptor(POLLER);
 }
 
 int ss_poller_set(int poller, int fd, int events, uint64_t data)
@@ -255,7 +255,7 @@ int ss_poller_set(int poller, int fd, int events, uint64_t data)
     struct descriptor *p = of(poller), *d = of(fd);
     if (!d)
         return -EBADF;
-    if (sim_call_fails(SIM_CHOOSE_CALL))
+    if (sim_call_fails(SIM_CHOOSE_EVENTS))
         return -ENOMEM;
     struct watch *watch = NULL;
     for (unsigned i = 0; i < p->watch_count; i++)
@@ -304,7 +304,7 @@ unsigned ss_poller_take(int poller, struct ss_report reports[SS_REPORTS_MAX])
 int ss_event_new(void)
 {
     sim_call("eventfd");
-    return sim_call_fails(SIM_CHOOSE_CALL) ? -EMFILE : new_descriptor(EVENT);
+    return sim_call_fails(SIM_CHOOSE_EVENTS) ? -EMFILE : new_descriptor(EVENT);
 }
 
 void ss_event_set(int event)

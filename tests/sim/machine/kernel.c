@@ -99,7 +99,8 @@ static int poll_until(struct pollfd *fds, unsigned count, uint64_t until)
     sim.self->fds = fds;
     sim.self->fd_count = count;
     sim_sleep(SIM_POLL, until);
-    return sim_descriptors_ready(fds, count);
+    ready = sim_descriptors_ready(fds, count);
+    return ready || sim.self->time_up ? ready : -1;
 }
 
 // ---- giving way
@@ -211,12 +212,14 @@ static void end_looks(void)
 static void thread_states(const pid_t *tids, enum ss_thread_state *states, unsigned count)
 {
     sim_call("read /proc");
-    bool fails = sim_call_fails(SIM_CHOOSE_CALL);
+    bool fails = sim_call_fails(SIM_CHOOSE_PROC);
     for (unsigned i = 0; i < count; i++) {
         const struct sim_thread *thread = look_at(tids[i]);
-        states[i] = !thread || fails              ? SS_THREAD_UNKNOWN
-                    : thread->state == SIM_ASLEEP ? SS_THREAD_SLEEPING
-                                                  : SS_THREAD_RUNNABLE;
+        bool asleep = thread && (thread->state == SIM_ASLEEP ||
+                                 (thread->still_until != 0 && thread->still_asleep));
+        states[i] = !thread || fails ? SS_THREAD_UNKNOWN
+                    : asleep         ? SS_THREAD_SLEEPING
+                                     : SS_THREAD_RUNNABLE;
     }
 }
 
@@ -224,7 +227,7 @@ static unsigned runnable_threads(void)
 {
     unsigned count = 0;
     sim_call("read /proc/loadavg");
-    if (sim_call_fails(SIM_CHOOSE_CALL))
+    if (sim_call_fails(SIM_CHOOSE_PROC))
         return 0;
     for (unsigned id = 1; id <= sim.thread_count; id++)
         count += sim_threads[id].state == SIM_RUNNABLE;
@@ -255,13 +258,19 @@ static bool place(pid_t tid, int where, bool on, struct ss_placement *placement)
     (void)placement;
     sim_call("sched_setaffinity");
     struct sim_thread *thread = by_tid(tid);
-    return thread && sim.driver->place && sim.driver->place(thread, where, on);
+    if (!thread || sim_call_fails(SIM_CHOOSE_AFFINITY))
+        return false;
+    SIM_CHECK(!thread->placed, "thread %d is placed that has not got its CPUs back", (int)tid);
+    thread->placed = sim.driver->place ? sim.driver->place(thread, where, on) : true;
+    return thread->placed;
 }
 
 static void release(const struct ss_placement *placement)
 {
     (void)placement;
     sim_call("sched_setaffinity");
+    SIM_CHECK(sim.self->placed, "thread %u gets CPUs back that it has not lost", sim.self->id);
+    sim.self->placed = false;
     if (sim.driver->release)
         sim.driver->release(sim.self);
 }
@@ -278,7 +287,7 @@ static bool membarrier_register(void)
 static bool membarrier(void)
 {
     sim_call("membarrier");
-    if (!sim.asymmetric_registered || sim_call_fails(SIM_CHOOSE_CALL))
+    if (!sim.asymmetric_registered || sim_call_fails(SIM_CHOOSE_MEMBARRIER))
         return false;
     sim_flush_all();
     return true;
@@ -305,11 +314,12 @@ static void name_thread(const char *name)
 static void thread_traits(struct ss_traits *traits)
 {
     memset(traits, 0, sizeof *traits);
+    traits->nice = sim.self->nice;
 }
 
 static void set_thread_traits(const struct ss_traits *traits)
 {
-    (void)traits;
+    sim.self->nice = traits->nice;
 }
 
 static void set_signal_mask(const sigset_t *mask)

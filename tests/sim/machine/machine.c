@@ -176,6 +176,7 @@ struct sim_thread *sim_new_thread(void *(*main)(void *), void *arg)
     thread->id = id;
     thread->main = main;
     thread->arg = arg;
+    thread->nice = creator ? creator->nice : 0;
     memcpy(thread->local, local_first, local_size);
     size_t size;
     void *top = sim_stack(id, &size);

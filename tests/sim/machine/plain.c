@@ -14,6 +14,8 @@ static void plain(const void *p, size_t size, bool writes)
     struct sim_thread *self = sim.self;
     if (!self)
         return;
+    if (sim.driver->plain)
+        sim.driver->plain(self);
     sim_memory_access(p, (unsigned)size, writes);
     for (unsigned i = 0; i < self->store_count; i++) {
         const struct sim_stored *stored = &self->stores[i];

@@ -67,6 +67,10 @@ struct sim_thread {
     unsigned fd_count;
     uint64_t until; // SS_FOREVER: no limit
     bool time_up;
+    uint64_t still_until; // stands still where it is; 0: it does not
+    bool still_asleep;    // as a thread that waits for a page does, and /proc shows it
+    bool placed;
+    int nice;                   // as created
     uint64_t asleep_since_turn; // order of the sleepers
 
     // spinning
@@ -108,6 +112,7 @@ enum sim_kind {
     SIM_OP_RELAX, // spins
     SIM_OP_WORK,  // computes for `ns`
     SIM_OP_CLOCK, // reads it
+    SIM_OP_PLAIN, // no step: a plain access
 };
 
 struct sim_op {
@@ -122,16 +127,22 @@ struct sim_op {
 
 // What may go wrong, or another way. The first option, 0, is the usual one.
 enum sim_choice {
-    SIM_CHOOSE_SPURIOUS, // a wait returns for no reason
-    SIM_CHOOSE_WEAK,     // a weak compare-and-swap fails
-    SIM_CHOOSE_THREAD,   // no thread can be created
-    SIM_CHOOSE_MEMORY,   // no memory
-    SIM_CHOOSE_CALL,     // another call fails
+    SIM_CHOOSE_SPURIOUS,   // a wait returns for no reason
+    SIM_CHOOSE_WEAK,       // a weak compare-and-swap fails
+    SIM_CHOOSE_THREAD,     // no thread can be created; from here on: calls that fail
+    SIM_CHOOSE_MEMORY,     // no memory
+    SIM_CHOOSE_MEMBARRIER, // it is forbidden since it was registered
+    SIM_CHOOSE_PROC,       // /proc is gone
+    SIM_CHOOSE_EVENTS,   // no descriptor is left for epoll or an eventfd, or no memory to watch one
+    SIM_CHOOSE_AFFINITY, // a thread's CPUs cannot be set
+    SIM_CHOICES,
 };
 
 struct sim_driver {
     // The running thread is about to make this step. May call sim_go_on().
     void (*step)(struct sim_thread *self, const struct sim_op *op);
+    // It is about to make a plain access, which is no step. May call sim_give_way(). May be NULL.
+    void (*plain)(struct sim_thread *self);
     // Which thread is next? The one that ran is asleep, has ended, or gave way. NULL: the run is
     // over.
     struct sim_thread *(*next)(void);
@@ -169,7 +180,8 @@ struct sim_machine {
     void *scheduler;         // context of sim_run()
     unsigned thread_count;   // 1 to this
     unsigned alive;
-    uint64_t clock; // for drivers without one of their own, ns
+    uint64_t clock;        // for drivers without one of their own, ns
+    uint64_t disturbed_ns; // of it, by which threads stood still and the clock jumped
     uint64_t steps, turn;
     bool kept;     // stores are held back of a thread that does not run
     bool choosing; // between sim_explore_begin() and _end(): the driver may choose

@@ -84,6 +84,7 @@ static void retire(void)
 const struct sim_program program_retire = {.name = "retire",
                                            .what = "idle workers are sent away while jobs come",
                                            .run = retire,
+                                           .needs_threads_later = true,
                                            .jobs = 2};
 
 static void eager(void)
@@ -130,6 +131,126 @@ const struct sim_program program_group_second = {
     .what = "two threads order a group's first worker, and the group ends",
     .run = second_life,
     .jobs = 2};
+
+// ---- groups whose threads have other settings than the pusher: a spawner of their own
+
+SIM_STATE static struct sim_flag made;
+SIM_STATE static smolscale_group *second;
+
+#define OTHER_NICE 5
+
+static void *make_groups(void *arg)
+{
+    sim.self->nice = OTHER_NICE;
+    s.group = new_group(SMOLSCALE_UNLIMITED, SMOLSCALE_GROUP_EAGER);
+    s.queue = queue_of(s.group);
+    if (arg) {
+        second = new_group(SMOLSCALE_UNLIMITED, 0);
+        smolscale_queue_free(s.queue);
+        s.queue = queue_of(second);
+    }
+    sim_flag_set(&made);
+    return NULL;
+}
+
+static void spawner(void)
+{
+    count_begin(2);
+    sim_spawn(make_groups, NULL);
+    sim_flag_wait(&made);
+    sim_explore_begin();
+    struct sim_thread *other = sim_spawn(first_of_group, NULL);
+    push(s.queue, 1);
+    count_wait();
+    sim_join(other);
+    smolscale_queue_free(s.queue);
+    smolscale_group_free(s.group);
+}
+
+const struct sim_program program_spawner = {
+    .name = "spawner",
+    .what = "threads have a worker created that has other settings than they",
+    .run = spawner,
+    .jobs = 2};
+
+// The spawner is asked to end with the first group, and the second comes to need it.
+static void spawner_kept(void)
+{
+    count_begin(1);
+    sim_spawn(make_groups, &second);
+    sim_flag_wait(&made);
+    sim_explore_begin();
+    struct sim_thread *other = sim_spawn(first_of_group, NULL);
+    smolscale_group_free(s.group);
+    count_wait();
+    sim_join(other);
+    smolscale_queue_free(s.queue);
+    smolscale_group_free(second);
+}
+
+const struct sim_program program_spawner_kept = {
+    .name = "spawner-kept",
+    .what = "a spawner is told to end, and is needed again",
+    .run = spawner_kept,
+    .jobs = 1};
+
+// ---- a family whose limit is raised calls workers for two of its queues at once
+
+SIM_STATE static struct sim_flag met;
+
+static void run_meeting(void *item, void *user_data)
+{
+    if (item == count_item(8))
+        sim_flag_wait(&met);
+    if (item == count_item(9))
+        sim_flag_set(&met);
+    count_run(item, user_data);
+}
+
+static smolscale_queue *family_queue(smolscale_queue *parent)
+{
+    smolscale_queue *queue = NULL;
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_meeting;
+    attr.group = s.group;
+    attr.parent = parent;
+    sim_answered(smolscale_queue_new(&queue, &attr));
+    return queue;
+}
+
+static void raised(void)
+{
+    static _Atomic uint32_t nothing_changes;
+    s.group = new_group(SMOLSCALE_UNLIMITED, 0);
+    smolscale_queue *parent = family_queue(NULL);
+    smolscale_queue *first = family_queue(parent), *other = family_queue(parent);
+    count_begin(2); // two workers
+    push(first, 8);
+    push(first, 9);
+    count_wait();
+    ss_os.futex_wait_until(&nothing_changes, 0, sim_now() + 5 * SS_NS_PER_MS);
+    store_relaxed(&count.done, 0);
+    store_relaxed(&count.all.set, 0);
+    count_begin(2);
+    smolscale_queue_set_max_active(parent, 0);
+    push(first, 0);
+    push(other, 1);
+    sim_explore_begin();
+    smolscale_queue_set_max_active(parent, 2);
+    count_wait();
+    smolscale_queue_free(first);
+    smolscale_queue_free(other);
+    smolscale_queue_free(parent);
+    smolscale_group_free(s.group); // waits for each worker
+}
+
+const struct sim_program program_family_raised = {
+    .name = "family-raised",
+    .what = "two queues of a family call workers at once, and their group ends",
+    .run = raised,
+    .limit_ns = 20 * SS_NS_PER_MS,
+    .jobs = 2,
+    .needs_threads = true};
 
 // ---- all threads end with the group; then a job comes again
 
@@ -209,4 +330,5 @@ const struct sim_program program_retire_limit = {
     .name = "retire-limit",
     .what = "a group's only worker is sent away while jobs come",
     .run = retire_limit,
+    .needs_threads_later = true,
     .jobs = 2};

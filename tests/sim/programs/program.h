@@ -22,6 +22,8 @@ struct sim_program {
     bool needs_threads; // their creation does not fail, nor does memory: a job waits for another,
                         // and without a second thread, and one that creates it later, it would wait
                         // for good
+    bool needs_threads_later; // sooner or later: they do not fail for ever
+    bool needs_proc;          // only /proc tells which jobs its limit does not count
     const char *const *environment;
 };
 

@@ -14,6 +14,7 @@
     X(batch_blocked)   \
     X(blocked)         \
     X(blocked_late)    \
+    X(blocked_waited)  \
     X(elastic)         \
     X(announced)       \
     X(family)          \
@@ -23,14 +24,19 @@
     X(notices_late)    \
     X(cancel)          \
     X(limit)           \
+    X(limit_left)      \
     X(free)            \
     X(close)           \
+    X(close_waited)    \
     X(dedicated)       \
     X(dedicated_twice) \
     X(group)           \
     X(group_limit)     \
     X(group_second)    \
     X(group_ended)     \
+    X(spawner)         \
+    X(spawner_kept)    \
+    X(family_raised)   \
     X(ended_timer)     \
     X(retire_limit)    \
     X(retire)          \
@@ -58,7 +64,8 @@
     X(pipe_push)       \
     X(local)           \
     X(lanes)           \
-    X(stuck_lane)
+    X(stuck_lane)      \
+    X(stuck_joined)
 
 #define DECLARE(name) extern const struct sim_program program_##name;
 PROGRAMS(DECLARE)

@@ -97,6 +97,27 @@ const struct sim_program program_blocked = {.name = "blocked",
                                             .needs_threads = true,
                                             .jobs = 2};
 
+// ---- the same, and the thread that waits for both tries again what could not be had
+
+static void blocked_waited(void)
+{
+    count_begin(2);
+    s.queue = count_queue_of(run_waiting, SMOLSCALE_UNLIMITED, 0);
+    sim_explore_begin();
+    push(s.queue, 0);
+    push(s.queue, 1);
+    smolscale_queue_wait(s.queue);
+    SIM_CHECK(count.done == 2, "smolscale_queue_wait() returned before the jobs had run");
+}
+
+const struct sim_program program_blocked_waited = {
+    .name = "blocked-waited",
+    .what = "a job waits for the one behind it, and a thread for their queue",
+    .run = blocked_waited,
+    .limit_ns = 2 * SS_NS_PER_S,
+    .needs_threads_later = true,
+    .jobs = 2};
+
 // ---- the same after a while without work, when all have parked
 
 static void blocked_late(void)
@@ -161,6 +182,7 @@ const struct sim_program program_elastic = {.name = "elastic",
                                             .what = "a job of an elastic queue waits for the next",
                                             .run = elastic,
                                             .needs_threads = true,
+                                            .needs_proc = true,
                                             .jobs = 2};
 
 // ---- and where the job says that it blocks
@@ -312,6 +334,27 @@ static void limit(void)
 const struct sim_program program_limit = {
     .name = "limit", .what = "one job of a queue at a time", .run = limit, .jobs = 3};
 
+// ---- the same, and its worker leaves the queue for another's job
+
+static void limit_left(void)
+{
+    s.queue = count_queue(1, 0);
+    s.other = count_queue(1, 0);
+    count_warm_up(s.queue, 4);
+    struct sim_thread *other = sim_spawn(push_one, (void *)2);
+    push(s.queue, 0);
+    push(s.other, 3);
+    push(s.queue, 1);
+    count_wait();
+    sim_join(other);
+}
+
+const struct sim_program program_limit_left = {
+    .name = "limit-left",
+    .what = "a worker leaves a queue, whose limit is one, for another",
+    .run = limit_left,
+    .jobs = 4};
+
 // ---- a job of a batch says that it blocks, and waits for one behind it in the batch
 
 static void run_batch_blocking(void *item, void *user_data)
@@ -378,6 +421,44 @@ const struct sim_program program_close = {.name = "close",
                                           .what = "a queue is closed while its job waits",
                                           .run = close_queue,
                                           .jobs = 1};
+
+// ---- closed while a thread waits for it. A child keeps its memory.
+
+static void closed_once(void *user_data)
+{
+    (void)user_data;
+    SIM_CHECK(s.ticket[2]++ == 0, "a queue is closed twice");
+    count_cancelled();
+}
+
+static void *wait_for_queue(void *arg)
+{
+    (void)arg;
+    smolscale_queue_wait(s.queue);
+    return NULL;
+}
+
+static void close_waited(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    s.queue = count_queue(SMOLSCALE_UNLIMITED, 0);
+    attr.run = count_run;
+    attr.parent = s.queue;
+    sim_answered(smolscale_queue_new(&s.other, &attr));
+    count_warm_up(s.queue, 2);
+    struct sim_thread *waiter = sim_spawn(wait_for_queue, NULL);
+    push(s.queue, 0);
+    smolscale_queue_close(s.queue, closed_once, NULL);
+    count_wait();
+    sim_join(waiter);
+    smolscale_queue_free(s.other);
+}
+
+const struct sim_program program_close_waited = {
+    .name = "close-waited",
+    .what = "a queue is closed while a thread waits for it",
+    .run = close_waited,
+    .jobs = 1};
 
 // ---- dedicated queues
 

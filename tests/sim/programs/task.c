@@ -107,6 +107,8 @@ static void cancel_task(void)
     bool cancelled = smolscale_cancel(s.task);
     if (smolscale_finished(s.task)) // without memory it does not sleep
         sim_answered(-ENOMEM);
+    if (sim.disturbed_ns >= SS_NS_PER_S) // its sleep is over
+        return;
     SIM_CHECK(cancelled, "a task that sleeps was not cancelled");
     int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
     sim_answered(result);
@@ -247,8 +249,10 @@ static void sleep_program(void)
     sim_answered(SMOLSCALE_SPAWN(&s.task, napper));
     count_wait();
     SIM_CHECK(sim_now() - before >= SS_NS_PER_MS, "a sleep ended early");
-    SIM_CHECK(sim_now() - before <= SS_NS_PER_MS + 200 * SS_NS_PER_US,
-              "a sleep of 1 ms took %llu us", (unsigned long long)((sim_now() - before) / 1000));
+    // Where a thread stood still, the balancer looks seldomer: every 4 ms in the end.
+    uint64_t late = sim.disturbed_ns ? sim.disturbed_ns + 5 * SS_NS_PER_MS : 200 * SS_NS_PER_US;
+    SIM_CHECK(sim_now() - before <= SS_NS_PER_MS + late, "a sleep of 1 ms took %llu us",
+              (unsigned long long)((sim_now() - before) / 1000));
     smolscale_release(s.task);
 }
 
@@ -483,6 +487,30 @@ static int poll_freeing(smolscale_cx *cx, void *frame)
     return 0;
 }
 
+// The thread that joins them tries again what could not be had.
+static void stuck_joined(void)
+{
+    sim_explore_begin();
+    s.task = spawn(poll_stuck, 0);
+    s.second = spawn(poll_freeing, 1);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
+    sim_answered(result);
+    SIM_CHECK(result == 0, "join gave %d", result);
+    result = SMOLSCALE_BLOCK(smolscale_join(cx, s.second));
+    sim_answered(result);
+    SIM_CHECK(result == 0, "join gave %d", result);
+    smolscale_release(s.task);
+    smolscale_release(s.second);
+}
+
+const struct sim_program program_stuck_joined = {
+    .name = "stuck-joined",
+    .what = "a thread joins a task that waits for the next",
+    .run = stuck_joined,
+    .limit_ns = 2 * SS_NS_PER_S,
+    .needs_threads_later = true,
+    .jobs = 2};
+
 static void stuck_lane(void)
 {
     warm_up(2);
@@ -494,4 +522,5 @@ static void stuck_lane(void)
 const struct sim_program program_stuck_lane = {.name = "stuck-lane",
                                                .what = "a lane is taken from a server that sleeps",
                                                .run = stuck_lane,
+                                               .needs_threads = true,
                                                .jobs = 2};

@@ -345,6 +345,8 @@ static uint64_t cost_of(struct sim_thread *self, const struct sim_op *op)
         return profile->clock;
     case SIM_OP_WORK:
         return op->ns;
+    case SIM_OP_PLAIN:
+        break;
     }
     return 0;
 }
