@@ -170,6 +170,15 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // A worker that has served so many jobs without leaving has a queue whose jobs keep coming.
 #define SS_STEADY_JOBS 64u
 
+// Where somebody looks how long jobs wait (queue/samples.h), and not at each: a queue's samples are
+// so far apart, or fewer are taken; what is taken so late was sampled too rarely; at most one in so
+// many is; and so many come soon after each other before it is one in twice as many. A sample costs
+// some 0.2 us. bench/top.
+#define SS_SAMPLE_GAP_NS    (50 * SS_NS_PER_US)
+#define SS_SAMPLE_LATE_NS   (200 * SS_NS_PER_US)
+#define SS_SAMPLE_SHIFT_MAX 12u
+#define SS_SAMPLES_IN_ROW   8u
+
 // Where pushers wait for notices a worker lingers for the time that so many jobs take, too: the
 // pushers' round is the longer, the longer their jobs. bench/libuv stat-64.
 #define SS_NOTICED_LINGER_JOBS 10u
