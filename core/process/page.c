@@ -17,6 +17,7 @@
 #include "os/process.h"
 #include "os/shared.h"
 #include "queue/view.h"
+#include "sched/costs.h"
 #include "sched/executor.h"
 #include "sched/view.h"
 #include "trace/points.h"
@@ -39,8 +40,12 @@ static struct {
     bool ended;              // L: the process exits: no file is made any more
     struct ss_shared shared; // L: written by the thread before it reads it without
 
-    // T: how long jobs wait. `until`: when that is of no interest any more, ns; 0: it is of none.
-    uint64_t until;
+    // T: how long jobs wait.
+    uint64_t until;    // when that is of no interest any more, ns; 0: it is of none
+    bool sampling;     // jobs that are pushed now become samples
+    uint64_t paced_at; // when it was last decided whether they do, ns
+    uint64_t pace_at;  // and is decided again
+    uint64_t jobs;     // how many had run then
     struct ss_recent recent;
 } page;
 
@@ -162,14 +167,34 @@ static void write_body(struct ss_page_body *body)
 static void begin_times(uint64_t now)
 {
     ss_recent_begin(&page.recent, now);
-    ss_observe(SS_OBSERVED_BY_LOOKS);
+    ss_observe_in_part(true);
+    page.sampling = true;
+    page.paced_at = now;
+    page.pace_at = now + SS_SAMPLES_ON_NS;
+    page.jobs = load_relaxed(&ss.stats.jobs);
 }
 
 static void end_times(void)
 {
-    ss_observe_no_more(SS_OBSERVED_BY_LOOKS);
+    ss_observe_in_part(false);
     ss_recent_end(&page.recent);
     page.until = 0;
+}
+
+// Always where jobs are few, else now and then.
+static void pace(uint64_t now)
+{
+    if (now < page.pace_at)
+        return;
+    uint64_t jobs = load_relaxed(&ss.stats.jobs) - page.jobs, elapsed = now - page.paced_at;
+    bool many = jobs > elapsed / (SS_NS_PER_S / SS_SAMPLE_JOBS_MAX);
+    page.sampling = !many || !page.sampling;
+    ss_observe_samples(page.sampling);
+    page.paced_at = now;
+    page.jobs += jobs;
+    page.pace_at = now + (!many           ? SS_SAMPLES_LOOK_NS
+                          : page.sampling ? SS_SAMPLES_ON_NS
+                                          : SS_SAMPLES_OFF_NS);
 }
 
 // A reader looks, and may say that it will look again.
@@ -191,10 +216,13 @@ static bool await(_Atomic uint32_t *word, uint32_t request)
     if (!page.until)
         return ss_shared_wait(word, request, SS_FOREVER);
     uint64_t now = ss_os.now();
-    if (now < page.until)
-        return ss_shared_wait(word, request, page.until - now);
-    end_times();
-    return true;
+    if (now >= page.until) {
+        end_times();
+        return true;
+    }
+    pace(now);
+    uint64_t end = page.until < page.pace_at ? page.until : page.pace_at;
+    return ss_shared_wait(word, request, end - now);
 }
 
 // ---- the thread
@@ -304,7 +332,7 @@ static void after_fork(void)
     ss_lock_reset(&page.lock);
     page.ended = false;
     page.shared = (struct ss_shared){.memory = NULL};
-    ss_observe_no_more(SS_OBSERVED_BY_LOOKS);
+    ss_observe_in_part(false);
     page.until = 0;
     page.recent = (struct ss_recent){.turned_at = 0}; // its thread may have been in it
 }

@@ -101,7 +101,7 @@ static bool take_times(smolscale_queue *queue, struct ss_batch *batch, unsigned 
 struct ss_pool *ss_observe_take(smolscale_queue *queue, struct ss_batch *batch, unsigned count)
 {
     bool in_full = ss_is_observed();
-    if (!in_full && !ss_is_looked_at()) { // any more
+    if (!in_full && !ss_has_samples()) { // any more
         forget(queue, batch, count);
         return NULL;
     }

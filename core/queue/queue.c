@@ -52,7 +52,13 @@ static __attribute__((noinline)) int push_otherwise(smolscale_queue *queue, void
     ss_start();
     if (ss_is_observed())
         return push(queue, item, ticket, IN_FULL);
-    return push(queue, item, ticket, ss_is_looked_at() ? IN_PART : NOT);
+    return push(queue, item, ticket, NOT);
+}
+
+static __attribute__((noinline)) int push_in_part(smolscale_queue *queue, void *item,
+                                                  uint64_t *ticket)
+{
+    return push(queue, item, ticket, IN_PART);
 }
 
 int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
@@ -60,7 +66,8 @@ int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
     if (__builtin_expect(!item, 0))
         return -EINVAL;
     if (!ss_is_started_unobserved())
-        return push_otherwise(queue, item, ticket);
+        return ss_is_observed_in_part() ? push_in_part(queue, item, ticket)
+                                        : push_otherwise(queue, item, ticket);
     return push(queue, item, ticket, NOT);
 }
 
@@ -110,7 +117,7 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
     }
     if (ss_is_observed())
         ss_observe_push(queue, item, count);
-    else if (ss_is_looked_at())
+    else if (ss_is_observed_in_part())
         ss_observe_sample(queue, item, count);
     return call_workers_and_unlock(queue, count);
 }

@@ -90,10 +90,11 @@ void ss_samples_add(struct ss_samples *samples, uint64_t place, uint64_t stamp)
     *at(samples, samples->count - 1) = (struct ss_sample){.place = place, .stamp = stamp};
 }
 
-// What was passed over since the last sample is of another time: it counts nowhere.
+// What was passed over since the last sample is of another time: it counts nowhere. `now` may be
+// before the last sample: a worker read its clock before it had the queue's lock.
 bool ss_samples_are_late(struct ss_samples *samples, uint64_t now)
 {
-    if (samples->shift == 0 || now - samples->pushed_at <= SS_SAMPLE_LATE_NS)
+    if (samples->shift == 0 || now <= samples->pushed_at + SS_SAMPLE_LATE_NS)
         return false;
     samples->shift = samples->in_row = 0;
     return true;

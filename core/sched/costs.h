@@ -179,6 +179,13 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 #define SS_SAMPLE_SHIFT_MAX 12u
 #define SS_SAMPLES_IN_ROW   8u
 
+// A push that may become a sample costs some ns more. Where there are more jobs a second than
+// these, samples are taken for a part of the time. Looked at so often whether there are.
+#define SS_SAMPLE_JOBS_MAX 200000u
+#define SS_SAMPLES_ON_NS   (10 * SS_NS_PER_MS)
+#define SS_SAMPLES_OFF_NS  (90 * SS_NS_PER_MS)
+#define SS_SAMPLES_LOOK_NS SS_NS_PER_S
+
 // Where pushers wait for notices a worker lingers for the time that so many jobs take, too: the
 // pushers' round is the longer, the longer their jobs. bench/libuv stat-64.
 #define SS_NOTICED_LINGER_JOBS 10u

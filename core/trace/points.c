@@ -47,6 +47,20 @@ void ss_observe_no_more(uint32_t what)
     fetch_and_acq_rel(&ss_observed.by, ~what);
 }
 
+void ss_observe_samples(bool are_taken)
+{
+    if (are_taken)
+        ss_observe(SS_OBSERVED_IN_PART);
+    else
+        ss_observe_no_more(SS_OBSERVED_IN_PART);
+}
+
+void ss_observe_in_part(bool begins)
+{
+    store_relaxed(&ss_observed.in_part, begins);
+    ss_observe_samples(begins);
+}
+
 static void record(enum ss_event event, unsigned which, uint64_t value)
 {
     if (load_relaxed(&ss_observed.by) & SS_OBSERVED_FOR_TRACE)

@@ -8,7 +8,9 @@
 //   probes  USDT probes that a tracer such as bpftrace attaches to while the program runs
 //
 // A fourth one, `smolscale top`, wants the times of some jobs only (queue/samples.h). Work queues
-// ask for it where they push and take; nothing else knows of it.
+// ask for it where they push and take; nothing else knows of it. A push that is looked at takes
+// some percent longer than one that is not (bench/top), so where there are very many they are
+// looked at for a part of the time.
 //
 // One word says whether anybody observes. Each point is an inline function that reads it, relaxed,
 // and goes on if it is 0: one comparison and one branch that is never taken. Where a point would
@@ -33,7 +35,7 @@
 #define SS_OBSERVED_BY_PROBES 0x0000ffffu // a number: how many tracers' probes are attached
 #define SS_OBSERVED_FOR_TIMES 0x00010000u
 #define SS_OBSERVED_FOR_TRACE 0x00020000u
-#define SS_OBSERVED_BY_LOOKS  0x00040000u // times of some jobs
+#define SS_OBSERVED_IN_PART   0x00040000u // the times of some of the jobs that are pushed now
 
 // No observer: the executor has started. It is in the same word because a push has to know both,
 // and so reads one word for the two (bench/glib, "empty").
@@ -42,6 +44,7 @@
 // On a cache line of its own, which is only read.
 struct ss_observed {
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t by;
+    _Atomic bool in_part; // the same as its flag, or was and will be again
 };
 
 extern struct ss_observed ss_observed;
@@ -49,13 +52,18 @@ extern struct ss_observed ss_observed;
 static inline bool ss_is_observed(void)
 {
     return __builtin_expect(
-        (load_relaxed(&ss_observed.by) & ~(SS_STARTED | SS_OBSERVED_BY_LOOKS)) != 0, 0);
+        (load_relaxed(&ss_observed.by) & ~(SS_STARTED | SS_OBSERVED_IN_PART)) != 0, 0);
 }
 
-// Not observed in full, but looked at?
-static inline bool ss_is_looked_at(void)
+// Not in full, but are some of the jobs that are pushed now to be samples? And those that were?
+static inline bool ss_is_observed_in_part(void)
 {
-    return (load_relaxed(&ss_observed.by) & ~SS_STARTED) == SS_OBSERVED_BY_LOOKS;
+    return load_acquire(&ss_observed.by) == (SS_STARTED | SS_OBSERVED_IN_PART);
+}
+
+static inline bool ss_has_samples(void)
+{
+    return load_relaxed(&ss_observed.in_part);
 }
 
 // The executor has started, which the caller sees with all that went before, and nobody observes.
@@ -69,6 +77,10 @@ void ss_note_started(void);
 // Begins or ends to observe. Jobs that were pushed before have no known time in queue.
 void ss_observe(uint32_t what);
 void ss_observe_no_more(uint32_t what);
+
+// The same for samples. In between samples are taken or not.
+void ss_observe_in_part(bool begins);
+void ss_observe_samples(bool are_taken);
 
 // What happened. The numbers are those of the file (docs/trace-format.md): none is used anew.
 enum ss_event {
