@@ -145,8 +145,7 @@ static void print_line(void *to, bool heading, const char *text)
     fprintf(to, "%s\n", text);
 }
 
-static void must_take(struct look *look, struct page *page, const struct look *before,
-                      double again)
+static void must_take(struct look *look, struct page *page, const struct look *before, double again)
 {
     bool ended;
     char *why = look_take(look, page, before, again, &ended);

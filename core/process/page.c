@@ -3,8 +3,9 @@
 // The page by which `smolscale top` looks at the process (page.h has its layout and its protocol).
 // With SMOLSCALE_TOP=1 a thread is started when the process has its first worker. It makes the
 // page, and then sleeps until a reader asks. Without the option there is neither page nor thread.
-// With it no other thread does anything for it, unless a reader asks again and again: then some jobs
-// are samples of how long jobs wait (queue/samples.h). That ends some seconds after the last look.
+// With it no other thread does anything for it, unless a reader asks again and again: then some
+// jobs are samples of how long jobs wait (queue/samples.h). That ends some seconds after the last
+// look.
 //
 // If the thread or the page cannot be had, there is none, and SMOLSCALE_VERBOSE says why.
 //

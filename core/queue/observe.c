@@ -131,7 +131,6 @@ void ss_observe_recall(smolscale_queue *queue, const struct ss_batch *batch, uin
     while (batch->pushed && end > next) {
         end--;
         if (batch->pushed[end] != 0)
-            put_back(queue, batch->item[end], queue->items.head + (end - next),
-                     batch->pushed[end]);
+            put_back(queue, batch->item[end], queue->items.head + (end - next), batch->pushed[end]);
     }
 }

@@ -64,8 +64,8 @@ static void adapt(struct ss_samples *samples, uint64_t gap)
 {
     bool soon = gap < SS_SAMPLE_GAP_NS;
     samples->in_row = soon ? samples->in_row + 1 : 0;
-    if (gap > SS_SAMPLE_LATE_NS && samples->shift > 0)
-        samples->shift--;
+    if (gap > SS_SAMPLE_LATE_NS && samples->shift > 0 && samples->count < SS_SAMPLES_MAX / 4)
+        samples->shift--; // else it is what waits that makes them so few
     if (samples->in_row < SS_SAMPLES_IN_ROW || samples->shift >= SS_SAMPLE_SHIFT_MAX)
         return;
     samples->in_row = 0;

@@ -342,8 +342,8 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // the polls a second by this share of what the lanes added could (n lanes to m: by a factor of m /
 // n), or is not repeated for the times that follow. What it costs here, the trial itself tells.
 // bench/tasks fanout, spawn_many.
-#define SS_TRIAL_NS             (2 * SS_NS_PER_MS)
-#define SS_TRIAL_SHARE          0.25
+#define SS_TRIAL_NS    (2 * SS_NS_PER_MS)
+#define SS_TRIAL_SHARE 0.25
 
 // Where all CPUs have lanes, and these are more than so many, half as many are tried each
 // SS_TRIAL_BACKOFF_MAX_NS. Two are left alone: a trial that a loaded machine makes fail costs half
