@@ -378,6 +378,8 @@ void look_write(const struct look *look, void (*line)(void *to, bool heading, co
 {
     const struct lines lines = {line, to};
     write_head(look, &lines);
+    if (look->interval <= 0)
+        put(&lines, false, "         one look: rates and times in queue are not known yet");
     write_queues(look, &lines);
     write_workers(look, &lines);
 }
