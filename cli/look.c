@@ -133,11 +133,12 @@ static void look_at_queues(struct look *look, const struct look *before)
     }
 }
 
-char *look_take(struct look *look, struct page *page, const struct look *before, bool *ended)
+char *look_take(struct look *look, struct page *page, const struct look *before, double again,
+                bool *ended)
 {
     memset(look, 0, sizeof *look);
     look->pid = page->pid;
-    char *fault = page_ask(page, &look->body, ended);
+    char *fault = page_ask(page, again, &look->body, ended);
     if (fault)
         return fault;
     look_command(page->pid, look->command, sizeof look->command);
@@ -377,6 +378,8 @@ void look_write(const struct look *look, void (*line)(void *to, bool heading, co
 {
     const struct lines lines = {line, to};
     write_head(look, &lines);
+    if (look->interval <= 0)
+        put(&lines, false, "         one look: rates and times in queue are not known yet");
     write_queues(look, &lines);
     write_workers(look, &lines);
 }

@@ -46,8 +46,9 @@ enum sort { BY_WAITING, BY_RATE, BY_MEAN, BY_NUMBER, SORTS };
 // The words of --sort; NULL behind the last.
 extern const char *const sort_words[SORTS + 1];
 
-// Takes a look. `before`: the one before, NULL: none. The result is page_ask()'s.
-char *look_take(struct look *look, struct page *page, const struct look *before, bool *ended);
+// Takes a look. `before`: the one before, NULL: none. `again` and the result are page_ask()'s.
+char *look_take(struct look *look, struct page *page, const struct look *before, double again,
+                bool *ended);
 
 void look_sort(struct look *look, enum sort sort);
 

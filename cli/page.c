@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <math.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -355,8 +356,10 @@ static void *word(const struct page *page, size_t at)
     return (char *)page->words + at;
 }
 
-static void request(const struct page *page, uint32_t number)
+static void request(const struct page *page, uint32_t again, uint32_t number)
 {
+    if (pwrite(page->file, &again, sizeof again, offsetof(struct ss_page_head, again)) < 0)
+        return; // it is asked once more
     size_t at = offsetof(struct ss_page_head, request);
     if (pwrite(page->file, &number, sizeof number, (off_t)at) == sizeof number)
         syscall(SYS_futex, word(page, at), FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
@@ -396,8 +399,9 @@ static bool has_ended(const struct page *page)
                           : kill(page->pid, 0) < 0 && errno == ESRCH;
 }
 
-char *page_ask(struct page *page, struct ss_page_body *body, bool *ended)
+char *page_ask(struct page *page, double again, struct ss_page_body *body, bool *ended)
 {
+    uint32_t seconds = (uint32_t)ceil(again);
     int32_t pid = page->head.pid;
     uint32_t number = 0;
     *ended = false;
@@ -405,7 +409,7 @@ char *page_ask(struct page *page, struct ss_page_body *body, bool *ended)
         if (sleeps % ASK_AGAIN == 0) {
             read_head(page);
             number = atomic_load(&page->head.answered) + 1;
-            request(page, number);
+            request(page, seconds, number);
         }
         read_head(page);
         char *fault = page_head_fault(&page->head, file_length(page->file), pid);

@@ -38,9 +38,10 @@ struct page {
 char *page_open(struct page *page, pid_t pid);
 void page_close(struct page *page);
 
-// Has the process write what it shows now, and reads that. NULL; or why not, as above; `*ended` is
-// whether the process has ended, or runs another program.
-char *page_ask(struct page *page, struct ss_page_body *body, bool *ended);
+// Has the process write what it shows now, and reads that. `again`: s until the next time, for
+// which the process is to measure how long jobs wait; 0: there is none. NULL; or why not, as above;
+// `*ended` is whether the process has ended, or runs another program.
+char *page_ask(struct page *page, double again, struct ss_page_body *body, bool *ended);
 
 // ---- what is believed
 

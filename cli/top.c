@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
 // smolscale top: what a process on smolscale does now. It asks the process through its page
-// (page.h); the process does nothing for it before and after that.
+// (page.h). The process does nothing for it before that, and nothing any more some seconds later.
 
 #include "cli.h"
 #include "look.h"
@@ -145,10 +145,10 @@ static void print_line(void *to, bool heading, const char *text)
     fprintf(to, "%s\n", text);
 }
 
-static void must_take(struct look *look, struct page *page, const struct look *before)
+static void must_take(struct look *look, struct page *page, const struct look *before, double again)
 {
     bool ended;
-    char *why = look_take(look, page, before, &ended);
+    char *why = look_take(look, page, before, again, &ended);
     if (why)
         fail(STATUS_FAILED, "process %d: %s", (int)page->pid, why);
 }
@@ -165,10 +165,10 @@ static void show_once(struct page *page, const struct arguments *arguments)
 {
     static struct look first, second;
     struct look *look = &first;
-    must_take(&first, page, NULL);
+    must_take(&first, page, NULL, arguments->delay);
     if (arguments->delay > 0) {
         pause_for(arguments->delay);
-        must_take(&second, page, &first);
+        must_take(&second, page, &first, 0);
         look = &second;
     }
     look_sort(look, arguments->sort);
@@ -234,7 +234,7 @@ static char *show_live(struct page *page, const struct arguments *arguments, boo
     *ended = false;
     for (unsigned i = 0;; i++) {
         struct look *look = &looks[i % 2];
-        why = look_take(look, page, i > 0 ? &looks[(i + 1) % 2] : NULL, ended);
+        why = look_take(look, page, i > 0 ? &looks[(i + 1) % 2] : NULL, delay, ended);
         if (why)
             return why;
         draw(look, sort);

@@ -2,8 +2,10 @@
 //
 // The page by which `smolscale top` looks at the process (page.h has its layout and its protocol).
 // With SMOLSCALE_TOP=1 a thread is started when the process has its first worker. It makes the
-// page, and then sleeps until a reader asks. Nothing else in the executor knows of it: without the
-// option there is neither page nor thread, and with it no other thread does anything for it.
+// page, and then sleeps until a reader asks. Without the option there is neither page nor thread.
+// With it no other thread does anything for it, unless a reader asks again and again: then some
+// jobs are samples of how long jobs wait (queue/samples.h). That ends some seconds after the last
+// look.
 //
 // If the thread or the page cannot be had, there is none, and SMOLSCALE_VERBOSE says why.
 //
@@ -16,8 +18,11 @@
 #include "os/process.h"
 #include "os/shared.h"
 #include "queue/view.h"
+#include "sched/costs.h"
 #include "sched/executor.h"
 #include "sched/view.h"
+#include "trace/points.h"
+#include "trace/recent.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +40,14 @@ static struct {
     struct ss_lock lock;     // orders the making of the file and the exit
     bool ended;              // L: the process exits: no file is made any more
     struct ss_shared shared; // L: written by the thread before it reads it without
+
+    // T: how long jobs wait.
+    uint64_t until;    // when that is of no interest any more, ns; 0: it is of none
+    bool sampling;     // jobs that are pushed now become samples
+    uint64_t paced_at; // when it was last decided whether they do, ns
+    uint64_t pace_at;  // and is decided again
+    uint64_t jobs;     // how many had run then
+    struct ss_recent recent;
 } page;
 
 // ---- the body. By the thread.
@@ -69,6 +82,13 @@ static void write_queue(struct ss_page_queue *queue, const struct ss_queue_view 
         .max_active = view->max_active,
         .flags = view->flags,
     };
+    struct ss_recent_times times = {.jobs = 0};
+    if (page.until)
+        ss_recent_of(&page.recent, view->pool, &times);
+    queue->waits = times.jobs;
+    queue->wait_p50 = times.p50;
+    queue->wait_p99 = times.p99;
+    queue->wait_max = times.max;
     memcpy(queue->name, view->name, sizeof queue->name);
     ss_process_object_of((void (*)(void))view->run, queue->object, sizeof queue->object);
 }
@@ -143,6 +163,69 @@ static void write_body(struct ss_page_body *body)
         ss_queue_unhold(queues[i]);
 }
 
+// ---- how long jobs wait. By the thread.
+
+static void begin_times(uint64_t now)
+{
+    ss_recent_begin(&page.recent, now);
+    ss_observe_in_part(true);
+    page.sampling = true;
+    page.paced_at = now;
+    page.pace_at = now + SS_SAMPLES_ON_NS;
+    page.jobs = load_relaxed(&ss.stats.jobs);
+}
+
+static void end_times(void)
+{
+    ss_observe_in_part(false);
+    ss_recent_end(&page.recent);
+    page.until = 0;
+}
+
+// Always where jobs are few, else now and then.
+static void pace(uint64_t now)
+{
+    if (now < page.pace_at)
+        return;
+    uint64_t jobs = load_relaxed(&ss.stats.jobs) - page.jobs, elapsed = now - page.paced_at;
+    bool many = jobs > elapsed / (SS_NS_PER_S / SS_SAMPLE_JOBS_MAX);
+    page.sampling = !many || !page.sampling;
+    ss_observe_samples(page.sampling);
+    page.paced_at = now;
+    page.jobs += jobs;
+    page.pace_at = now + (!many           ? SS_SAMPLES_LOOK_NS
+                          : page.sampling ? SS_SAMPLES_ON_NS
+                                          : SS_SAMPLES_OFF_NS);
+}
+
+// A reader looks, and may say that it will look again.
+static void want_times(uint32_t again)
+{
+    if (again == 0)
+        return;
+    uint64_t now = ss_os.now();
+    if (!page.until)
+        begin_times(now);
+    uint32_t seconds = again < SS_PAGE_AGAIN_MAX ? again : SS_PAGE_AGAIN_MAX;
+    uint64_t until = now + (seconds + SS_PAGE_GRACE_S) * SS_NS_PER_S;
+    page.until = until > page.until ? until : page.until;
+}
+
+// Sleeps until there is another request, or nobody wants times any more. False: it cannot.
+static bool await(_Atomic uint32_t *word, uint32_t request)
+{
+    if (!page.until)
+        return ss_shared_wait(word, request, SS_FOREVER);
+    uint64_t now = ss_os.now();
+    if (now >= page.until) {
+        end_times();
+        return true;
+    }
+    pace(now);
+    uint64_t end = page.until < page.pace_at ? page.until : page.pace_at;
+    return ss_shared_wait(word, request, end - now);
+}
+
 // ---- the thread
 
 static void complain(int err)
@@ -183,6 +266,7 @@ static struct ss_page *make(void)
 // all of it.
 static void answer(struct ss_page *made, uint32_t request)
 {
+    want_times(load_relaxed(&made->head.again));
     uint32_t sequence = load_relaxed(&made->head.sequence);
     store_relaxed(&made->head.sequence, sequence | 1);
     fence_seq_cst();
@@ -191,6 +275,8 @@ static void answer(struct ss_page *made, uint32_t request)
     store_relaxed(&made->head.sequence, (sequence | 1) + 1);
     store_release(&made->head.answered, request);
     ss_shared_wake(&made->head.answered);
+    if (page.until)
+        ss_recent_turn(&page.recent, ss_os.now());
 }
 
 static void *page_main(void *unused)
@@ -206,9 +292,12 @@ static void *page_main(void *unused)
         uint32_t request = load_acquire(&made->head.request);
         if (request != load_relaxed(&made->head.answered))
             answer(made, request);
-        else if (!ss_shared_wait(&made->head.request, request))
-            return NULL;
+        else if (!await(&made->head.request, request))
+            break;
     }
+    if (page.until)
+        end_times();
+    return NULL;
 }
 
 // ---- from the first worker to the end
@@ -244,6 +333,9 @@ static void after_fork(void)
     ss_lock_reset(&page.lock);
     page.ended = false;
     page.shared = (struct ss_shared){.memory = NULL};
+    ss_observe_in_part(false);
+    page.until = 0;
+    page.recent = (struct ss_recent){.turned_at = 0}; // its thread may have been in it
 }
 
 SS_ROOM_WITH(process_page, NULL, after_fork, .at_work = at_work);

@@ -5,7 +5,8 @@
 //
 // A reader asks, and the process answers:
 //
-//   1. The reader adds 1 to `request` and wakes the thread that sleeps on it. (A futex of the file:
+//   1. The reader says in `again` when it will ask again, adds 1 to `request` and wakes the thread
+//      that sleeps on it. (A futex of the file:
 //      the reader maps it for that call alone. It reads and writes by pread() and pwrite(), which
 //      fail where the file has been cut short; an access would end it by SIGBUS.)
 //   2. A thread of the process, which sleeps until then, writes the body, and then puts the number
@@ -14,6 +15,9 @@
 //      same after that: another reader may have asked meanwhile.
 //
 // So nothing is written unless somebody looks, and no thread of the process wakes up by itself.
+// Where a reader comes again, the process also measures how long some of its jobs wait, until then
+// and for SS_PAGE_GRACE_S more. Then that thread wakes up once, and ends it.
+//
 // Two readers that ask at the same moment are answered at once; one whose number was overwritten
 // asks again when some time has passed.
 //
@@ -25,7 +29,10 @@
 #include <stdint.h>
 
 #define SS_PAGE_MAGIC   "smolscl"
-#define SS_PAGE_VERSION 1u // of the layout: changes with any other change of this file
+#define SS_PAGE_VERSION 2u // of the layout: changes with any other change of this file
+
+#define SS_PAGE_AGAIN_MAX 3600u // s; what is more counts as that
+#define SS_PAGE_GRACE_S   5u
 
 #define SS_PAGE_WORKERS 256u
 #define SS_PAGE_QUEUES  128u
@@ -39,7 +46,7 @@ struct ss_page_head {
     _Atomic uint32_t request;  // futex word: written by readers
     _Atomic uint32_t answered; // futex word: written by the process
     _Atomic uint32_t sequence; // odd while the body is written
-    uint32_t unused;
+    _Atomic uint32_t again;    // s until the reader's next request; 0: none follows. By readers
 };
 
 enum ss_page_state {
@@ -76,8 +83,9 @@ struct ss_page_queue {
     uint64_t pending; // not started
     uint64_t ended;   // jobs that have run
     uint64_t mean;    // of recent jobs' duration, ns; 0: not known
-    // Time in queue of recent jobs, ns; meaningless where `waits` is 0: it is not measured.
-    uint64_t waits, wait_p50, wait_p99, wait_max;
+    // Time in queue of recent jobs of its pool (trace/recent.h), and of how many, by samples. All
+    // queues of the same layer and function are one pool. `waits` 0: it was not measured.
+    uint64_t waits, wait_p50, wait_p99, wait_max; // jobs; ns
     uint32_t active, blocked; // workers that serve it; of these, known to be asleep
     uint32_t max_active;      // SMOLSCALE_UNLIMITED: none
     uint32_t flags;           // SMOLSCALE_QUEUE_*

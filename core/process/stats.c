@@ -97,7 +97,9 @@ static int append_all(const char *path)
 {
     char text[TEXT_MAX];
     int err = ss_append_to_file(path, text, write_stats(text, ""));
-    for (unsigned i = 0; !err && i < ss_pool_count(); i++) {
+    // What only `smolscale top` has asked for are samples.
+    bool times = ss_option(SS_OPTION_TIMES);
+    for (unsigned i = 0; times && !err && i < ss_pool_count(); i++) {
         size_t length = write_times(ss_pool_at(i), text, sizeof text);
         if (length > 0)
             err = ss_append_to_file(path, text, length);

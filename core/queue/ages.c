@@ -25,6 +25,7 @@ struct chain {
 
 struct ss_ages {
     uint32_t capacity; // entries, and chains; a power of two
+    uint32_t held;     // entries with an item
     uint32_t used;     // entries that were ever taken
     uint32_t unused;   // the first of those given back
     struct entry *entry;
@@ -48,7 +49,7 @@ static bool allocate(struct ss_ages *ages, uint32_t capacity)
     }
     memset(ages->chain, 0xff, capacity * sizeof *ages->chain); // NONE
     ages->capacity = capacity;
-    ages->used = 0;
+    ages->held = ages->used = 0;
     ages->unused = NONE;
     return true;
 }
@@ -79,6 +80,7 @@ static uint32_t take_entry(struct ss_ages *ages)
         ages->unused = ages->entry[at].next;
     else if (ages->used < ages->capacity)
         at = ages->used++;
+    ages->held += at != NONE;
     return at;
 }
 
@@ -153,6 +155,12 @@ static void remove_entry(struct ss_ages *ages, struct chain *chain, uint32_t bef
         chain->last = before;
     ages->entry[at].next = ages->unused;
     ages->unused = at;
+    ages->held--;
+}
+
+bool ss_ages_are_empty(const struct ss_ages *ages)
+{
+    return ages->held == 0;
 }
 
 uint64_t ss_ages_take(struct ss_ages *ages, const void *item)

@@ -23,10 +23,14 @@ struct ss_ages;
 struct ss_ages *ss_ages_new(void);
 void ss_ages_free(struct ss_ages *ages); // NULL is allowed
 
-// `count` items with this pointer were pushed at `time`, ns; or one is put back that was.
+// `count` items with this pointer were pushed at `time`, ns, or a stamp (trace/points.h), not 0; or
+// one is put back that was.
 // False: there is no memory.
 bool ss_ages_push(struct ss_ages *ages, const void *item, unsigned count, uint64_t time);
 void ss_ages_put_back(struct ss_ages *ages, const void *item, uint64_t time);
+
+// Is there none?
+bool ss_ages_are_empty(const struct ss_ages *ages);
 
 // The item leaves the queue. Returns when it was pushed; 0: that is not known.
 uint64_t ss_ages_take(struct ss_ages *ages, const void *item);

@@ -191,6 +191,7 @@ void ss_queue_release(struct ss_runnable *runnable)
     smolscale_queue *queue = ss_queue_of(runnable), *parent = queue->parent;
     ss_items_finish(&queue->items);
     ss_ages_free(queue->ages);
+    ss_deallocate(queue->samples);
     if (!queue->group->owner)
         ss_group_unref(queue->group);
     ss_deallocate(queue);
@@ -363,6 +364,7 @@ static void reset(smolscale_queue *queue)
     queue->runnable.seen_taken = queue->runnable.stalled_since = 0;
     ss_items_reset(&queue->items);
     queue->ages = NULL; // another thread may have been in it: its memory is lost
+    queue->samples = NULL;
     ss_queue_publish_pending(queue);
     queue->active = queue->blocked = queue->waiters = 0;
     ss_queue_publish_room(queue);

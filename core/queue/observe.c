@@ -6,6 +6,7 @@
 
 #include "os/memory.h"
 #include "queue/ages.h"
+#include "queue/samples.h"
 #include "trace/pools.h"
 
 struct ss_pool *ss_queue_pool(smolscale_queue *queue)
@@ -27,38 +28,109 @@ void ss_observe_push(smolscale_queue *queue, const void *item, unsigned count)
     ss_note_enqueue(pool, known ? count : 0); // only these are counted out again
 }
 
+// Where there is an order, an item has no place.
+static void add_sample(smolscale_queue *queue, const void *item, unsigned count, uint64_t stamp)
+{
+    if (!queue->items.compare) {
+        ss_samples_add(queue->samples, queue->items.tail - 1 - count / 2, stamp);
+        return;
+    }
+    if (!queue->ages)
+        queue->ages = ss_ages_new();
+    if (queue->ages)
+        ss_ages_push(queue->ages, item, 1, stamp);
+}
+
+void ss_observe_sample(smolscale_queue *queue, const void *item, unsigned count)
+{
+    queue->pass_over = 0;
+    if (!queue->samples)
+        queue->samples = ss_allocate_zeroed(sizeof *queue->samples);
+    if (!queue->samples)
+        return;
+    add_sample(queue, item, count, ss_samples_stamp(queue->samples, count, ss_os.now()));
+    queue->pass_over = ss_samples_pause(queue->samples);
+}
+
+void ss_observe_reorder(smolscale_queue *queue)
+{
+    if (queue->samples)
+        ss_samples_keep(queue->samples, 1, 0);
+}
+
 void ss_observe_removal(smolscale_queue *queue, void *const *items, unsigned count)
 {
     unsigned known = 0;
-    for (unsigned i = 0; queue->ages && i < count; i++)
-        known += ss_ages_take(queue->ages, items[i]) != 0;
+    for (unsigned i = 0; queue->ages && i < count; i++) {
+        uint64_t stamp = ss_ages_take(queue->ages, items[i]);
+        known += stamp != 0 && !(stamp & SS_STAMP_SAMPLE);
+    }
     if (known > 0)
         ss_note_remove(ss_queue_pool(queue), known);
+    if (queue->samples)
+        ss_samples_keep(queue->samples, queue->items.head, queue->items.tail);
+}
+
+// Nobody observes any more: the queue keeps nothing but what still waits and was counted.
+static void forget(smolscale_queue *queue, const struct ss_batch *batch, unsigned count)
+{
+    ss_observe_removal(queue, batch->item, count);
+    ss_deallocate(queue->samples);
+    queue->samples = NULL;
+    queue->pass_over = 0;
+    if (!queue->ages || !ss_ages_are_empty(queue->ages))
+        return;
+    ss_ages_free(queue->ages);
+    queue->ages = NULL;
+}
+
+// True: of one at least it is known.
+static bool take_times(smolscale_queue *queue, struct ss_batch *batch, unsigned count)
+{
+    bool sampled = queue->samples && ss_samples_are_due(queue->samples, queue->items.head);
+    bool any = sampled;
+    for (unsigned i = 0; i < count && (queue->ages || sampled); i++) {
+        batch->times[i] = queue->ages ? ss_ages_take(queue->ages, batch->item[i]) : 0;
+        any |= batch->times[i] != 0;
+    }
+    if (sampled)
+        ss_samples_take(queue->samples, queue->items.head, batch->times, count);
+    return any;
 }
 
 struct ss_pool *ss_observe_take(smolscale_queue *queue, struct ss_batch *batch, unsigned count)
 {
-    if (!ss_is_observed()) { // any more
-        ss_observe_removal(queue, batch->item, count);
+    bool in_full = ss_is_observed();
+    if (!in_full && !ss_has_samples()) { // any more
+        forget(queue, batch, count);
         return NULL;
     }
     if (!batch->times)
         batch->times = ss_allocate(SS_BATCH_MAX * sizeof *batch->times);
-    batch->pushed = batch->times;
-    if (!batch->pushed)
+    if (!batch->times)
         ss_observe_removal(queue, batch->item, count);
-    for (unsigned i = 0; batch->pushed && i < count; i++)
-        batch->pushed[i] = queue->ages ? ss_ages_take(queue->ages, batch->item[i]) : 0;
-    return ss_queue_pool(queue);
+    else if (take_times(queue, batch, count))
+        batch->pushed = batch->times;
+    if (queue->samples && ss_samples_are_late(queue->samples, queue->taken_at))
+        queue->pass_over = 0;
+    return in_full || batch->pushed ? ss_queue_pool(queue) : NULL;
 }
 
-// The last first: each goes before those that are there.
+static void put_back(smolscale_queue *queue, const void *item, uint64_t place, uint64_t stamp)
+{
+    if (stamp & SS_STAMP_SAMPLE && queue->samples)
+        ss_samples_put_back(queue->samples, place, stamp);
+    else if (!(stamp & SS_STAMP_SAMPLE) && queue->ages)
+        ss_ages_put_back(queue->ages, item, stamp);
+}
+
+// The last first: each goes before those that are there. That of `next` is the queue's first now.
 void ss_observe_recall(smolscale_queue *queue, const struct ss_batch *batch, uint32_t next,
                        uint32_t end)
 {
-    while (batch->pushed && queue->ages && end > next) {
+    while (batch->pushed && end > next) {
         end--;
         if (batch->pushed[end] != 0)
-            ss_ages_put_back(queue->ages, batch->item[end], batch->pushed[end]);
+            put_back(queue, batch->item[end], queue->items.head + (end - next), batch->pushed[end]);
     }
 }

@@ -14,9 +14,11 @@
 
 // ---- pushing
 
+enum observed { NOT, IN_PART, IN_FULL };
+
 // `observed` is a constant where it is called.
 static inline __attribute__((always_inline)) int push(smolscale_queue *queue, void *item,
-                                                      uint64_t *ticket, bool observed)
+                                                      uint64_t *ticket, enum observed observed)
 {
     ss_lock(queue->runnable.lock);
     if (__builtin_expect(queue->closed, 0)) {
@@ -30,8 +32,10 @@ static inline __attribute__((always_inline)) int push(smolscale_queue *queue, vo
         ss_unlock(queue->runnable.lock);
         return err;
     }
-    if (observed)
+    if (observed == IN_FULL)
         ss_observe_push(queue, item, 1);
+    else if (observed == IN_PART && queue->pass_over-- == 0)
+        ss_observe_sample(queue, item, 1);
     ss_queue_publish_pending(queue);
     enum ss_follow_up todo;
     struct ss_worker *wake = ss_queue_call_worker(queue, &todo);
@@ -46,7 +50,15 @@ static __attribute__((noinline)) int push_otherwise(smolscale_queue *queue, void
                                                     uint64_t *ticket)
 {
     ss_start();
-    return ss_is_observed() ? push(queue, item, ticket, true) : push(queue, item, ticket, false);
+    if (ss_is_observed())
+        return push(queue, item, ticket, IN_FULL);
+    return push(queue, item, ticket, NOT);
+}
+
+static __attribute__((noinline)) int push_in_part(smolscale_queue *queue, void *item,
+                                                  uint64_t *ticket)
+{
+    return push(queue, item, ticket, IN_PART);
 }
 
 int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
@@ -54,8 +66,9 @@ int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
     if (__builtin_expect(!item, 0))
         return -EINVAL;
     if (!ss_is_started_unobserved())
-        return push_otherwise(queue, item, ticket);
-    return push(queue, item, ticket, false);
+        return ss_is_observed_in_part() ? push_in_part(queue, item, ticket)
+                                        : push_otherwise(queue, item, ticket);
+    return push(queue, item, ticket, NOT);
 }
 
 // One worker has been woken for many jobs: calls others for the rest of them, as far as there are
@@ -104,6 +117,8 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
     }
     if (ss_is_observed())
         ss_observe_push(queue, item, count);
+    else if (ss_is_observed_in_part())
+        ss_observe_sample(queue, item, count);
     return call_workers_and_unlock(queue, count);
 }
 
@@ -115,7 +130,7 @@ bool smolscale_queue_cancel(smolscale_queue *queue, void *item, uint64_t ticket)
     bool found = ss_items_remove(&queue->items, item, ticket);
     if (!found && ss_batch_recall_all(queue))
         found = ss_items_remove(&queue->items, item, ticket);
-    if (found && queue->ages)
+    if (found && ss_queue_is_timed(queue))
         ss_observe_removal(queue, &item, 1);
     ss_queue_publish_pending(queue);
     ss_queue_unlock_and_follow_up(queue);
@@ -142,7 +157,7 @@ static void drop_all(void *const *items, size_t count, smolscale_run_fn *drop, v
 static unsigned pop_and_unlock(smolscale_queue *queue, void **items, unsigned max)
 {
     unsigned n = ss_items_pop(&queue->items, items, max);
-    if (queue->ages)
+    if (ss_queue_is_timed(queue))
         ss_observe_removal(queue, items, n);
     ss_queue_publish_pending(queue);
     ss_queue_unlock_and_follow_up(queue);
@@ -248,6 +263,7 @@ int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *co
 {
     ss_lock(queue->runnable.lock);
     ss_batch_recall_all(queue);
+    ss_observe_reorder(queue);
     int err = ss_items_set_compare(&queue->items, compare, compare_data);
     ss_queue_publish_pending(queue);
     ss_queue_unlock_and_follow_up(queue);

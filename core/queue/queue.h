@@ -12,6 +12,7 @@
 //   notices.h      one wake-up of a consumer for many results
 //   observe.h      how long jobs wait, and other events, where somebody observes
 //   ages.h         when what waits was pushed
+//   samples.h      the same of some of it
 //   dry.h          what a worker does when a queue runs dry: nap, linger
 //   view.h         what an observer of the process sees
 //   wake_policy.h  when a wake-up pays
@@ -41,6 +42,7 @@ struct ss_ages;
 struct ss_batch;
 struct ss_dry_policy;
 struct ss_pool;
+struct ss_samples;
 
 // The letter before a field's meaning says what guards it:
 //
@@ -77,6 +79,7 @@ struct smolscale_queue {
     unsigned wakes_saved;       // L: not yet added to the counters
     uint64_t taken_at;          // L: when a worker last took jobs, ns
     unsigned pushes_since_take; // L
+    unsigned pass_over;         // L: pushes until the next sample, where somebody looks
     uint64_t pushed_at;         // L: a recent push, ns; see wake_policy.h
     uint64_t ended;             // L: jobs that have run, for observers
     uint64_t mean;              // L: of recent jobs' duration, ns << SS_MEAN_SHIFT; 0: not known
@@ -95,10 +98,11 @@ struct smolscale_queue {
     struct ss_lock own_lock;
 
     // ---- for observers (observe.h)
-    const char *label;    // C from the first push on: of its layer; NULL: none
-    const void *code;     // the same: of the function whose calls are its jobs
-    struct ss_pool *pool; // L: NULL: nobody has observed it
-    struct ss_ages *ages; // L: when what waits was pushed; NULL: nobody has asked
+    const char *label;          // C from the first push on: of its layer; NULL: none
+    const void *code;           // the same: of the function whose calls are its jobs
+    struct ss_pool *pool;       // L: NULL: nobody has observed it
+    struct ss_ages *ages;       // L: when what waits was pushed; NULL: nobody has asked
+    struct ss_samples *samples; // L: the same of some of it; NULL: the same
 
     // ---- among all queues
     struct ss_elastic elastic;          // S: with SMOLSCALE_QUEUE_ELASTIC

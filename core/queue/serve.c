@@ -20,7 +20,7 @@ struct visit {
     uint64_t arrived;     // ns
     unsigned served;      // jobs
     unsigned generation;  // of the executor when it began
-    struct ss_pool *pool; // of the batch, while somebody observes; else NULL
+    struct ss_pool *pool; // of the batch, if any of it is observed; else NULL
 };
 
 // ---- a batch
@@ -39,7 +39,7 @@ static void take_batch(struct visit *visit)
     smolscale_queue *queue = visit->queue;
     struct ss_server *server = visit->server;
     unsigned jobs = ss_batch_take(queue, &server->batch, server->batch_start);
-    bool observed = ss_is_observed() || queue->ages;
+    bool observed = ss_is_observed() || ss_queue_is_timed(queue);
     visit->pool = observed ? ss_observe_take(queue, &server->batch, jobs) : NULL;
     ss_forget_blocked(&visit->worker->doing);
     enum ss_follow_up todo;

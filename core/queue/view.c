@@ -53,6 +53,7 @@ static void view_accounts(const smolscale_queue *queue, struct ss_queue_view *vi
     view->max_active = queue->max_active;
     view->mean = queue->mean >> SS_MEAN_SHIFT;
     view->ended = queue->ended;
+    view->pool = queue->pool;
     for (const struct ss_batch *batch = queue->oldest; batch; batch = batch->newer)
         view->pending += ss_batch_unclaimed(batch);
 }

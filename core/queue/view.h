@@ -23,6 +23,7 @@ struct ss_queue_view {
     unsigned max_active, flags;
     char name[16];         // of its threads; empty: none
     smolscale_run_fn *run; // whose code its jobs are
+    struct ss_pool *pool;  // trace/pools.h; NULL: not known
 };
 
 // References to up to `most` queues: first those in which something waits or runs. `*all`: how many

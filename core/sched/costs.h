@@ -170,6 +170,22 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // A worker that has served so many jobs without leaving has a queue whose jobs keep coming.
 #define SS_STEADY_JOBS 64u
 
+// Where somebody looks how long jobs wait (queue/samples.h), and not at each: a queue's samples are
+// so far apart, or fewer are taken; what is taken so late was sampled too rarely; at most one in so
+// many is; and so many come soon after each other before it is one in twice as many. A sample costs
+// some 0.2 us. bench/top.
+#define SS_SAMPLE_GAP_NS    (50 * SS_NS_PER_US)
+#define SS_SAMPLE_LATE_NS   (200 * SS_NS_PER_US)
+#define SS_SAMPLE_SHIFT_MAX 12u
+#define SS_SAMPLES_IN_ROW   8u
+
+// A push that may become a sample costs some ns more. Where there are more jobs a second than
+// these, samples are taken for a part of the time. Looked at so often whether there are.
+#define SS_SAMPLE_JOBS_MAX 200000u
+#define SS_SAMPLES_ON_NS   (10 * SS_NS_PER_MS)
+#define SS_SAMPLES_OFF_NS  (90 * SS_NS_PER_MS)
+#define SS_SAMPLES_LOOK_NS SS_NS_PER_S
+
 // Where pushers wait for notices a worker lingers for the time that so many jobs take, too: the
 // pushers' round is the longer, the longer their jobs. bench/libuv stat-64.
 #define SS_NOTICED_LINGER_JOBS 10u
@@ -327,8 +343,8 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // the polls a second by this share of what the lanes added could (n lanes to m: by a factor of m /
 // n), or is not repeated for the times that follow. What it costs here, the trial itself tells.
 // bench/tasks fanout, spawn_many.
-#define SS_TRIAL_NS             (2 * SS_NS_PER_MS)
-#define SS_TRIAL_SHARE          0.25
+#define SS_TRIAL_NS    (2 * SS_NS_PER_MS)
+#define SS_TRIAL_SHARE 0.25
 
 // Where all CPUs have lanes, and these are more than so many, half as many are tried each
 // SS_TRIAL_BACKOFF_MAX_NS. Two are left alone: a trial that a loaded machine makes fail costs half

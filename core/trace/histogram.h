@@ -42,12 +42,18 @@ static inline uint64_t ss_bucket_end(unsigned bucket)
     return ((mantissa + 1) << shift) - 1;
 }
 
-static inline void ss_histogram_add(struct ss_histogram *histogram, uint64_t ns)
+static inline void ss_histogram_add_many(struct ss_histogram *histogram, uint64_t ns,
+                                         uint64_t count)
 {
-    fetch_add_relaxed(&histogram->bucket[ss_bucket_of(ns)], 1);
+    fetch_add_relaxed(&histogram->bucket[ss_bucket_of(ns)], count);
     uint64_t max = load_relaxed(&histogram->max);
     while (ns > max && !cas_weak_relaxed(&histogram->max, &max, ns))
         ;
+}
+
+static inline void ss_histogram_add(struct ss_histogram *histogram, uint64_t ns)
+{
+    ss_histogram_add_many(histogram, ns, 1);
 }
 
 static inline uint64_t ss_histogram_count(const struct ss_histogram *histogram)

@@ -47,6 +47,20 @@ void ss_observe_no_more(uint32_t what)
     fetch_and_acq_rel(&ss_observed.by, ~what);
 }
 
+void ss_observe_samples(bool are_taken)
+{
+    if (are_taken)
+        ss_observe(SS_OBSERVED_IN_PART);
+    else
+        ss_observe_no_more(SS_OBSERVED_IN_PART);
+}
+
+void ss_observe_in_part(bool begins)
+{
+    store_relaxed(&ss_observed.in_part, begins);
+    ss_observe_samples(begins);
+}
+
 static void record(enum ss_event event, unsigned which, uint64_t value)
 {
     if (load_relaxed(&ss_observed.by) & SS_OBSERVED_FOR_TRACE)
@@ -69,14 +83,17 @@ void ss_note_remove(struct ss_pool *pool, unsigned count)
 
 void ss_note_start(struct ss_pool *pool, uint64_t pushed, bool waits)
 {
-    uint64_t now = ss_os.now(), time = SS_EVENT_UNKNOWN;
+    bool traced = load_relaxed(&ss_observed.by) & SS_OBSERVED_FOR_TRACE;
+    uint64_t now = traced || pushed != 0 ? ss_os.now() : 0, time = SS_EVENT_UNKNOWN;
     if (pushed != 0 && waits) {
-        time = now > pushed ? now - pushed : 0;
-        ss_pool_count_waiting(pool, -1);
-        ss_pool_note_time(pool, time);
+        uint64_t since = ss_stamp_time(pushed);
+        time = now > since ? now - since : 0;
+        if (!(pushed & SS_STAMP_SAMPLE)) // which is never counted as waiting
+            ss_pool_count_waiting(pool, -1);
+        ss_pool_note_time(pool, time, UINT64_C(1) << ss_stamp_shift(pushed));
     }
     SS_PROBE3(start, ss_pool_label(pool), ss_pool_code(pool), time);
-    if (load_relaxed(&ss_observed.by) & SS_OBSERVED_FOR_TRACE)
+    if (traced)
         ss_trace_record(SS_EVENT_START, ss_pool_index(pool), time, now);
 }
 

@@ -7,6 +7,11 @@
 //   trace   every event, into rings in memory, and at the end into a file (SMOLSCALE_TRACE): ring.h
 //   probes  USDT probes that a tracer such as bpftrace attaches to while the program runs
 //
+// A fourth one, `smolscale top`, wants the times of some jobs only (queue/samples.h). Work queues
+// ask for it where they push and take; nothing else knows of it. A push that is looked at takes
+// some percent longer than one that is not (bench/top), so where there are very many they are
+// looked at for a part of the time.
+//
 // One word says whether anybody observes. Each point is an inline function that reads it, relaxed,
 // and goes on if it is 0: one comparison and one branch that is never taken. Where a point would
 // come once a job it is read once a batch. Clocks are read behind that branch only. All else is in
@@ -30,6 +35,7 @@
 #define SS_OBSERVED_BY_PROBES 0x0000ffffu // a number: how many tracers' probes are attached
 #define SS_OBSERVED_FOR_TIMES 0x00010000u
 #define SS_OBSERVED_FOR_TRACE 0x00020000u
+#define SS_OBSERVED_IN_PART   0x00040000u // the times of some of the jobs that are pushed now
 
 // No observer: the executor has started. It is in the same word because a push has to know both,
 // and so reads one word for the two (bench/glib, "empty").
@@ -38,13 +44,26 @@
 // On a cache line of its own, which is only read.
 struct ss_observed {
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t by;
+    _Atomic bool in_part; // the same as its flag, or was and will be again
 };
 
 extern struct ss_observed ss_observed;
 
 static inline bool ss_is_observed(void)
 {
-    return __builtin_expect((load_relaxed(&ss_observed.by) & ~SS_STARTED) != 0, 0);
+    return __builtin_expect(
+        (load_relaxed(&ss_observed.by) & ~(SS_STARTED | SS_OBSERVED_IN_PART)) != 0, 0);
+}
+
+// Not in full, but are some of the jobs that are pushed now to be samples? And those that were?
+static inline bool ss_is_observed_in_part(void)
+{
+    return load_acquire(&ss_observed.by) == (SS_STARTED | SS_OBSERVED_IN_PART);
+}
+
+static inline bool ss_has_samples(void)
+{
+    return load_relaxed(&ss_observed.in_part);
 }
 
 // The executor has started, which the caller sees with all that went before, and nobody observes.
@@ -58,6 +77,10 @@ void ss_note_started(void);
 // Begins or ends to observe. Jobs that were pushed before have no known time in queue.
 void ss_observe(uint32_t what);
 void ss_observe_no_more(uint32_t what);
+
+// The same for samples. In between samples are taken or not.
+void ss_observe_in_part(bool begins);
+void ss_observe_samples(bool are_taken);
 
 // What happened. The numbers are those of the file (docs/trace-format.md): none is used anew.
 enum ss_event {
@@ -90,6 +113,30 @@ enum ss_order {
 
 enum ss_role { SS_ROLE_PROGRAM, SS_ROLE_WORKER, SS_ROLE_SPAWNER, SS_ROLES };
 
+// ---- when a job was pushed
+//
+// A time in ns; 0: not known. Of a sample also for how many jobs it stands: 1 << shift.
+
+#define SS_STAMP_SAMPLE    (UINT64_C(1) << 63)
+#define SS_STAMP_TIME_BITS 58
+#define SS_STAMP_SHIFT_MAX 31u
+
+static inline uint64_t ss_stamp_time(uint64_t stamp)
+{
+    return stamp & ((UINT64_C(1) << SS_STAMP_TIME_BITS) - 1);
+}
+
+static inline unsigned ss_stamp_shift(uint64_t stamp)
+{
+    return stamp >> SS_STAMP_TIME_BITS & SS_STAMP_SHIFT_MAX;
+}
+
+// Of a sample.
+static inline uint64_t ss_stamp(uint64_t time, unsigned shift)
+{
+    return SS_STAMP_SAMPLE | (uint64_t)shift << SS_STAMP_TIME_BITS | ss_stamp_time(time);
+}
+
 #define SS_EVENT_VALUE_BITS 44
 #define SS_EVENT_UNKNOWN    ((UINT64_C(1) << SS_EVENT_VALUE_BITS) - 1) // and what is larger
 
@@ -100,8 +147,8 @@ struct ss_pool;
 void ss_note_enqueue(struct ss_pool *pool, unsigned count);
 void ss_note_remove(struct ss_pool *pool, unsigned count);
 
-// `pushed`: when the job was pushed, ns; 0: not known. `waits`: it was in a queue, and is counted
-// there if the time is known.
+// `pushed`: when the job was pushed, a stamp. `waits`: it was in a queue, and is counted there if
+// the time is known.
 void ss_note_start(struct ss_pool *pool, uint64_t pushed, bool waits);
 void ss_note_end(struct ss_pool *pool);
 void ss_note_nap(struct ss_pool *pool);

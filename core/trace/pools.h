@@ -60,10 +60,10 @@ static inline uint64_t ss_pool_count_waiting(struct ss_pool *pool, int64_t chang
     return pool ? fetch_add_relaxed(&pool->waiting, (uint64_t)change) + (uint64_t)change : 0;
 }
 
-static inline void ss_pool_note_time(struct ss_pool *pool, uint64_t ns)
+static inline void ss_pool_note_time(struct ss_pool *pool, uint64_t ns, uint64_t jobs)
 {
     if (pool)
-        ss_histogram_add(&pool->times, ns);
+        ss_histogram_add_many(&pool->times, ns, jobs);
 }
 
 #endif // SS_POOLS_H

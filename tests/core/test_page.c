@@ -7,6 +7,7 @@
 
 #include "os/shared.h"
 #include "process/page.h"
+#include "trace/points.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -452,6 +453,92 @@ START_TEST(its_thread_takes_no_signal)
 }
 END_TEST
 
+// Jobs that wait a moment, one after the other.
+static void pass_jobs(void)
+{
+    smolscale_queue *queue = queue_new(stand, NULL, 1);
+    counter_add(&may_end, 1);
+    for (unsigned i = 0; i < 100; i++)
+        push(queue, item_of(i));
+    smolscale_queue_wait(queue);
+    smolscale_queue_free(queue);
+}
+
+static uint64_t times_on(const struct ss_page *page)
+{
+    uint64_t times = 0;
+    for (unsigned i = 0; i < page->body.queue_count; i++)
+        times += page->body.queue[i].waits;
+    return times;
+}
+
+START_TEST(how_long_jobs_wait_is_measured_while_a_reader_comes_again)
+{
+    prepare("1");
+    use_executor();
+    struct ss_page *page = open_page();
+    smolscale_queue *queue = queue_new(stand, NULL, 1); // of the same pool, and listed
+    ask(page);
+    ck_assert(!ss_has_samples()); // a single look
+    pass_jobs();
+    ask(page);
+    ck_assert_uint_eq(times_on(page), 0);
+    atomic_store(&page->head.again, 1);
+    ask(page);
+    ck_assert(ss_has_samples());
+    push(queue, item_of(0));
+    pass_jobs();
+    smolscale_queue_wait(queue);
+    atomic_store(&page->head.again, 3600); // this machine may be slow
+    ask(page);
+    ck_assert_uint_gt(times_on(page), 0);
+    ck_assert_uint_gt(page->body.queue[0].wait_max, 0);
+    ck_assert_uint_le(page->body.queue[0].wait_p50, page->body.queue[0].wait_max);
+    clean_up();
+}
+END_TEST
+
+START_TEST(when_no_reader_comes_any_more_the_measuring_ends)
+{
+    prepare("1");
+    use_executor();
+    struct ss_page *page = open_page();
+    atomic_store(&page->head.again, 1);
+    ask(page);
+    EVENTUALLY(ss_has_samples(), ==, false);
+    ck_assert(!ss_is_observed_in_part());
+    atomic_store(&page->head.again, 0);
+    ask(page);
+    ck_assert(!ss_has_samples());
+    ck_assert_uint_eq(times_on(page), 0);
+    clean_up();
+}
+END_TEST
+
+START_TEST(a_child_of_a_process_that_is_looked_at_is_not)
+{
+    prepare("1");
+    use_executor();
+    struct ss_page *page = open_page();
+    atomic_store(&page->head.again, 3600);
+    ask(page);
+    pass_jobs();
+    ck_assert(ss_has_samples());
+    pid_t child = fork();
+    if (child == 0) {
+        bool observed = ss_has_samples() || ss_is_observed_in_part();
+        pass_jobs();
+        observed |= ss_has_samples();
+        _exit(observed);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    ck_assert(ss_has_samples());
+    clean_up();
+}
+END_TEST
+
 START_TEST(any_number_in_its_words_is_answered)
 {
     prepare("1");
@@ -490,6 +577,9 @@ int main(void)
         {without_its_thread_jobs_run_all_the_same, 1},
         {a_queue_alone_makes_none, 1},
         {its_thread_takes_no_signal, 1},
+        {how_long_jobs_wait_is_measured_while_a_reader_comes_again, 1},
+        {when_no_reader_comes_any_more_the_measuring_ends, 1},
+        {a_child_of_a_process_that_is_looked_at_is_not, 1},
         {any_number_in_its_words_is_answered, 1},
     };
     return test_suite_of_rounds("page", tests, sizeof tests / sizeof *tests);

@@ -181,11 +181,14 @@ void ss_shared_remove(const struct ss_shared *shared)
 
 // ---- the words in it: futexes of the file, not of this process alone
 
-bool ss_shared_wait(_Atomic uint32_t *word, uint32_t expected)
+bool ss_shared_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 {
     int saved_errno = errno;
-    long result = syscall(SYS_futex, word, FUTEX_WAIT, expected, NULL, NULL, 0);
-    bool there = result == 0 || errno == EAGAIN || errno == EINTR;
+    struct timespec limit = {.tv_sec = (time_t)(ns / SS_NS_PER_S),
+                             .tv_nsec = (long)(ns % SS_NS_PER_S)};
+    long result =
+        syscall(SYS_futex, word, FUTEX_WAIT, expected, ns == SS_FOREVER ? NULL : &limit, NULL, 0);
+    bool there = result == 0 || errno == EAGAIN || errno == EINTR || errno == ETIMEDOUT;
     errno = saved_errno;
     return there;
 }

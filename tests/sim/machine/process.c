@@ -181,9 +181,9 @@ void ss_shared_remove(const struct ss_shared *shared)
     (void)shared;
 }
 
-bool ss_shared_wait(_Atomic uint32_t *word, uint32_t expected)
+bool ss_shared_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 {
-    (void)word, (void)expected;
+    (void)word, (void)expected, (void)ns;
     return false;
 }
 
