@@ -3,6 +3,7 @@
 // The command: sim explore, sim list. What it prints ends with "N passed, N failed".
 
 #include "explore/explore.h"
+#include "bench/program.h"
 #include "time/bench.h"
 
 #include <stdio.h>
@@ -205,6 +206,8 @@ int main(int argc, char **argv)
     without_randomisation(argv);
     if (argc > 1 && !strcmp(argv[1], "bench"))
         return sim_begin(), sim_bench(argc - 2, argv + 2);
+    if (argc > 1 && !strcmp(argv[1], "program"))
+        return sim_begin(), sim_program(argc - 2, argv + 2);
     for (int i = 2; i < argc; i++) {
         if (!strcmp(argv[i], "--preemptions"))
             options.preemptions = (unsigned)strtoul(value_of(argv, argc, &i), NULL, 10);

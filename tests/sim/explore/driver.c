@@ -248,8 +248,9 @@ static void wake_all(void)
 
 #define PLAIN_NUMBER (UINT32_C(1) << 31)
 
-static void plain_access(struct sim_thread *self)
+static void plain_access(struct sim_thread *self, const void *p, bool writes, const void *at_code)
 {
+    (void)p, (void)writes, (void)at_code;
     if (!strategy->disturb || !sim.choosing || sim.over)
         return;
     uint32_t at = PLAIN_NUMBER | ++plain_number;

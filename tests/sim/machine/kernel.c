@@ -23,10 +23,10 @@ bool sim_call_fails(enum sim_choice what)
     return sim.driver->choose(what, 2) != 0;
 }
 
-static uint64_t now(void)
+static uint64_t read_clock(const char *what)
 {
     if (sim.self) {
-        struct sim_op op = {.kind = SIM_OP_CLOCK};
+        struct sim_op op = {.kind = SIM_OP_CLOCK, .what = what};
         sim.driver->step(sim.self, &op);
     }
     uint64_t time = sim_now();
@@ -35,10 +35,15 @@ static uint64_t now(void)
     return time;
 }
 
+static uint64_t now(void)
+{
+    return read_clock(NULL);
+}
+
 uint64_t sim_ticks(void);
 uint64_t sim_ticks(void)
 {
-    return now();
+    return read_clock("ticks");
 }
 
 // ---- futexes
@@ -83,9 +88,20 @@ static void futex_wake(_Atomic uint32_t *word, int count)
         sim_wake(sleeper, false);
 }
 
+// As the real one: without the slack of the thread's timers. Where time is not counted there is none.
 static void nap(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 {
+    uint64_t slack = sim.self->slack;
+    if (!sim.driver->counts_time) {
+        futex_wait_until(word, expected, sim_now() + ns);
+        return;
+    }
+    sim_call("prctl");
+    sim_call("prctl");
+    sim.self->slack = 1;
     futex_wait_until(word, expected, sim_now() + ns);
+    sim_call("prctl");
+    sim.self->slack = slack;
 }
 
 static int poll_until(struct pollfd *fds, unsigned count, uint64_t until)

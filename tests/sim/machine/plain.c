@@ -9,13 +9,13 @@
 
 #include <string.h>
 
-static void plain(const void *p, size_t size, bool writes)
+static void plain(const void *p, size_t size, bool writes, const void *at)
 {
     struct sim_thread *self = sim.self;
     if (!self)
         return;
     if (sim.driver->plain)
-        sim.driver->plain(self);
+        sim.driver->plain(self, p, writes, at);
     sim_memory_access(p, (unsigned)size, writes);
     for (unsigned i = 0; i < self->store_count; i++) {
         const struct sim_stored *stored = &self->stores[i];
@@ -27,11 +27,13 @@ static void plain(const void *p, size_t size, bool writes)
     }
 }
 
-#define ACCESS(name, size, writes) \
-    void name(void *p);            \
-    void name(void *p)             \
-    {                              \
-        plain(p, size, writes);    \
+#define HERE __builtin_return_address(0)
+
+#define ACCESS(name, size, writes)    \
+    void name(void *p);               \
+    void name(void *p)                \
+    {                                 \
+        plain(p, size, writes, HERE); \
     }
 
 ACCESS(__tsan_read1, 1, false)
@@ -56,13 +58,20 @@ ACCESS(__tsan_unaligned_write16, 16, true)
 void __tsan_read_range(void *p, size_t size);
 void __tsan_read_range(void *p, size_t size)
 {
-    plain(p, size, false);
+    plain(p, size, false, HERE);
 }
 
 void __tsan_write_range(void *p, size_t size);
 void __tsan_write_range(void *p, size_t size)
 {
-    plain(p, size, true);
+    plain(p, size, true, HERE);
+}
+
+// Of constants, as through a table of functions.
+void __tsan_vptr_read(void **p);
+void __tsan_vptr_read(void **p)
+{
+    plain(p, sizeof *p, false, HERE);
 }
 
 void __tsan_init(void);
@@ -83,13 +92,13 @@ void __tsan_func_exit(void)
 
 void *sim_memset(void *p, int byte, size_t size)
 {
-    plain(p, size, true);
+    plain(p, size, true, HERE);
     return (memset)(p, byte, size);
 }
 
 void *sim_memcpy(void *to, const void *from, size_t size)
 {
-    plain(from, size, false);
-    plain(to, size, true);
+    plain(from, size, false, HERE);
+    plain(to, size, true, HERE);
     return (memcpy)(to, from, size);
 }

@@ -90,6 +90,7 @@ struct sim_thread {
     uint64_t hash; // of all that has led to where it is
     uint64_t steps;
     uint64_t sleeps;
+    uint64_t slack;            // of its timers, ns; 0: what the kernel gives
     uint64_t cpu_ns;           // kept by a driver that counts time
     int priority;              // of the driver
     int cpu;                   // of the driver
@@ -121,7 +122,7 @@ struct sim_op {
     unsigned size;
     enum sim_order order;
     uint64_t ns;      // of SIM_OP_WORK
-    const char *what; // of SIM_OP_CALL
+    const char *what; // of SIM_OP_CALL; of SIM_OP_CLOCK if it is the counter that is read
     const void *at;   // code that makes the step; NULL: not known
 };
 
@@ -141,8 +142,9 @@ enum sim_choice {
 struct sim_driver {
     // The running thread is about to make this step. May call sim_go_on().
     void (*step)(struct sim_thread *self, const struct sim_op *op);
-    // It is about to make a plain access, which is no step. May call sim_give_way(). May be NULL.
-    void (*plain)(struct sim_thread *self);
+    // It is about to make a plain access, which is no step: its time is part of the next step's. May
+    // call sim_give_way(). May be NULL.
+    void (*plain)(struct sim_thread *self, const void *p, bool writes, const void *at);
     // Which thread is next? The one that ran is asleep, has ended, or gave way. NULL: the run is
     // over.
     struct sim_thread *(*next)(void);

@@ -19,7 +19,9 @@ struct cpu {
     bool is_balancing; // an event for that is planned
     bool must_switch;  // after the step that it is in
     uint64_t idle_since, until, charged, slice_end;
+    uint64_t left_at; // until then its last thread is falling asleep
     uint64_t debt;    // of the running thread: what it has done for others
+    uint64_t plain;   // since its last step: accesses, in ps
     uint64_t min_run; // as in CFS: the least that a thread here has run
     uint64_t valid;   // of its event
 };
@@ -39,7 +41,8 @@ static uint64_t time_now;
 static unsigned waiting; // threads in all queues
 static struct sim_time_stats stats;
 
-#define BEGIN SS_NS_PER_S // of time: 0 means "never" to some
+#define BEGIN     SS_NS_PER_S // of time: 0 means "never" to some
+#define PS_PER_NS 1000u
 
 static struct place *place_of(const struct sim_thread *thread)
 {
@@ -84,10 +87,11 @@ static void plan(struct cpu *cpu)
 static void start(struct cpu *cpu, struct sim_thread *thread)
 {
     struct place *place = place_of(thread);
+    uint64_t begin = cpu->left_at > time_now ? cpu->left_at : time_now;
     cpu->current = thread;
     thread->cpu = (int)(cpu - cpus);
-    cpu->charged = time_now;
-    cpu->until = time_now + profile->thread_switch + place->remaining;
+    cpu->charged = begin;
+    cpu->until = begin + profile->thread_switch + place->remaining;
     place->remaining = 0;
     cpu->slice_end = time_now + profile->slice;
     cpu->must_switch = false;
@@ -218,9 +222,12 @@ static void plan_balance(struct cpu *cpu)
         .time = time_now + profile->balance, .kind = SIM_BALANCES, .cpu = (unsigned)(cpu - cpus)});
 }
 
+// What the CPU takes to wake up is time of the thread that it wakes up for: Linux counts it so.
 static void arrive_later(struct cpu *cpu, struct sim_thread *thread, uint64_t after)
 {
     cpu->is_coming = true;
+    thread->cpu_ns += after;
+    stats.cpu += after;
     sim_events_add((struct sim_event){.time = time_now + after,
                                       .kind = SIM_ARRIVES,
                                       .cpu = (unsigned)(cpu - cpus),
@@ -289,7 +296,7 @@ static unsigned choose_cpu(const struct sim_thread *thread, const struct sim_thr
     if (waker && profile->placement == SIM_PLACE_WAKER && may_run_on(thread, (unsigned)waker->cpu))
         return (unsigned)waker->cpu;
     bool may = may_run_on(thread, previous);
-    if (may && is_idle(&cpus[previous]))
+    if (may && (is_idle(&cpus[previous]) || profile->placement == SIM_PLACE_LAST))
         return previous;
     int idle = waker ? nearest_idle(thread, (unsigned)waker->cpu) : -1;
     if (idle < 0)
@@ -305,12 +312,17 @@ static unsigned choose_cpu(const struct sim_thread *thread, const struct sim_thr
 static void bring(struct sim_thread *thread, unsigned to, struct cpu *waker, uint64_t here)
 {
     struct cpu *cpu = &cpus[to];
+    int previous = thread->cpu;
     move_run_time(thread, cpu, true);
     if (is_idle(cpu)) {
         unsigned depth = idle_depth(cpu);
         if (waker)
             waker->debt += profile->idle[depth].call;
-        arrive_later(cpu, thread, profile->idle[depth].arrival);
+        bool is_timer = !waker && (unsigned)previous == to; // which went off on that CPU itself
+        arrive_later(cpu, thread,
+                     is_timer ? profile->overshoot + profile->idle[depth].arrival -
+                                    profile->idle[0].arrival
+                              : profile->idle[depth].arrival);
         return;
     }
     if (waker)
@@ -329,6 +341,7 @@ static uint64_t cost_of(struct sim_thread *self, const struct sim_op *op)
     case SIM_OP_LOAD:
     case SIM_OP_STORE:
     case SIM_OP_RMW:
+        cpus[self->cpu].plain += profile->access_ps;
         return sim_lines_access((unsigned)self->cpu, time_now, op);
     case SIM_OP_FENCE:
         return profile->fence;
@@ -342,13 +355,22 @@ static uint64_t cost_of(struct sim_thread *self, const struct sim_op *op)
     case SIM_OP_RELAX:
         return profile->pause;
     case SIM_OP_CLOCK:
-        return profile->clock;
+        return op->what ? profile->ticks : profile->clock;
     case SIM_OP_WORK:
         return op->ns;
     case SIM_OP_PLAIN:
         break;
     }
     return 0;
+}
+
+// It is part of the next step: nobody can come in between.
+static void plain_access(struct sim_thread *self, const void *p, bool writes, const void *at)
+{
+    struct cpu *cpu = &cpus[self->cpu];
+    stats.plain++;
+    cpu->plain += profile->access_ps;
+    cpu->debt += sim_lines_plain((unsigned)self->cpu, time_now + cpu->debt, p, writes, at);
 }
 
 static bool has_to_give_way(const struct cpu *cpu)
@@ -360,8 +382,12 @@ static void step(struct sim_thread *self, const struct sim_op *op)
 {
     struct cpu *cpu = &cpus[self->cpu];
     self->steps++;
-    cpu->until = time_now + at_speed((unsigned)self->cpu, cost_of(self, op) + cpu->debt);
+    stats.steps++;
+    uint64_t cost = cost_of(self, op);
+    cpu->until =
+        time_now + at_speed((unsigned)self->cpu, cost + cpu->debt + cpu->plain / PS_PER_NS);
     cpu->debt = 0;
+    cpu->plain %= PS_PER_NS;
     bool yields = op->kind == SIM_OP_CALL && strcmp(op->what, "sched_yield") == 0;
     if (sim_events_first() > cpu->until && !yields && !has_to_give_way(cpu)) {
         time_now = cpu->until; // nothing happens meanwhile
@@ -387,12 +413,14 @@ static void asleep(struct sim_thread *self)
 {
     struct cpu *cpu = &cpus[self->cpu];
     charge(cpu);
+    cpu->left_at = time_now + profile->sleep;
+    self->cpu_ns += profile->sleep;
+    stats.cpu += profile->sleep;
     if (self->until != SS_FOREVER) {
         uint64_t until = self->until > time_now ? self->until : time_now;
-        sim_events_add((struct sim_event){.time = until + profile->overshoot,
-                                          .kind = SIM_TIME_UP,
-                                          .thread = self->id,
-                                          .valid = self->sleeps});
+        uint64_t slack = self->slack ? self->slack : profile->slack;
+        sim_events_add((struct sim_event){
+            .time = until + slack, .kind = SIM_TIME_UP, .thread = self->id, .valid = self->sleeps});
     }
     schedule(cpu);
 }
@@ -419,6 +447,7 @@ static void created(struct sim_thread *thread, struct sim_thread *creator)
     struct cpu *cpu = &cpus[creator->cpu];
     thread->cpu = creator->cpu;
     place->run = cpu->min_run;
+    place->remaining = profile->thread_life;
     int idle = nearest_idle(thread, (unsigned)creator->cpu);
     for (unsigned i = 0; idle < 0 && i < profile->cpus; i++)
         if (is_idle(&cpus[i]))
@@ -531,6 +560,7 @@ static struct sim_thread *next(void)
 static const struct sim_driver driver = {
     .counts_time = true,
     .step = step,
+    .plain = plain_access,
     .next = next,
     .choose = choose,
     .now = now,

@@ -18,6 +18,11 @@ struct line {
     uint32_t owner; // has changed it last; NONE: it has many readers, or came from memory
     uint64_t sharers[WORDS];
     uint64_t free_at; // until then it is on its way
+    uint64_t left_at; // until then the CPU that had changed it goes on with it: the request is on
+                      // its way
+    uint32_t leaves;  // that CPU
+    uint64_t filled;  // lines that its last CPU had brought in when it touched this one
+    uint32_t touched_by;
     uint64_t transfers, waited;
     const void *at; // code that waited for it
 };
@@ -25,12 +30,14 @@ struct line {
 static struct line *lines;
 static size_t room, used;
 static struct sim_line_stats stats;
+static uint64_t fills[SIM_CPUS_MAX]; // lines that a CPU has brought into its cache
 static const struct sim_profile *profile;
 
 void sim_lines_reset(const struct sim_profile *of)
 {
     profile = of;
     stats = (struct sim_line_stats){0};
+    memset(fills, 0, sizeof fills);
     used = 0;
     if (room > (size_t)1 << 16) {
         free(lines);
@@ -80,6 +87,8 @@ static struct line *line_of(const volatile void *p)
     }
     line->key = key;
     line->owner = NONE;
+    line->touched_by = NONE;
+    line->leaves = NONE;
     return line;
 }
 
@@ -127,7 +136,7 @@ static uint64_t fetch_cost(const struct line *line, unsigned cpu, bool writes)
                 most = cost;
         }
     if (!any)
-        return profile->from_complex ? profile->from_complex : profile->from_socket; // from memory
+        return profile->from_memory;
     return shares(line, cpu) && !writes ? 0 : most;
 }
 
@@ -149,27 +158,62 @@ static bool has(const struct line *line, unsigned cpu, bool writes)
     return line->owner == cpu || (!writes && line->owner == NONE && shares(line, cpu));
 }
 
-uint64_t sim_lines_access(unsigned cpu, uint64_t now, const struct sim_op *op)
+// The CPU has brought in as many others since as its cache holds: the line has left it. As a queue
+// would; a real cache keeps what is used often for longer.
+static bool has_left(const struct line *line, unsigned cpu)
 {
-    bool writes = op->kind != SIM_OP_LOAD;
-    uint64_t own = op->kind == SIM_OP_LOAD    ? profile->load
-                   : op->kind == SIM_OP_STORE ? profile->store
-                                              : profile->rmw;
-    struct line *line = line_of(op->p);
-    if (has(line, cpu, writes))
-        return own;
+    return profile->cache && line->touched_by == cpu && fills[cpu] - line->filled > profile->cache;
+}
+
+static void touch(struct line *line, unsigned cpu)
+{
+    line->touched_by = cpu;
+    line->filled = fills[cpu];
+}
+
+// Has the line come to the CPU. For how long that takes.
+static uint64_t fetch(unsigned cpu, uint64_t now, const volatile void *p, bool writes,
+                      const void *at)
+{
+    struct line *line = line_of(p);
+    if (line->leaves == cpu && now < line->left_at)
+        return 0;
+    if (has(line, cpu, writes)) {
+        bool gone = has_left(line, cpu);
+        fills[cpu] += gone;
+        touch(line, cpu);
+        return gone ? profile->from_memory : 0;
+    }
     uint64_t cost = fetch_cost(line, cpu, writes);
     uint64_t begin = line->free_at > now ? line->free_at : now;
     uint64_t waits = begin + cost - now;
     line->free_at = begin + (writes ? cost : cost / READERS_AT_ONCE);
+    line->leaves = line->owner;
+    line->left_at = begin + cost / 2;
     take(line, cpu, writes);
+    fills[cpu]++;
+    touch(line, cpu);
     line->transfers++;
     line->waited += waits;
-    line->at = op->at;
+    line->at = at;
     stats.transfers++;
     stats.waited += waits;
-    // A plain store goes on while its line is on its way.
-    return op->kind == SIM_OP_STORE && op->order != SIM_SEQ_CST ? own : own + waits;
+    return waits;
+}
+
+uint64_t sim_lines_access(unsigned cpu, uint64_t now, const struct sim_op *op)
+{
+    uint64_t waits = fetch(cpu, now, op->p, op->kind != SIM_OP_LOAD, op->at);
+    if (op->kind == SIM_OP_LOAD)
+        return waits;
+    // A store goes on while its line is on its way, unless it is a fence, too.
+    return op->kind == SIM_OP_STORE && op->order != SIM_SEQ_CST ? 0 : profile->rmw + waits;
+}
+
+uint64_t sim_lines_plain(unsigned cpu, uint64_t now, const void *p, bool writes, const void *at)
+{
+    uint64_t waits = fetch(cpu, now, p, writes, at);
+    return writes ? 0 : waits;
 }
 
 struct sim_line_stats sim_lines_stats(void)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: ISC
 //
-// Cache lines: which CPU has each, and what it costs another to get it. Of atomic operations only:
-// what else the code reads and writes counts as part of a step.
+// Cache lines: which CPU has each, and what it costs another to get it.
 
 #ifndef SIM_LINES_H
 #define SIM_LINES_H
@@ -11,9 +10,12 @@
 
 void sim_lines_reset(const struct sim_profile *profile);
 
-// An access by `cpu` that begins at `now`: for how long it takes. Requests for one line come one
-// after the other.
+// An access by `cpu` that begins at `now`: for how long it takes beyond an access to a line that
+// the CPU has. Requests for one line come one after the other.
 uint64_t sim_lines_access(unsigned cpu, uint64_t now, const struct sim_op *op);
+
+// A plain access: for how long its line takes.
+uint64_t sim_lines_plain(unsigned cpu, uint64_t now, const void *p, bool writes, const void *at);
 
 // How often a line was handed over so far, and the time that was waited for lines, ns.
 struct sim_line_stats {

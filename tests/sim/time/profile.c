@@ -19,13 +19,14 @@ struct number {
     }
 
 static const struct number numbers[] = {
-    NUMBER(cpus),          NUMBER(per_core),     NUMBER(per_complex), NUMBER(per_socket),
-    NUMBER(load),          NUMBER(store),        NUMBER(rmw),         NUMBER(fence),
-    NUMBER(from_core),     NUMBER(from_complex), NUMBER(from_socket), NUMBER(from_far),
-    NUMBER(pause),         NUMBER(clock),        NUMBER(memory),      NUMBER(call),
-    NUMBER(thread_switch), NUMBER(wake_here),    NUMBER(wake_busy),   NUMBER(overshoot),
-    NUMBER(slice),         NUMBER(granularity),  NUMBER(hot),         NUMBER(balance),
-    NUMBER(big),           NUMBER(little_speed),
+    NUMBER(sleep),       NUMBER(thread_life),   NUMBER(cpus),         NUMBER(per_core),
+    NUMBER(per_complex), NUMBER(per_socket),    NUMBER(access_ps),    NUMBER(rmw),
+    NUMBER(fence),       NUMBER(ticks),         NUMBER(from_memory),  NUMBER(cache),
+    NUMBER(slack),       NUMBER(from_core),     NUMBER(from_complex), NUMBER(from_socket),
+    NUMBER(from_far),    NUMBER(pause),         NUMBER(clock),        NUMBER(memory),
+    NUMBER(call),        NUMBER(thread_switch), NUMBER(wake_here),    NUMBER(wake_busy),
+    NUMBER(overshoot),   NUMBER(slice),         NUMBER(granularity),  NUMBER(hot),
+    NUMBER(balance),     NUMBER(big),           NUMBER(little_speed),
 };
 
 static bool set_number(struct sim_profile *profile, const char *name, uint64_t value)
@@ -69,8 +70,17 @@ static bool read_line(struct sim_profile *profile, char *line)
         return true;
     }
     if (sscanf(line, "placement %31s", what) == 1) {
-        profile->placement = strcmp(what, "waker") == 0 ? SIM_PLACE_WAKER : SIM_PLACE_PREVIOUS;
-        return strcmp(what, "waker") == 0 || strcmp(what, "previous") == 0;
+        static const char *const names[] = {
+            [SIM_PLACE_PREVIOUS] = "previous",
+            [SIM_PLACE_LAST] = "last",
+            [SIM_PLACE_WAKER] = "waker",
+        };
+        for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+            profile->placement = (enum sim_placement)i;
+            if (strcmp(what, names[i]) == 0)
+                return true;
+        }
+        return false;
     }
     return sscanf(line, "%63s %lf", name, &a) == 2 && set_number(profile, name, (uint64_t)a);
 }

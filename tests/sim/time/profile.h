@@ -17,7 +17,8 @@
 // Where a thread that is woken runs, if several CPUs would do.
 enum sim_placement {
     SIM_PLACE_PREVIOUS, // where it ran last if that is idle, else an idle one near by, else there
-    SIM_PLACE_WAKER,    // the waker's CPU
+    SIM_PLACE_LAST,  // where it ran last, idle or not: so does a machine whose CPUs are never idle
+    SIM_PLACE_WAKER, // the waker's CPU
 };
 
 struct sim_profile {
@@ -26,11 +27,15 @@ struct sim_profile {
     unsigned per_core, per_complex, per_socket; // CPUs
     enum sim_placement placement;
 
-    // memory: an operation on a line that the CPU has, with the instructions around it; and what a
-    // line costs that comes from a CPU of the same core, complex, socket, or from farther away
-    uint64_t load, store, rmw, fence;
+    // memory: an access to a line that the CPU has, with the instructions around it, in ps; a
+    // read-modify-write, or a store that is a fence, and a fence; and what a line costs that comes
+    // from a CPU of the same core, complex, socket, or from farther away
+    uint64_t access_ps;
+    uint64_t rmw, fence;
     uint64_t from_core, from_complex, from_socket, from_far;
-    uint64_t pause, clock, memory;
+    uint64_t from_memory; // or from a cache behind that of the CPU
+    uint64_t cache;       // lines that a CPU's own cache holds; 0: no end of them
+    uint64_t pause, clock, ticks, memory;
 
     // the kernel
     uint64_t call; // a system call that is not named below
@@ -42,7 +47,10 @@ struct sim_profile {
     uint64_t thread_switch; // from one thread to another
     uint64_t wake_here;     // wakes a thread on the waker's CPU
     uint64_t wake_busy;     // on another one that runs
-    uint64_t overshoot;     // of a sleep
+    uint64_t sleep;         // until a thread has fallen asleep, beyond the call
+    uint64_t thread_life;   // what a thread takes of the CPU to begin and to end
+    uint64_t overshoot;     // of a sleep, beside the slack, until the thread is switched to
+    uint64_t slack;         // of a thread's timers
     uint64_t slice, granularity;
     uint64_t hot;     // a thread that ran less long ago is not taken by a CPU that has become idle
     uint64_t balance; // between looks of a CPU with too many threads for one with none

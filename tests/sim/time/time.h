@@ -15,6 +15,8 @@ struct sim_time_stats {
     uint64_t wakes; // of threads by threads
     uint64_t calls; // of the kernel
     uint64_t switches;
+    uint64_t plain; // accesses that are no steps
+    uint64_t steps;
     unsigned threads; // that there were at once
 };
 
