@@ -155,7 +155,8 @@ def main():
     p.add("per_complex", len(topology.complex), "the CPUs that share the last cache, as far as the kernel is told")
     p.add("per_socket", max(len(topology.socket), len(topology.complex)), "the kernel's package")
     p.add("placement", "waker" if comes > 0.5 else "last" if stays > 0.5 else "previous",
-          f"comes_to_waker: {comes:.2f} of the wakes; stays_with_waker: {stays:.2f}")
+          f"comes_to_waker: {comes:.2f} of the wakes; stays_with_waker: {stays:.2f}" if len(topology.cpus) > 1 else
+          "assumed: there is one CPU")
     p.gap()
     p.add("access_ps", access_ps(options.build, sim, statistics.median(cores), m["rmw"]),
           "bench/costs/core, here and on the simulated machine")
