@@ -643,7 +643,88 @@ static void *live_as_fifo(void *arg)
     return NULL;
 }
 
-START_TEST(a_real_time_thread_does_not_wait_spinning_for_workers)
+struct receiver {
+    SMOLSCALE_FRAME;
+    smolscale_channel *in;
+    unsigned message;
+    int n;
+};
+SMOLSCALE_ASYNC(receiver, f)
+{
+    SMOLSCALE_BEGIN(f);
+    do
+        SMOLSCALE_AWAIT(f->n, smolscale_recv(cx, f->in, &f->message));
+    while (f->n >= 0);
+    SMOLSCALE_END;
+}
+
+struct sender {
+    SMOLSCALE_FRAME;
+    smolscale_channel *out;
+    unsigned message;
+    int n;
+};
+SMOLSCALE_ASYNC(sender, f)
+{
+    SMOLSCALE_BEGIN(f);
+    do
+        SMOLSCALE_AWAIT(f->n, smolscale_send(cx, f->out, &f->message));
+    while (f->n >= 0);
+    SMOLSCALE_END;
+}
+
+// The caller sleeps now and then, so that helpers come into the middle of an item.
+static void nap_or_compute(void *context, size_t begin, size_t end, size_t thread)
+{
+    for (size_t i = begin; i < end; i++)
+        atomic_fetch_add((atomic_uint *)context, 1);
+    if (thread == 0)
+        nanosleep(&(struct timespec){0, 30000}, NULL);
+    else
+        for (volatile unsigned spin = 0; spin < 20000; spin++)
+            ;
+}
+
+// The same with what such a thread has of its own, while workers are in the middle of it: a run
+// queue whose tasks they wake, and the loops that they help with.
+static void *own_and_share_as_fifo(void *arg)
+{
+    struct sched_param high = {.sched_priority = 10};
+    bool *privileged = arg;
+    *privileged = pthread_setschedparam(pthread_self(), SCHED_FIFO, &high) == 0;
+    for (unsigned round = 0; *privileged && round < SCALED(400) + 20; round++) {
+        smolscale_channel *channel;
+        smolscale_local *local;
+        smolscale_task *senders[4];
+        ck_assert_int_eq(smolscale_channel_new(&channel, sizeof(unsigned), 2), 0);
+        ck_assert_int_eq(smolscale_local_new(&local), 0);
+        for (unsigned i = 0; i < 4; i++) {
+            struct receiver first = {.in = channel};
+            ck_assert_int_eq(smolscale_local_spawn(local, NULL, receiver, &first, sizeof first), 0);
+            ck_assert_int_eq(SMOLSCALE_SPAWN(&senders[i], sender, .out = channel), 0);
+        }
+        for (unsigned i = 0; i < round % 8; i++)
+            smolscale_local_tick(local);
+        nanosleep(&(struct timespec){0, 30000}, NULL); // they wake its tasks
+        smolscale_local_free(local);
+        for (unsigned i = 0; i < 4; i++) {
+            smolscale_cancel(senders[i]);
+            SMOLSCALE_BLOCK(smolscale_join(cx, senders[i]));
+            smolscale_release(senders[i]);
+        }
+        smolscale_channel_unref(channel);
+
+        struct smolscale_parallel_attr attr = SMOLSCALE_PARALLEL_ATTR_INIT;
+        atomic_uint items = 0;
+        attr.grain = 1, attr.max_threads = 4;
+        smolscale_parallel_for(0, 40, nap_or_compute, &items, &attr);
+        ck_assert_uint_eq(atomic_load(&items), 40);
+    }
+    atomic_store(&fifo_ended, true);
+    return NULL;
+}
+
+static void alone_on_one_cpu(void *(*fifo_main)(void *))
 {
     cpu_set_t all, one;
     bool privileged = false;
@@ -657,11 +738,22 @@ START_TEST(a_real_time_thread_does_not_wait_spinning_for_workers)
     smolscale_queue *queue = queue_new(count, NULL, 1);
     push(queue, item_of(0));
     smolscale_queue_free(queue);
-    pthread_t fifo = thread_start(live_as_fifo, &privileged);
+    pthread_t fifo = thread_start(fifo_main, &privileged);
     pthread_join(fifo, NULL);
     if (!privileged)
         SKIP("no permission for SCHED_FIFO");
     ck_assert(atomic_load(&fifo_ended));
+}
+
+START_TEST(a_real_time_thread_does_not_wait_spinning_for_workers)
+{
+    alone_on_one_cpu(live_as_fifo);
+}
+END_TEST
+
+START_TEST(a_real_time_threads_run_queue_and_loops_wait_asleep_for_workers)
+{
+    alone_on_one_cpu(own_and_share_as_fifo);
 }
 END_TEST
 
@@ -745,6 +837,7 @@ int main(void)
         {jobs_start_programs_by_vfork_and_posix_spawn, 1},
         {a_destructor_may_use_the_executor, 2},
         {a_real_time_thread_does_not_wait_spinning_for_workers, 1},
+        {a_real_time_threads_run_queue_and_loops_wait_asleep_for_workers, 1},
     };
     return test_suite_of_rounds("faults", tests, sizeof tests / sizeof tests[0]);
 }

@@ -307,7 +307,8 @@ static void lower_settings(void)
         if (CPU_ISSET(cpu, &all))
             CPU_SET(cpu, &one);
     sched_setaffinity(0, sizeof one, &one);
-    setpriority(PRIO_PROCESS, 0, 7);
+    int nice = getpriority(PRIO_PROCESS, 0); // of a process that may have been started with a low one
+    setpriority(PRIO_PROCESS, 0, nice < 12 ? nice + 7 : 19);
     sigset_t mask;
     sigemptyset(&mask);
     sigaddset(&mask, SIGUSR1);
