@@ -361,14 +361,19 @@ static bool serves(const struct ss_spawner *self, const struct ss_group *group)
     return group->spawner ? group->spawner == self : self->balances;
 }
 
+// Is that the balancer?
+static bool serves_as_balancer(const struct ss_group *group)
+{
+    return !group->spawner || group->spawner->balances;
+}
+
 void ss_spawner_order(struct ss_group *group, unsigned count)
 {
     if (group->ordered < count)
         group->ordered = count;
     ss_point_order(SS_ORDER_CREATES, count);
-    struct ss_spawner *spawner = group->spawner;
-    if (spawner && !spawner->balances) // else it is the caller, or about to be hurried by it
-        tell(spawner);
+    if (!serves_as_balancer(group)) // else it is the caller, or about to be hurried by it
+        tell(group->spawner);
 }
 
 bool ss_spawner_has_orders(void)
@@ -413,7 +418,10 @@ void ss_spawner_serve(void)
     struct ss_spawner *self = ss_spawner_self;
     int err = 0;
     ss_lock(&ss.lock);
+    // Those who wait for another spawner's answer would ask that one in vain again and again.
+    bool answers = ss_spawner_has_orders();
     for (struct ss_worker *worker; take_order(self, &worker);) {
+        answers = true;
         ss_unlock(&ss.lock);
         err = worker ? ss_start_worker(worker) : -ENOMEM;
         ss_lock(&ss.lock);
@@ -422,7 +430,7 @@ void ss_spawner_serve(void)
             ss.create_retry_at = ss_os.now() + SS_CREATE_RETRY_NS;
         }
     }
-    bool waiting = ss.waiting > 0;
+    bool waiting = answers && ss.waiting > 0;
     if (waiting)
         store_relaxed(&ss.spawn_answers, load_relaxed(&ss.spawn_answers) + 1);
     ss_unlock(&ss.lock);
@@ -439,8 +447,10 @@ static int order_and_wait(struct ss_group *group)
     ss_spawner_order(group, 1);
     while (group->ordered > 0 && group->workers == 0) {
         uint32_t seen = load_relaxed(&ss.spawn_answers);
+        bool hurries = serves_as_balancer(group);
         ss_unlock(&ss.lock);
-        ss_hurry_balancer();
+        if (hurries)
+            ss_hurry_balancer();
         // Counted under the lock, after what it tells: a wait begun too late finds another number.
         ss_os.futex_wait_until(&ss.spawn_answers, seen, SS_FOREVER);
         ss_lock(&ss.lock);

@@ -21,7 +21,7 @@ static const char help[] =
     "  --seconds N         of CPU for each program and each strategy at most (default 10)\n"
     "  --steps N           the same in steps: as many runs on each machine (default: no limit)\n"
     "  --seed N            of the random strategies (default 1)\n"
-    "  --strategy NAME     one of them alone: random, pct, complete, turns\n"
+    "  --strategy NAMES    some alone, with commas between them: random, pct, complete, turns\n"
     "  --faults            calls and allocations fail, too\n"
     "  --buffers           stores are seen late, as on x86 (TSO)\n"
     "  --weak              and out of order, as on arm64\n"
@@ -40,7 +40,7 @@ double seconds_now(void)
 }
 
 static struct options options = {.preemptions = 2, .seconds = 10, .steps = UINT64_MAX, .seed = 1};
-static const char *only, *replay; // strategy, schedule
+static const char *only, *replay; // strategies, schedule
 static bool until_failure, check_pruning;
 static unsigned passed, failed;
 
@@ -72,12 +72,22 @@ static void report_failure(const struct sim_program *program, const char *strate
     failed++;
 }
 
+// Is it among the words between commas?
+static bool is_listed(const char *list, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = list; at; at = strchr(at, ','), at = at ? at + 1 : NULL)
+        if (strncmp(at, word, length) == 0 && (at[length] == ',' || at[length] == '\0'))
+            return true;
+    return false;
+}
+
 typedef void explore_fn(const struct sim_program *, const struct options *, struct outcome *);
 
 static bool explore_with(const struct sim_program *program, const char *strategy, explore_fn *how)
 {
     static struct outcome outcome;
-    if (only && strcmp(only, strategy) != 0)
+    if (only && !is_listed(only, strategy))
         return true;
     memset(&outcome, 0, sizeof outcome);
     double start = seconds_now();

@@ -392,8 +392,10 @@ static unsigned choose(enum sim_choice what, unsigned count)
     }
     unsigned way = decide_what(what, count, 1, NULL);
     choices += way != 0;
-    if (way != 0 && !usual && faults++ == 0)
+    if (way != 0 && !usual && faults++ == 0) {
         limit += SS_NS_PER_S; // what failed is tried again after 100 ms
+        sim.disturbed_ns += SS_NS_PER_S;
+    }
     return way;
 }
 

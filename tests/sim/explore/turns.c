@@ -155,17 +155,25 @@ static bool run_round(const struct sim_program *program, const struct options *o
     return true;
 }
 
+// More of them show little that is new.
+#define ROUNDS_MAX 20
+
 void explore_in_turn(const struct sim_program *program, const struct options *options,
                      struct outcome *outcome)
 {
     double end = seconds_now() + options->seconds;
     seed = options->seed;
+    // When each turn has been taken in the usual order, a quarter of the steps is enough for
+    // others.
+    uint64_t enough = options->steps / 4;
     for (round_number = 0; !explore_is_over(options, outcome, end); round_number++) {
-        uint64_t left = options->steps - outcome->steps;
-        if (!run_round(program, options, outcome, round_number == 0 ? left / 2 : left / 4, end))
+        if (round_number > 0 && outcome->steps >= enough)
+            return;
+        uint64_t left = round_number == 0 ? options->steps : enough - outcome->steps;
+        if (!run_round(program, options, outcome, left, end))
             return;
         outcome->rounds++;
-        if (options->steps == UINT64_MAX && round_number >= 20)
+        if (round_number == ROUNDS_MAX)
             return;
     }
 }

@@ -183,7 +183,7 @@ struct sim_machine {
     unsigned thread_count;   // 1 to this
     unsigned alive;
     uint64_t clock;        // for drivers without one of their own, ns
-    uint64_t disturbed_ns; // of it, by which threads stood still and the clock jumped
+    uint64_t disturbed_ns; // by which things may take longer: threads stood still, calls failed
     uint64_t steps, turn;
     bool kept;     // stores are held back of a thread that does not run
     bool choosing; // between sim_explore_begin() and _end(): the driver may choose

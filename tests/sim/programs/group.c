@@ -153,9 +153,20 @@ static void *make_groups(void *arg)
     return NULL;
 }
 
+// The balancer has the settings of the first thread, which has the process's first job run.
+static void begin_balancer(unsigned wanted)
+{
+    count_begin(1);
+    push(count_queue(SMOLSCALE_UNLIMITED, 0), 5);
+    count_wait();
+    store_relaxed(&count.done, 0);
+    store_relaxed(&count.all.set, 0);
+    count_begin(wanted);
+}
+
 static void spawner(void)
 {
-    count_begin(2);
+    begin_balancer(2);
     sim_spawn(make_groups, NULL);
     sim_flag_wait(&made);
     sim_explore_begin();
@@ -176,7 +187,7 @@ const struct sim_program program_spawner = {
 // The spawner is asked to end with the first group, and the second comes to need it.
 static void spawner_kept(void)
 {
-    count_begin(1);
+    begin_balancer(1);
     sim_spawn(make_groups, &second);
     sim_flag_wait(&made);
     sim_explore_begin();

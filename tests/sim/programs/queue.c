@@ -357,16 +357,26 @@ const struct sim_program program_limit_left = {
 
 // ---- a job of a batch says that it blocks, and waits for one behind it in the batch
 
+SIM_STATE static uint64_t blocks_since;
+
+// Sooner than the balancer finds it out.
+#define RECALLED_NS (500 * SS_NS_PER_US)
+
 static void run_batch_blocking(void *item, void *user_data)
 {
     sim_work(300);
     if (item == count_item(0)) {
+        blocks_since = sim_now();
         smolscale_blocking_begin();
         sim_flag_wait(&go);
         smolscale_blocking_end();
     }
-    if (item == count_item(1))
+    if (item == count_item(1)) {
+        SIM_CHECK(!blocks_since || sim_now() - blocks_since <= RECALLED_NS + sim.disturbed_ns,
+                  "a job waits for %llu us behind one that has said that it blocks",
+                  (unsigned long long)(sim_now() - blocks_since) / 1000);
         sim_flag_set(&go);
+    }
     count_run(item, user_data);
 }
 

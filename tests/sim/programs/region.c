@@ -143,7 +143,7 @@ static void dozing(void)
     sim_explore_begin();
     uint64_t begin = sim_now();
     smolscale_parallel_for(0, 2, body_waiting, NULL, &attr);
-    SIM_CHECK(sim_now() - begin <= 6 * SS_NS_PER_MS + sim.disturbed_ns,
+    SIM_CHECK(sim_now() - begin <= 3 * SS_NS_PER_MS + sim.disturbed_ns,
               "a call stood still for %llu us", (unsigned long long)(sim_now() - begin) / 1000);
     store_relaxed(&over, 1);
     smolscale_release(task);

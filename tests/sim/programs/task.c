@@ -107,7 +107,7 @@ static void cancel_task(void)
     bool cancelled = smolscale_cancel(s.task);
     if (smolscale_finished(s.task)) // without memory it does not sleep
         sim_answered(-ENOMEM);
-    if (sim.disturbed_ns >= SS_NS_PER_S) // its sleep is over
+    if (sim.disturbed_ns > SS_NS_PER_S) // its sleep is over
         return;
     SIM_CHECK(cancelled, "a task that sleeps was not cancelled");
     int result = SMOLSCALE_BLOCK(smolscale_join(cx, s.task));
