@@ -305,8 +305,8 @@ static char *no_page(pid_t pid)
     bool loaded = maps && strstr(maps, "libsmolscale");
     free(maps);
     if (loaded)
-        return must_copy("it has smolscale, but it has not used it yet, or was started without "
-                         "SMOLSCALE_TOP=1, which 'smolscale run' sets");
+        return must_copy("it has smolscale, but it has not used it yet or uses it no more, or was "
+                         "started without SMOLSCALE_TOP=1, which 'smolscale run' sets");
     return must_copy("it is not on smolscale, or was started without SMOLSCALE_TOP=1; start it "
                      "with 'smolscale run'");
 }
@@ -416,7 +416,7 @@ char *page_ask(struct page *page, double again, struct ss_page_body *body, bool 
         *ended = (fault || atomic_load(&page->head.answered) != number) && has_ended(page);
         if (*ended) {
             free(fault);
-            return must_copy("it has ended");
+            return must_copy(kill(page->pid, 0) < 0 ? "it has ended" : "it uses smolscale no more");
         }
         if (fault)
             return fault;

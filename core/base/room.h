@@ -31,9 +31,14 @@ struct ss_room {
     // code of the program, and waits for none that does. NULL: nothing is kept.
     size_t (*trim)(void);
 
-    // The process has its first worker: it has begun to use the executor, whatever its parent has
-    // done. No lock held. NULL: nothing to do.
+    // The process has another worker: it uses the executor, whatever its parent has done. No lock
+    // held. NULL: nothing to do.
     void (*at_work)(void);
+
+    // It has no worker any more, and the balancer's thread is about to end: from then on the
+    // executor has no thread. A worker may come at any moment all the same. Called by that thread,
+    // for which others may wait: it waits for nothing. No lock held. NULL: nothing to do.
+    void (*at_rest)(void);
 };
 
 // Puts a node at the front of a list (by `next`) that a child of fork() follows, and takes the

@@ -36,6 +36,9 @@ int ss_shared_make(struct ss_shared *shared, size_t size);
 // Removes the file, if this process has made it. The mapping stays, for threads that use it.
 void ss_shared_remove(const struct ss_shared *shared);
 
+// The same, and unmaps it: no thread uses it any more.
+void ss_shared_end(struct ss_shared *shared, size_t size);
+
 // Sleeps while *word == expected, for `ns` at most, SS_FOREVER: without a limit; and may return at
 // any time. False: it cannot be slept on, because the file was cut short.
 bool ss_shared_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t ns);

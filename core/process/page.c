@@ -9,6 +9,12 @@
 //
 // If the thread or the page cannot be had, there is none, and SMOLSCALE_VERBOSE says why.
 //
+// It is there as long as the executor has threads: a program whose pools are gone may count its
+// threads, or do what only a process of one thread may (unshare(2), setns(2)). So it is asked to
+// leave when the executor comes to rest, and started again with the next worker. It leaves by
+// itself, a moment after the last thread of the executor: nobody waits for it, because it may wait
+// for the dynamic linker's lock, which the one who waits may have.
+//
 // A child of fork() has neither the mapping nor the thread; it makes its own at its first use.
 // After exec() the thread is gone, by which a reader sees that the file is left over.
 
@@ -36,8 +42,9 @@ _Static_assert(sizeof(struct ss_page_worker) == 24 && sizeof(struct ss_page_queu
 
 // Guards: L `lock`; T the thread; A atomic.
 static struct {
-    _Atomic bool begun;      // A: the thread was started, or it was tried
-    struct ss_lock lock;     // orders the making of the file and the exit
+    _Atomic bool wanted;     // A: the executor has threads
+    struct ss_lock lock;     // orders coming and leaving, and the making of the file and the exit
+    bool there;              // L: the thread is, or is about to be
     bool ended;              // L: the process exits: no file is made any more
     struct ss_shared shared; // L: written by the thread before it reads it without
 
@@ -279,24 +286,44 @@ static void answer(struct ss_page *made, uint32_t request)
         ss_recent_turn(&page.recent, ss_os.now());
 }
 
+// `wanted` is looked at under the lock under which at_work() finds whether the thread is there. So
+// one that is wanted again stays, or another is started.
+static bool leave(bool at_once)
+{
+    ss_lock(&page.lock);
+    bool leaves = at_once || !load_seq_cst(&page.wanted);
+    if (leaves) {
+        if (page.until)
+            end_times();
+        ss_shared_end(&page.shared, sizeof(struct ss_page));
+        page.there = false;
+    }
+    ss_unlock(&page.lock);
+    return leaves;
+}
+
 static void *page_main(void *unused)
 {
     (void)unused;
     ss_os.name_thread("smolscale-top");
     struct ss_page *made = make();
-    if (!made)
+    if (!made) {
+        leave(true);
         return NULL;
+    }
     // A reader that asks between the look and the sleep has changed the word: the sleep does not
     // begin.
+    // What at_rest() changes is that word, too.
     for (;;) {
         uint32_t request = load_acquire(&made->head.request);
+        if (!load_seq_cst(&page.wanted) && leave(false))
+            return NULL;
         if (request != load_relaxed(&made->head.answered))
             answer(made, request);
         else if (!await(&made->head.request, request))
             break;
     }
-    if (page.until)
-        end_times();
+    leave(true);
     return NULL;
 }
 
@@ -313,9 +340,15 @@ static void at_exit(void)
 static void at_work(void)
 {
     static _Atomic bool registered;
-    if (!ss_option(SS_OPTION_TOP) || smolscale_disabled() || smolscale_quiet() ||
-        exchange_seq_cst(&page.begun, true))
+    if (load_relaxed(&page.wanted) || !ss_option(SS_OPTION_TOP) || smolscale_disabled() ||
+        smolscale_quiet() || exchange_seq_cst(&page.wanted, true))
         return;
+    ss_lock(&page.lock);
+    bool there = page.there;
+    page.there = true;
+    ss_unlock(&page.lock);
+    if (there)
+        return;                               // it was to leave, and stays
     if (!exchange_seq_cst(&registered, true)) // once for all children: handlers survive fork()
         ss_process_at_exit(at_exit);
     // Signals are for the program's own threads.
@@ -323,13 +356,30 @@ static void at_work(void)
     ss_os.block_signals(&mask);
     int err = ss_os.thread_create_small(page_main, NULL);
     ss_os.set_signal_mask(&mask);
-    if (err)
-        complain(err);
+    if (!err)
+        return;
+    complain(err);
+    leave(true);
+}
+
+// Under the lock the mapping stays.
+static void at_rest(void)
+{
+    if (!exchange_seq_cst(&page.wanted, false))
+        return;
+    ss_lock(&page.lock);
+    struct ss_page *made = page.shared.memory;
+    if (made) {
+        fetch_add_seq_cst(&made->head.request, 1);
+        ss_shared_wake(&made->head.request);
+    }
+    ss_unlock(&page.lock);
 }
 
 static void after_fork(void)
 {
-    store_relaxed(&page.begun, false);
+    store_relaxed(&page.wanted, false);
+    page.there = false;
     ss_lock_reset(&page.lock);
     page.ended = false;
     page.shared = (struct ss_shared){.memory = NULL};
@@ -338,4 +388,4 @@ static void after_fork(void)
     page.recent = (struct ss_recent){.turned_at = 0}; // its thread may have been in it
 }
 
-SS_ROOM_WITH(process_page, NULL, after_fork, .at_work = at_work);
+SS_ROOM_WITH(process_page, NULL, after_fork, .at_work = at_work, .at_rest = at_rest);

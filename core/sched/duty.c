@@ -57,7 +57,8 @@ void ss_events_cover(void)
 void ss_events_attend_slow(uint64_t now)
 {
     uint64_t last = load_relaxed(&ss_duties.looked_at);
-    if (now >= last + ss_policy(events_every_ns) && cas_strong_relaxed(&ss_duties.looked_at, &last, now))
+    if (now >= last + ss_policy(events_every_ns) &&
+        cas_strong_relaxed(&ss_duties.looked_at, &last, now))
         ss_events_poll();
 }
 

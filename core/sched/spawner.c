@@ -23,6 +23,7 @@
 // smolscale_group_free() under way. The sleep does not begin if one of these came before it. The
 // balancer is hurried instead (balancer.c).
 
+#include "base/room.h"
 #include "os/memory.h"
 #include "sched/executor.h"
 #include "trace/points.h"
@@ -212,6 +213,13 @@ static void end(struct ss_spawner *self)
         recycle(self);
 }
 
+static void tell_rooms(void)
+{
+    for (const struct ss_room *const *room = ss_rooms; *room; room++)
+        if ((*room)->at_rest)
+            (*room)->at_rest();
+}
+
 static void *spawner_main(void *arg)
 {
     struct ss_spawner *self = arg;
@@ -224,6 +232,8 @@ static void *spawner_main(void *arg)
     ss_unlock(&ss.lock);
     while (balances ? !ss_balance() : spawn(self))
         balances = !balances;
+    if (balances)
+        tell_rooms();
     ss_point_thread_end();
     end(self);
     return NULL;

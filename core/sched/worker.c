@@ -165,15 +165,13 @@ struct ss_worker *ss_new_worker(struct ss_group *group, bool inherits)
 
 // ---- birth: the thread
 
-// True: it is the first of this process.
-static bool count_created(void)
+static void count_created(void)
 {
-    bool first = fetch_add_relaxed(&ss.stats.workers_created, 1) == 0;
+    fetch_add_relaxed(&ss.stats.workers_created, 1);
     unsigned now = fetch_add_relaxed(&ss.stats.workers, 1) + 1;
     unsigned peak = load_relaxed(&ss.stats.workers_peak);
     while (now > peak && !cas_weak_relaxed(&ss.stats.workers_peak, &peak, now))
         ;
-    return first;
 }
 
 static void count_not_created(void)
@@ -238,14 +236,14 @@ static void tell_rooms(void)
 
 int ss_start_worker(struct ss_worker *worker)
 {
-    bool first = count_created();
+    count_created();
     worker->slept.called_at = ss_os.now();
     int err = worker->joinable
                   ? ss_os.thread_create_joinable(worker_main, worker, worker->group->stack_size)
                   : ss_os.thread_create(worker_main, worker);
     if (err)
         undo_birth(worker);
-    else if (first)
+    else
         tell_rooms();
     return err;
 }

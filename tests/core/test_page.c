@@ -472,6 +472,53 @@ static uint64_t times_on(const struct ss_page *page)
     return times;
 }
 
+// One job on workers that end with their group.
+static void use_group(void)
+{
+    smolscale_group *group;
+    struct smolscale_group_attr attr = {
+        .size = sizeof attr, .max_workers = SMOLSCALE_UNLIMITED, .max_idle = SMOLSCALE_UNLIMITED};
+    ck_assert_int_eq(smolscale_group_new(&group, &attr), 0);
+    smolscale_queue *queue;
+    struct smolscale_queue_attr queue_attr = {
+        .size = sizeof queue_attr, .run = stand, .max_active = 1, .group = group};
+    ck_assert_int_eq(smolscale_queue_new(&queue, &queue_attr), 0);
+    push(queue, item_of(0));
+    smolscale_queue_free(queue);
+    smolscale_group_free(group);
+}
+
+START_TEST(it_goes_with_the_last_thread_of_the_executor_and_comes_again)
+{
+    prepare("1");
+    struct tids others;
+    threads_before_first_use(&others);
+    counter_add(&may_end, 1);
+    for (unsigned round = 0; round < 5; round++) {
+        use_group();
+        EVENTUALLY(threads_new(&others), ==, 0);
+        ck_assert_uint_eq(files(NULL), 0);
+    }
+    use_executor();
+    ask(open_page());
+    clean_up();
+}
+END_TEST
+
+// It is asked to leave and wanted again, at any moment of its life.
+START_TEST(it_may_be_wanted_again_at_any_time)
+{
+    prepare("1");
+    counter_add(&may_end, 1);
+    for (unsigned round = 0; round < SCALED(2000); round++)
+        use_group();
+    use_executor();
+    ask(open_page());
+    ck_assert_uint_eq(files(NULL), 1);
+    clean_up();
+}
+END_TEST
+
 START_TEST(how_long_jobs_wait_is_measured_while_a_reader_comes_again)
 {
     prepare("1");
@@ -577,6 +624,8 @@ int main(void)
         {without_its_thread_jobs_run_all_the_same, 1},
         {a_queue_alone_makes_none, 1},
         {its_thread_takes_no_signal, 1},
+        {it_goes_with_the_last_thread_of_the_executor_and_comes_again, 1},
+        {it_may_be_wanted_again_at_any_time, 1},
         {how_long_jobs_wait_is_measured_while_a_reader_comes_again, 1},
         {when_no_reader_comes_any_more_the_measuring_ends, 1},
         {a_child_of_a_process_that_is_looked_at_is_not, 1},

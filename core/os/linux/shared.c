@@ -179,6 +179,16 @@ void ss_shared_remove(const struct ss_shared *shared)
     errno = saved_errno;
 }
 
+void ss_shared_end(struct ss_shared *shared, size_t size)
+{
+    int saved_errno = errno;
+    ss_shared_remove(shared);
+    if (shared->memory)
+        munmap(shared->memory, size);
+    shared->memory = NULL;
+    errno = saved_errno;
+}
+
 // ---- the words in it: futexes of the file, not of this process alone
 
 bool ss_shared_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)

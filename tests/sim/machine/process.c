@@ -181,6 +181,11 @@ void ss_shared_remove(const struct ss_shared *shared)
     (void)shared;
 }
 
+void ss_shared_end(struct ss_shared *shared, size_t size)
+{
+    (void)shared, (void)size;
+}
+
 bool ss_shared_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 {
     (void)word, (void)expected, (void)ns;
