@@ -151,6 +151,39 @@ def ostree_commit(place):
                     "--fsync=false"], of_output, has_jobs=False)  # its own threads do it
 
 
+# A session bus of its own, on which nothing else is started.
+BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>session</type><listen>unix:tmpdir=/tmp</listen>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
+</busconfig>
+"""
+INDEXED = ("SELECT nie:url(?file) ?size { GRAPH tracker:FileSystem { ?file a nfo:FileDataObject ; nfo:fileSize ?size } } "
+           "ORDER BY nie:url(?file)")
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(text)
+    return path
+
+
+def what_is_indexed(box, _output):
+    rows = run(["tracker3", "sparql", f"--database={box.path('home/.cache/tracker3/files')}", f"--query={INDEXED}"])
+    return hashlib.sha256(rows.encode()).hexdigest()[:16]
+
+
+def tracker(place):
+    """The indexer of files makes its database and ends. It runs with SCHED_IDLE: a machine that is busy otherwise may
+    have no time for it."""
+    miner = "/usr/libexec/tracker-miner-fs-3"
+    needs("tracker3", "dbus-run-session", miner)
+    write(place.box.path("home/.config/user-dirs.dirs"), f'XDG_DOCUMENTS_DIR="{place.tree()}"\n')
+    return Program(["dbus-run-session", f"--config-file={write(place.box.path('tmp/bus.conf'), BUS)}", "--",
+                    miner, "--no-daemon", "--initial-sleep=0"], what_is_indexed, env={"GSETTINGS_BACKEND": "memory"})
+
+
 # ---- libuv ----
 
 def neovim(place):
@@ -260,6 +293,7 @@ def xnnpack(place, threads, load):
 
 PROGRAMS = {
     "gio-walk": gio_walk, "createrepo_c": createrepo, "compositor": compositor, "ostree-commit": ostree_commit,
+    "tracker": tracker,
     "neovim": neovim, "node-walk": node_walk, "node-http": node_http, "node-bench": node_bench,
     "npm-pack": npm_pack, "webpack": webpack, "xnnpack": xnnpack, "torch": torch, "mixture": mixture,
 }

@@ -31,7 +31,8 @@ const char *ss_process_environment(const char *name);
 // be told. May wait for a dlopen() or dlclose() that another thread is in: no lock held.
 void ss_process_object_of(void (*code)(void), char *name, size_t size);
 
-// Appends a text to a file, which is created if it does not exist. 0 or a negative errno value.
+// Appends a text to a file, which is created if it does not exist; /dev/stdout and /dev/stderr are
+// what the program has as these. 0 or a negative errno value.
 int ss_append_to_file(const char *path, const char *text, size_t length);
 
 // A file that is written from its beginning, part by part; what was in it is gone. The descriptor

@@ -193,32 +193,47 @@ void ss_survey(struct ss_tick *tick)
 
 // ---- which of them sleep
 
-// Has the worker's clock stood still since the last look? Then it is asleep, or waits for a CPU.
-static bool clock_stopped(struct ss_tick *tick, struct ss_worker *worker, bool rests)
+enum clock {
+    CLOCK_NOT_READ,
+    CLOCK_RUNS,
+    CLOCK_LAGS,    // it has run for less than half of the time, or nothing is known yet
+    CLOCK_WAITS,   // it has stood since the worker was found to wait for a CPU
+    CLOCK_STOPPED, // the worker is asleep, or waits for a CPU
+};
+
+// A thread that waits for a CPU does not fall asleep before it has run, and its clock tells if it
+// has. It is asked about again when as much time has passed as the balancer may sleep anyway: a
+// kernel whose clocks are coarse tells late.
+static bool waits_for_cpu(const struct ss_tick *tick, struct ss_seen *seen, bool stands)
+{
+    if (seen->waits_at != 0 && (!stands || tick->now - seen->waits_at >= SS_TICK_STILL_NS))
+        seen->waits_at = 0;
+    return seen->waits_at != 0;
+}
+
+static enum clock clock_since_last_look(const struct ss_tick *tick, struct ss_worker *worker)
 {
     struct ss_seen *seen = &worker->seen;
     uint64_t cpu = ss_os.thread_cpu_time(load_relaxed(&worker->tid));
     uint64_t before = seen->cpu, at = seen->cpu_at;
+    bool known = cpu != UINT64_MAX && before != UINT64_MAX && at != 0, stands = cpu == before;
     seen->cpu = cpu;
     seen->cpu_at = tick->now;
-    if (cpu == UINT64_MAX || before == UINT64_MAX || at == 0) {
-        tick->suspicious |= cpu != UINT64_MAX;
-        return false;
-    }
-    if (!rests && cpu - before < (tick->now - at) / 2)
-        tick->suspicious = true;
-    return is_still(tick, worker) && cpu == before;
+    bool waits = waits_for_cpu(tick, seen, known && stands);
+    if (!known)
+        return cpu != UINT64_MAX ? CLOCK_LAGS : CLOCK_RUNS;
+    if (stands && is_still(tick, worker))
+        return waits ? CLOCK_WAITS : CLOCK_STOPPED;
+    return cpu - before < (tick->now - at) / 2 ? CLOCK_LAGS : CLOCK_RUNS;
 }
 
-enum clock { CLOCK_NOT_READ, CLOCK_RUNS, CLOCK_STOPPED };
-
-static enum clock read_clock(struct ss_tick *tick, struct ss_worker *worker, bool rests)
+static enum clock read_clock(const struct ss_tick *tick, struct ss_worker *worker, bool rests)
 {
     if (!tick->backlog && !tick->growing)
         return CLOCK_NOT_READ;
     if (!rests && ss_activity_of(&worker->doing) == SS_BLOCKED)
         return CLOCK_NOT_READ; // it is about to rest
-    return clock_stopped(tick, worker, rests) ? CLOCK_STOPPED : CLOCK_RUNS;
+    return clock_since_last_look(tick, worker);
 }
 
 // Workers whose clocks have stopped are asked about one by one. A crowd of them, as when many jobs
@@ -231,9 +246,10 @@ static bool all_asleep(void)
     return runnable > 0 && runnable <= ss_cpus();
 }
 
-// Which of those whose clocks have stopped are asleep: of those that do not rest, `stopped` of
-// which there are. One that was asleep and has not run since still is.
-static void find_sleepers(const enum clock *clocks, unsigned stopped, bool *sleeps)
+// Which of those whose clocks have stopped are asleep, and which wait for a CPU: of those that do
+// not rest, `stopped` of which there are. One that was asleep and has not run since still is.
+static void find_sleepers(const struct ss_tick *tick, enum clock *clocks, unsigned stopped,
+                          bool *sleeps)
 {
     static pid_t tids[SUSPECTS_MAX];
     static enum ss_thread_state states[SUSPECTS_MAX];
@@ -244,8 +260,17 @@ static void find_sleepers(const enum clock *clocks, unsigned stopped, bool *slee
             tids[asked++] = load_relaxed(&suspects.worker[i]->tid);
     if (!presumed && asked > 0)
         ss_os.thread_states(tids, states, asked);
-    for (unsigned i = 0, k = 0; i < active; i++)
-        sleeps[i] = clocks[i] == CLOCK_STOPPED && (states[k++] == SS_THREAD_SLEEPING || presumed);
+    for (unsigned i = 0, k = 0; i < active; i++) {
+        sleeps[i] = false;
+        if (clocks[i] != CLOCK_STOPPED)
+            continue;
+        enum ss_thread_state state = presumed ? SS_THREAD_SLEEPING : states[k++];
+        sleeps[i] = state == SS_THREAD_SLEEPING;
+        if (state == SS_THREAD_RUNNABLE) {
+            suspects.worker[i]->seen.waits_at = tick->now;
+            clocks[i] = CLOCK_WAITS;
+        }
+    }
     for (unsigned i = active; i < suspects.count; i++)
         sleeps[i] = clocks[i] == CLOCK_STOPPED;
 }
@@ -371,7 +396,9 @@ void ss_examine(struct ss_tick *tick)
         clocks[i] = read_clock(tick, suspects.worker[i], i >= active);
         stopped += i < active && clocks[i] == CLOCK_STOPPED;
     }
-    find_sleepers(clocks, stopped, sleeps);
+    find_sleepers(tick, clocks, stopped, sleeps);
+    for (unsigned i = 0; i < active; i++)
+        tick->suspicious |= clocks[i] == CLOCK_LAGS || clocks[i] == CLOCK_STOPPED;
     for (unsigned i = 0; i < suspects.count; i++) {
         struct ss_worker *worker = suspects.worker[i];
         enum ss_activity was = ss_activity_of(&worker->doing);

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -403,12 +404,17 @@ static void read_all(int fd, char *text, size_t size)
 
 // Runs this program with the arguments "--as WHAT", after `name` was set to `value` in the
 // environment.
+static bool stderr_is_a_socket; // as that of a service is
+
 static struct outcome run_self(const char *what, const char *name, const char *value)
 {
     struct outcome outcome;
     int out[2], err[2];
     ck_assert_int_eq(pipe2(out, O_CLOEXEC), 0);
-    ck_assert_int_eq(pipe2(err, O_CLOEXEC), 0);
+    if (stderr_is_a_socket)
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, err), 0);
+    else
+        ck_assert_int_eq(pipe2(err, O_CLOEXEC), 0);
     if (name)
         setenv(name, value, 1);
     posix_spawn_file_actions_t actions;
@@ -648,9 +654,17 @@ START_TEST(sensible_options_are_silent_and_followed)
     outcome = run_self("options", "SMOLSCALE_VERBOSE", "1");
     ck_exit(&outcome, 0);
     ck_assert_ptr_nonnull(strstr(outcome.err, "smolscale: "));
-    outcome = run_self("options", "SMOLSCALE_STATS", "/dev/stderr");
-    ck_exit(&outcome, 0);
-    ck_assert_ptr_nonnull(strstr(outcome.err, "jobs 100\n"));
+}
+END_TEST
+
+START_TEST(counters_go_to_any_standard_error)
+{
+    for (int i = 0; i < 2; i++) {
+        stderr_is_a_socket = i == 1;
+        struct outcome outcome = run_self("options", "SMOLSCALE_STATS", "/dev/stderr");
+        ck_exit(&outcome, 0);
+        ck_assert_ptr_nonnull(strstr(outcome.err, "jobs 100\n"));
+    }
 }
 END_TEST
 
@@ -849,6 +863,8 @@ int main(void)
                                   a_nonsensical_option_gives_one_line_and_the_default,
                                   a_hostile_option_gives_one_line_too,
                                   sensible_options_are_silent_and_followed,
+                                  counters_go_to_any_standard_error,
+                                  counters_go_to_any_standard_error,
                                   the_affinity_mask_bounds_the_cpus,
                                   the_cpus_follow_the_affinity_masks_at_run_time,
                                   a_first_pool_of_a_confined_thread_does_not_confine_the_process,

@@ -6,6 +6,8 @@
 
 #include "support.h"
 
+#include "os/process.h"
+
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -305,6 +307,52 @@ START_TEST(a_child_looks_anew)
 }
 END_TEST
 
+// ---------------------------------------------------------------------------------------------
+// Output
+// ---------------------------------------------------------------------------------------------
+
+struct pipe_reader {
+    pid_t writer;
+    int from;
+    size_t count;
+};
+
+// Reads all, once the writer sleeps because there is no room.
+static void *read_when_writer_sleeps(void *arg)
+{
+    struct pipe_reader *reader = arg;
+    enum ss_thread_state state = SS_THREAD_UNKNOWN;
+    ss_os.begin_looks();
+    while (state != SS_THREAD_SLEEPING)
+        ss_os.thread_states(&reader->writer, &state, 1);
+    ss_os.end_looks();
+    char bytes[4096];
+    for (ssize_t n; (n = read(reader->from, bytes, sizeof bytes)) > 0;)
+        reader->count += (size_t)n;
+    return NULL;
+}
+
+START_TEST(a_standard_error_that_does_not_wait_gets_all)
+{
+    static char text[1 << 20];
+    int ends[2], before = dup(STDERR_FILENO);
+    memset(text, '.', sizeof text);
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    ck_assert_int_eq(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    struct pipe_reader reader = {.writer = gettid(), .from = ends[0]};
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+    pthread_t thread = thread_start(read_when_writer_sleeps, &reader);
+    int err = ss_append_to_file("/dev/stderr", text, sizeof text);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    ck_assert_int_eq(err, 0);
+    pthread_join(thread, NULL);
+    close(ends[0]);
+    ck_assert_uint_eq(reader.count, sizeof text);
+}
+END_TEST
+
 int main(void)
 {
     return test_suite("os", (const TTest *[]){
@@ -316,6 +364,7 @@ int main(void)
                                 the_lowest_free_descriptor_is_the_programs,
                                 what_looks_need_is_gone_when_they_have_ended,
                                 a_child_looks_anew,
+                                a_standard_error_that_does_not_wait_gets_all,
                                 NULL,
                             });
 }

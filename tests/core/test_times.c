@@ -250,6 +250,40 @@ START_TEST(a_tick_looks_at_few_of_the_workers_that_are_known_to_be_blocked)
 }
 END_TEST
 
+static void all_wait_for_a_cpu(const pid_t *of, enum ss_thread_state *states, unsigned count)
+{
+    (void)of;
+    atomic_fetch_add(&states_asked, count);
+    for (unsigned i = 0; i < count; i++)
+        states[i] = SS_THREAD_RUNNABLE;
+}
+
+START_TEST(a_worker_that_waits_for_a_cpu_is_asked_about_once_in_4_ms)
+{
+    enum { LOOKS = 200 }; // one each 100 us
+    setenv("SMOLSCALE_MAX_THREADS", "1", 1);
+    begin_with("1");
+    ss_os.thread_cpu_time = clock_that_stands;
+    ss_os.thread_states = all_wait_for_a_cpu;
+    smolscale_queue *queue = queue_new(wait_for_go, NULL, SMOLSCALE_UNLIMITED);
+    block(queue, 1);
+    push(queue, item_of(0)); // for which there is no worker: the balancer stays awake
+    pass(20 * MS, MS);
+    unsigned long before = ticks();
+    atomic_store(&states_asked, 0);
+    for (unsigned i = 0; i < LOOKS; i++) {
+        ss_hurry_balancer();
+        pass(100 * US, 100 * US);
+    }
+    unsigned long asked = atomic_load(&states_asked), count = ticks() - before;
+    ck_assert_uint_ge(count, LOOKS / 2);
+    ck_assert_msg(asked <= LOOKS / 40 + 1, "asked %lu times in %lu ticks", asked, count);
+    ck_assert_msg(asked > 0, "never asked in %lu ticks", count);
+    counter_add(&go, 1);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
 START_TEST(thousands_of_jobs_that_wait_for_one_another_meet_in_few_ticks)
 {
     enum { JOBS = SCALED(3000) };
@@ -667,6 +701,7 @@ int main(void)
                      in_a_crowd_of_computing_workers_a_job_starts_every_100_ms,
                      a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute,
                      a_tick_looks_at_few_of_the_workers_that_are_known_to_be_blocked,
+                     a_worker_that_waits_for_a_cpu_is_asked_about_once_in_4_ms,
                      a_tick_looks_at_few_of_the_queues_that_wait,
                      what_waits_is_taken_out_from_any_place_and_the_others_keep_their_order,
                      of_all_threads_that_serve_lanes_one_looks_for_events,

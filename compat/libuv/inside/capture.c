@@ -234,17 +234,37 @@ static int native_epoll_create1(int flags)
     return native != NULL ? native(flags) : (int)syscall(SYS_epoll_create1, flags);
 }
 
+// Where the last one was that asked and is not served: what has no libuv makes descriptors, too,
+// and some of it many (libostree two for each file). With the lock.
+static struct stranger {
+    const void *address;
+    unsigned long long unloaded; // objects, before it was looked at
+} stranger;
+
+static bool is_stranger(const struct stranger *caller)
+{
+    pthread_mutex_lock(&lock);
+    bool same = caller->address == stranger.address && caller->unloaded == stranger.unloaded;
+    pthread_mutex_unlock(&lock);
+    return same;
+}
+
 bool ss_inside_serves(const void *address)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct ss_loaded loaded;
 
-    if (!is_wanted() || !ss_loaded_at(&loaded, (uintptr_t)address))
+    if (!is_wanted())
         return false;
     pthread_once(&once, look_after_fork);
+    struct stranger caller = {address, ss_objects_unloaded()};
+    if (is_stranger(&caller) || !ss_loaded_at(&loaded, (uintptr_t)address))
+        return false;
     pthread_mutex_lock(&lock);
     const struct record *record = examine(&loaded);
     bool serves = record != NULL && record->verdict.reason == SS_INSIDE_SERVED;
+    if (record != NULL && !serves)
+        stranger = caller;
     pthread_mutex_unlock(&lock);
     return serves;
 }

@@ -63,6 +63,21 @@ bool ss_loaded_at(struct ss_loaded *loaded, uintptr_t address)
     return search.found;
 }
 
+static int note_unloaded(struct dl_phdr_info *info, size_t size, void *count)
+{
+    (void)size;
+    *(unsigned long long *)count = info->dlpi_subs;
+    return 1; // any object has it
+}
+
+unsigned long long ss_objects_unloaded(void)
+{
+    unsigned long long count = 0;
+
+    (void)dl_iterate_phdr(note_unloaded, &count);
+    return count;
+}
+
 // ---------------------------------------------------------------------------------------------
 // Checks
 // ---------------------------------------------------------------------------------------------

@@ -35,6 +35,9 @@ struct ss_libuv {
 // The object that an address lies in. False: none, or its path is too long.
 bool ss_loaded_at(struct ss_loaded *loaded, uintptr_t address);
 
+// How many objects have been unloaded so far. While it is the same, what lay in an object lies in it.
+unsigned long long ss_objects_unloaded(void);
+
 // SERVED: all checks have passed, and `libuv` is complete. Calls functions of the object that only
 // return constants: uv_version(), uv_loop_size(), uv_handle_size(), uv_req_size().
 struct ss_verdict ss_examine(struct ss_libuv *libuv, const struct ss_loaded *loaded);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,12 +99,19 @@ void ss_process_object_of(void (*code)(void), char *name, size_t size)
     errno = saved_errno;
 }
 
+// A descriptor of the program's may be one that does not wait: then this does.
+static bool may_write_again(int fd)
+{
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    return errno == EINTR || (errno == EAGAIN && (poll(&room, 1, -1) >= 0 || errno == EINTR));
+}
+
 // 0 or a negative errno value.
 static int write_all(int fd, const char *text, size_t length)
 {
     while (length > 0) {
         ssize_t n = write(fd, text, length);
-        if (n < 0 && errno != EINTR)
+        if (n < 0 && !may_write_again(fd))
             return -errno;
         if (n > 0) {
             text += n;
@@ -113,11 +121,22 @@ static int write_all(int fd, const char *text, size_t length)
     return 0;
 }
 
+// The program's own output has a place in its file, and need not be what this user may open (it may
+// be a socket, or another user's file): so it is not opened again.
+static int own_output(const char *path)
+{
+    return strcmp(path, "/dev/stdout") == 0   ? STDOUT_FILENO
+           : strcmp(path, "/dev/stderr") == 0 ? STDERR_FILENO
+                                              : -1;
+}
+
 int ss_append_to_file(const char *path, const char *text, size_t length)
 {
-    int saved_errno = errno, err;
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (fd >= 0) {
+    int saved_errno = errno, err, own = own_output(path);
+    int fd = own >= 0 ? own : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (own >= 0) {
+        err = write_all(fd, text, length);
+    } else if (fd >= 0) {
         err = write_all(fd, text, length);
         close(fd);
     } else {

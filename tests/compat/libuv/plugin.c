@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -16,6 +17,7 @@ int plugin_use_pool(void);
 int plugin_past_the_layer(void);
 int plugin_mix(void);
 int plugin_cancel_past_the_layer(void);
+int plugin_make_descriptor(void);
 
 extern bool smolscale_in_worker(void) __attribute__((weak));
 
@@ -140,4 +142,9 @@ int plugin_cancel_past_the_layer(void)
     unlink(fifo);
     rmdir(folder);
     return 0;
+}
+
+int plugin_make_descriptor(void)
+{
+    return close(epoll_create1(EPOLL_CLOEXEC)) == 0 ? 0 : __LINE__;
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: ISC
 //
 // What only the preloaded library has to do: requests that reach libuv past it, a libuv that came
-// by dlopen(RTLD_LOCAL), and one that it does not know. Run preloaded; `test-libuv-preload PLUGIN
-// FOREIGN`, which itself links no libuv (see plugin.c and foreign.c).
+// by dlopen(RTLD_LOCAL), one that it does not know, and callers without any. Run preloaded;
+// `test-libuv-preload PLUGIN FOREIGN`, which itself links no libuv (see plugin.c and foreign.c).
 
 #include <check.h>
 #include <dlfcn.h>
+#include <link.h>
 #include <stdlib.h>
 
 static const char *plugin_path, *foreign_path;
@@ -70,6 +71,49 @@ START_TEST(a_libuv_of_a_version_to_come_is_left_alone_beside_one_that_is_served)
 }
 END_TEST
 
+// ---- what it costs those who use no libuv
+
+struct look {
+    int (*at)(struct dl_phdr_info *info, size_t size, void *data);
+    void *data;
+};
+
+static unsigned objects_looked_at;
+
+static int count_look(struct dl_phdr_info *info, size_t size, void *data)
+{
+    const struct look *look = data;
+    objects_looked_at++;
+    return look->at(info, size, look->data);
+}
+
+// In the place of libc's, which it calls.
+int dl_iterate_phdr(int (*at)(struct dl_phdr_info *info, size_t size, void *data), void *data)
+{
+    int (*libc)(int (*)(struct dl_phdr_info *, size_t, void *), void *) =
+        (int (*)(int (*)(struct dl_phdr_info *, size_t, void *), void *))dlsym(RTLD_NEXT,
+                                                                               "dl_iterate_phdr");
+    struct look look = {at, data};
+    return libc(count_look, &look);
+}
+
+START_TEST(who_has_no_libuv_is_looked_for_once_until_something_is_unloaded)
+{
+    ck_assert_int_eq(call_plugin("plugin_make_descriptor"), 0);
+    ck_assert_uint_gt(objects_looked_at, 3); // all that were loaded before it
+    unsigned searched = objects_looked_at;
+    for (unsigned i = 0; i < 10; i++)
+        ck_assert_int_eq(call_plugin("plugin_make_descriptor"), 0);
+    ck_assert_uint_le(objects_looked_at - searched, 10);
+    void *other = dlopen(foreign_path, RTLD_NOW | RTLD_LOCAL);
+    ck_assert_ptr_nonnull(other);
+    ck_assert_int_eq(dlclose(other), 0);
+    searched = objects_looked_at;
+    ck_assert_int_eq(call_plugin("plugin_make_descriptor"), 0);
+    ck_assert_uint_gt(objects_looked_at - searched, 3);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (argc != 3)
@@ -83,6 +127,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, requests_past_the_layer_are_served_by_libuvs_own_threads);
     tcase_add_test(tcase, requests_past_the_layer_and_others_mix);
     tcase_add_test(tcase, requests_past_the_layer_are_cancelled_by_libuv);
+    tcase_add_test(tcase, who_has_no_libuv_is_looked_for_once_until_something_is_unloaded);
     tcase_add_test(tcase, a_libuv_of_a_version_to_come_is_left_alone);
     tcase_add_test(tcase, a_libuv_of_a_version_to_come_is_left_alone_beside_one_that_is_served);
     suite_add_tcase(suite, tcase);
