@@ -571,7 +571,9 @@ static void on_thread_death(void *arg)
     struct ss_worker *worker = arg;
     if (worker->generation != ss.generation)
         return;
+    ss_thread_key_set(&death_key, worker); // for a notice that ends the thread once more
     abandon(worker);
+    ss_thread_key_set(&death_key, NULL);
     struct ss_group *group = worker->group;
     struct search search = {.served = worker->serves, .todo = SS_DO_NOTHING};
     ss_lock(&ss.lock);
