@@ -92,7 +92,10 @@ typedef struct ss_group smolscale_group;
 
 // The queue has `max_active` threads of its own, which serve nothing else and exist until the queue
 // is freed. They inherit signal mask and scheduling of the thread that creates the queue (or that
-// raises the limit later).
+// raises the limit later). If the queue names a group, its threads become idle workers of that
+// group instead of ending, as far as the limits of the group let them, and idle workers of the
+// group serve the queue instead of new threads. That is so for as long as the thread that would
+// create them has the settings of the group; a group without threads takes on its settings.
 #define SMOLSCALE_QUEUE_DEDICATED 0x1u
 
 // A job that is blocked (asleep in the kernel) does not count against `max_active`.
@@ -111,8 +114,8 @@ struct smolscale_queue_attr {
     smolscale_queue *parent;    // if set: jobs of this queue also count against the parent's
                                 // max_active. The parent must outlive this queue.
     void (*notify)(void *whom); // called for smolscale_notify_soon(), by any thread of the executor
-    smolscale_group *group;     // whose workers serve it; NULL: the parent's, or the default group.
-                                // Must outlive the queue
+    smolscale_group *group;     // whose workers serve it; NULL: the parent's, or the default group,
+                                // or, of a dedicated queue, no group's. Must outlive the queue
 };
 
 #define SMOLSCALE_QUEUE_ATTR_INIT                                                                  \

@@ -250,11 +250,13 @@ static uint64_t idle_timeout_ns(guint interval)
     return interval == 0 ? SMOLSCALE_FOREVER : interval * UINT64_C(1000000);
 }
 
-// Workers of shared pools, by their settings; normally there is one kind. Never freed, as GLib
-// never forgets its unused threads. The last to come is the first in the list.
+// Workers of shared pools, by their settings; normally there is one kind. And the unused threads of
+// exclusive pools, of one kind: those that have other settings end with their pool. Never freed, as
+// GLib never forgets its unused threads. The last to come is the first in the list.
 struct workers {
     struct workers *next;
     smolscale_group *group;
+    bool exclusive;
 };
 static _Atomic(struct workers *) all_workers;
 
@@ -264,27 +266,29 @@ static struct workers *newest_workers(void)
     return load_acquire(&all_workers);
 }
 
-static const smolscale_group *oldest_group(void)
+static const smolscale_group *oldest_shared_group(void)
 {
-    struct workers *w = newest_workers();
-    while (w != NULL && w->next != NULL)
-        w = w->next;
-    return w != NULL ? w->group : NULL;
+    const smolscale_group *oldest = NULL;
+    for (struct workers *w = newest_workers(); w != NULL; w = w->next)
+        if (!w->exclusive)
+            oldest = w->group;
+    return oldest;
 }
 
-static smolscale_group *add_workers(void)
+static smolscale_group *add_workers(bool exclusive)
 {
     struct smolscale_group_attr attr = SMOLSCALE_GROUP_ATTR_INIT;
     attr.max_idle = to_limit(g_thread_pool_get_max_unused_threads());
     attr.idle_timeout = idle_timeout_ns(g_thread_pool_get_max_idle_time());
-    if (native_version_at_least(2, 75, 3))
+    if (!exclusive && native_version_at_least(2, 75, 3))
         attr.flags = SMOLSCALE_GROUP_EAGER;
-    else
-        attr.scheduled_as = oldest_group();
+    else if (!exclusive)
+        attr.scheduled_as = oldest_shared_group();
 
     struct workers *mine;
     while ((mine = malloc(sizeof *mine)) == NULL)
         native_out_of_memory();
+    mine->exclusive = exclusive;
     while (smolscale_group_new(&mine->group, &attr) == -ENOMEM)
         native_out_of_memory();
     // Where two threads add workers of one kind at the same time there are two groups of it, which
@@ -298,14 +302,16 @@ static smolscale_group *add_workers(void)
 // Whose settings the threads of shared pools have. Since 2.75.3 GLib has one thread create them
 // all, which the first shared pool starts. Before that each is created by the thread whose push
 // needs it, which is taken to be the pool's creator; scheduling is that of the creator of the first
-// shared pool.
-static smolscale_group *workers_for_caller(void)
+// shared pool. The threads of an exclusive pool are created by the thread that creates the pool, or
+// are unused ones of another, which has what its creator had: the core takes those with the same
+// settings only.
+static smolscale_group *workers_for_caller(bool exclusive)
 {
-    bool one_kind = native_version_at_least(2, 75, 3);
+    bool one_kind = exclusive || native_version_at_least(2, 75, 3);
     for (struct workers *w = newest_workers(); w != NULL; w = w->next)
-        if (one_kind || smolscale_group_suits(w->group))
+        if (w->exclusive == exclusive && (one_kind || smolscale_group_suits(w->group)))
             return w->group;
-    return add_workers();
+    return add_workers(exclusive);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -342,7 +348,7 @@ static int new_queue(struct pool *pool, unsigned max_active, unsigned flags)
     attr.max_active = max_active;
     attr.flags = flags;
     attr.thread_name = name;
-    attr.group = pool->public.exclusive ? NULL : workers_for_caller();
+    attr.group = workers_for_caller(pool->public.exclusive);
 
     int err;
     while ((err = smolscale_queue_new(&pool->queue, &attr)) == -ENOMEM)

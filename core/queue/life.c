@@ -32,7 +32,7 @@ static bool valid(const struct smolscale_queue_attr *attr)
     if (attr->flags & ~(SMOLSCALE_QUEUE_DEDICATED | SMOLSCALE_QUEUE_ELASTIC))
         return false;
     if (attr->flags & SMOLSCALE_QUEUE_DEDICATED)
-        return attr->max_active != SMOLSCALE_UNLIMITED && !attr->parent && !attr->group;
+        return attr->max_active != SMOLSCALE_UNLIMITED && !attr->parent;
     if (!attr->parent)
         return true;
     const struct ss_group *group = attr->group ? attr->group : attr->parent->group;
@@ -78,6 +78,8 @@ static smolscale_queue *allocate(const struct smolscale_queue_attr *attr)
         strncpy(queue->name, attr->thread_name, sizeof queue->name - 1);
     queue->runnable.lock = attr->parent ? attr->parent->runnable.lock : &queue->own_lock;
     queue->group = group_of(queue, attr);
+    if (queue->group == &queue->own_group)
+        queue->own_group.reserve = attr->group;
     return queue;
 }
 
@@ -87,7 +89,8 @@ static void join_scheduler(smolscale_queue *queue)
     if (queue->flags & SMOLSCALE_QUEUE_ELASTIC)
         ss_elastic_add(&queue->elastic);
     if (queue->flags & SMOLSCALE_QUEUE_DEDICATED)
-        ss_group_init_dedicated(&queue->own_group, &queue->runnable, queue->max_active);
+        ss_group_init_dedicated(&queue->own_group, &queue->runnable, queue->max_active,
+                                queue->own_group.reserve);
     else
         ss_group_ref(queue->group);
 }
@@ -192,8 +195,9 @@ void ss_queue_release(struct ss_runnable *runnable)
     ss_items_finish(&queue->items);
     ss_ages_free(queue->ages);
     ss_deallocate(queue->samples);
-    if (!queue->group->owner)
-        ss_group_unref(queue->group);
+    struct ss_group *shared = queue->group->owner ? queue->group->reserve : queue->group;
+    if (shared)
+        ss_group_unref(shared);
     ss_deallocate(queue);
     if (parent)
         ss_runnable_unref(&parent->runnable);

@@ -32,10 +32,14 @@ void ss_notices_take(const smolscale_queue *queue, struct ss_notices *notices,
             taken->count++;
 }
 
+// One by one: should notify() end the thread, the others are given by that thread's end
+// (ss_queue_ops.abandon), or by the balancer.
 void ss_notices_give(const smolscale_queue *queue, struct ss_notices *notices)
 {
-    struct ss_taken_notices taken;
-    ss_notices_take(queue, notices, &taken);
     notices->count = 0;
-    ss_give_notices(&taken);
+    for (unsigned i = 0; i < SS_NOTICES_MAX; i++) {
+        void *whom = load_relaxed(&notices->owed[i]);
+        if (whom && (whom = exchange_acq_rel(&notices->owed[i], NULL)))
+            queue->notify(whom);
+    }
 }

@@ -115,6 +115,7 @@ static void settle_batch(struct visit *visit, unsigned jobs)
     ss_resume(visit->worker);
     ss_blocking_end(&visit->worker->doing); // whatever its job has left open
     server->batch_start = end;
+    server->batch_progress = load_relaxed(&visit->worker->progress); // what was run is counted
     visit->served += jobs;
     queue->steady |= visit->served >= SS_STEADY_JOBS;
 }
@@ -235,6 +236,8 @@ static void abandon(struct ss_runnable *runnable, struct ss_worker *worker)
     struct ss_server *server = ss_server_of(worker);
     ss_notices_give(queue, &server->notices);
     ss_lock(runnable->lock);
+    if (queue->napper == worker)
+        queue->napper = NULL; // a notice that it gave before its nap has ended it
     uint64_t jobs = load_relaxed(&worker->progress) - server->batch_progress;
     fetch_add_relaxed(&ss.stats.jobs, jobs);
     queue->ended += jobs;

@@ -28,6 +28,7 @@ static bool was_watching;    // at the last tick: something of other rooms
 // another lock until the tick ends, though they have ended meanwhile: trim() in worker.c frees no
 // worker's structure in a tick.
 static struct ss_lock looking = SS_LOCK_INIT;
+static bool in_tick; // the balancer holds it; its own
 
 // ---- a tick
 
@@ -111,6 +112,7 @@ static struct wanted run_tick(uint64_t interval)
     struct ss_tick tick = {.now = ss_os.now(), .deadline = SS_FOREVER};
     struct wanted wanted;
     ss_lock(&looking);
+    in_tick = true;
     count_owned(&ss.stats.ticks);
     ss_survey(&tick);
     ss_examine(&tick);
@@ -126,8 +128,19 @@ static struct wanted run_tick(uint64_t interval)
     count_cpus_if_due(tick.now);
     ss_policies_follow();
     wanted.by_queues = wanted_by_queues(&tick, interval);
+    in_tick = false;
     ss_unlock(&looking);
     return wanted;
+}
+
+void ss_balance_broken_off(void)
+{
+    if (in_tick) {
+        ss_examine_broken_off();
+        in_tick = false;
+        ss_unlock(&looking);
+    }
+    ss_os.end_looks();
 }
 
 bool ss_balancer_pause(void)
@@ -358,7 +371,7 @@ static void after_fork(void)
     store_relaxed(&ss.balancer_runs, false);
     store_relaxed(&ss.cpus_due, 0);
     quiet_ticks = 0;
-    was_watching = false;
+    was_watching = in_tick = false;
     ss_lock_reset(&looking);
 }
 

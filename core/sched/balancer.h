@@ -44,4 +44,8 @@ void ss_balancer_resume(void);
 // the thread is to end.
 bool ss_balance(void);
 
+// The calling thread, which balanced, ends in the middle of it: nothing is left undone or held that
+// the next one could not do or take.
+void ss_balance_broken_off(void);
+
 #endif // SS_BALANCER_H

@@ -30,6 +30,14 @@ static struct {
     unsigned resting; // of these, the last ones
 } suspects;
 
+// The notices that are being given, from `next` on, and what they are of, with a reference to give
+// up. Not on the stack: notify() is the program's, and may end the thread.
+static struct {
+    struct ss_taken_notices notices;
+    unsigned next;
+    struct ss_runnable *of;
+} giving;
+
 static uint64_t surveys; // so far; each worker notes the one that it was last seen by
 
 // ---- the survey. ss.lock held.
@@ -322,6 +330,25 @@ static void note_locked(struct ss_runnable *served, struct ss_worker *worker,
     served->ops->inject(served);
 }
 
+// Gives what it has to give. No lock held but the balancer's own.
+static void give(void)
+{
+    while (giving.next < giving.notices.count) {
+        void *whom = giving.notices.whom[giving.next++];
+        giving.notices.notify(whom);
+    }
+    struct ss_runnable *of = giving.of;
+    giving.of = NULL;
+    giving.next = giving.notices.count = 0;
+    if (of)
+        ss_runnable_unref(of);
+}
+
+void ss_examine_broken_off(void)
+{
+    give();
+}
+
 // Notes what a worker does if it is still where the survey saw it. Unless it runs again, takes back
 // what it holds.
 //
@@ -337,13 +364,12 @@ static void note(struct ss_worker *worker, enum ss_activity activity)
     ss_unlock(&ss.lock);
     if (!served)
         return;
+    giving.of = served;
     if (ss_lock_soon(served->lock)) {
-        struct ss_taken_notices notices = {.count = 0};
-        note_locked(served, worker, activity, &notices);
+        note_locked(served, worker, activity, &giving.notices);
         ss_unlock(served->lock);
-        ss_give_notices(&notices);
     }
-    ss_runnable_unref(served);
+    give();
 }
 
 // Takes back what a worker holds that has not moved since the last tick, blocked or not.
@@ -360,14 +386,13 @@ static void give_notices(struct ss_worker *worker)
     ss_unlock(&ss.lock);
     if (!served)
         return;
+    giving.of = served;
     if (ss_lock_soon(served->lock)) { // else at the next tick; see note()
-        struct ss_taken_notices notices = {.count = 0};
         if (load_relaxed(&worker->counted_in) == served)
-            served->ops->reclaim(served, worker, SS_HOLDS_NOTICES, &notices);
+            served->ops->reclaim(served, worker, SS_HOLDS_NOTICES, &giving.notices);
         ss_unlock(served->lock);
-        ss_give_notices(&notices);
     }
-    ss_runnable_unref(served);
+    give();
 }
 
 // Acts on what was found of one worker: `is` is what it does.
@@ -410,6 +435,8 @@ void ss_examine(struct ss_tick *tick)
 static void after_fork(void)
 {
     suspects.count = suspects.resting = 0;
+    giving.of = NULL; // the reference is the parent's
+    giving.next = giving.notices.count = 0;
 }
 
 SS_ROOM(sched_blocked, NULL, after_fork);

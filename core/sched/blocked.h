@@ -29,6 +29,9 @@ void ss_survey(struct ss_tick *tick);
 // those that stand still have taken and not started.
 void ss_examine(struct ss_tick *tick);
 
+// A notice has ended the thread in that: gives the others that it had taken.
+void ss_examine_broken_off(void);
+
 // What the worker has taken and not dealt with, bits of enum ss_holding; `now`: see
 // ss_runnable_ops.holds. Any locks, or none.
 unsigned ss_holdings(struct ss_worker *worker, uint64_t now);

@@ -80,11 +80,25 @@ void ss_group_unref(struct ss_group *group)
 
 // ---- dedicated groups
 
-void ss_group_init_dedicated(struct ss_group *group, struct ss_runnable *owner, unsigned workers)
+static bool has_mask_and_cpus(const struct ss_traits *a, const struct ss_traits *b)
+{
+    return memcmp(&a->mask, &b->mask, sizeof a->mask) == 0 &&
+           memcmp(&a->affinity, &b->affinity, sizeof a->affinity) == 0;
+}
+
+void ss_group_init_dedicated(struct ss_group *group, struct ss_runnable *owner, unsigned workers,
+                             struct ss_group *reserve)
 {
     ss_group_init(group);
     group->owner = owner;
     group->wanted = workers;
+    if (!reserve)
+        return;
+    group->reserve = reserve;
+    group->made_at = ss_os.now();
+    group->joined = reserve->joined; // its workers may be that group's when they end
+    group->stack_size = reserve->stack_size;
+    ss_group_ref(reserve);
 }
 
 // Empties the injection queue of a dedicated group. The caller has a reference to the owner, which
@@ -102,16 +116,62 @@ void ss_group_remove(struct ss_group *group)
     unlink_group(group);
 }
 
-// Takes parked workers off the idle list of which the group has more than it wants: to end. Returns
-// them, for ss_unpark_list().
+// ---- the reserve of a dedicated group
+//
+// A worker changes its group in no other way than these: from a dedicated group to its reserve, and
+// from there to another that has the same. It does so under ss.lock, and either by itself, when it
+// looks for work, or while it is parked. So it serves nothing, is not on its way, and is not
+// counted as blocked: nothing but the groups' lists and numbers knows that it is theirs. One that
+// its reserve does not keep goes over as well, and ends there: so smolscale_group_free() waits for
+// all of them.
+
+bool ss_group_keeps(const struct ss_group *reserve, const struct ss_worker *worker)
+{
+    return worker->goes_back && !reserve->ending && reserve->idle_count < reserve->max_idle;
+}
+
+// Of a parked worker. The caller has a reference to the group's owner. True: it must be woken, to
+// park again.
+static bool give_back(struct ss_worker *worker)
+{
+    struct ss_group *group = worker->group, *reserve = group->reserve;
+    ss_runnable_unref_not_last(group->owner);
+    ss_group_count_worker(group, -1);
+    ss_group_count_worker(reserve, 1);
+    return ss_park_in(worker, reserve);
+}
+
+// A parked worker of the reserve becomes one of the group, with a reference to the owner. It sleeps
+// on until it is called.
+static void take_from_reserve(struct ss_group *group)
+{
+    struct ss_group *reserve = group->reserve;
+    struct ss_worker *worker = reserve->idle;
+    ss_group_count_worker(reserve, -1);
+    reserve->refs--; // the worker's; the owner has one
+    ss_group_count_worker(group, 1);
+    ss_runnable_ref(group->owner);
+    worker->lent = true;
+    ss_park_in(worker, group);
+}
+
+// ---- how many workers a dedicated group has
+
+// Takes parked workers off the idle list of which the group has more than it wants: to end, or for
+// the reserve. Returns those that must be woken, for ss_unpark_list().
 static struct ss_worker *shrink(struct ss_group *group)
 {
     struct ss_worker *leaving = NULL;
     unsigned surplus = group->workers > group->wanted ? group->workers - group->wanted : 0;
     for (; group->idle && surplus > 0; surplus--) {
         struct ss_worker *worker = group->idle;
-        ss_take_off_idle(worker);
-        worker->exit = true;
+        bool kept = group->reserve && ss_group_keeps(group->reserve, worker);
+        if (kept && !give_back(worker))
+            continue; // it sleeps on
+        if (!kept) {
+            ss_take_off_idle(worker);
+            worker->exit = true;
+        }
         ss_add_to_list(&leaving, worker);
     }
     if (group->dissolved && group->workers == 0)
@@ -132,32 +192,87 @@ struct ss_worker *ss_group_dissolve(struct ss_group *group)
     group->wanted = 0;
     group->dissolved = true;
     drop_owner(group); // no worker looks at it any more
-    return shrink(group);
+    struct ss_worker *leaving = shrink(group);
+    if (group->reserve)
+        group->reserve->coming += group->workers;
+    return leaving;
 }
 
-// A worker more, with its reference to the owner. *full: there are as many as are wanted.
-static struct ss_worker *new_if_wanted(struct ss_group *group, bool *full)
+// What a dedicated group that has fewer workers than it wants gets.
+enum supply { NOTHING_WANTED, FROM_RESERVE, TO_BE_CREATED };
+
+// One more worker. *worker: to be started, with its reference to the owner; NULL: no memory; or, if
+// it is of the reserve, to be woken, if not NULL. ss.lock held.
+static enum supply supply(struct ss_group *group, bool lent, struct ss_worker **worker)
+{
+    *worker = NULL;
+    if (group->workers >= group->wanted)
+        return NOTHING_WANTED;
+    if (lent && group->reserve->idle && !group->reserve->ending) {
+        take_from_reserve(group);
+        *worker = ss_group_has_demand(group) ? ss_take_idle(group) : NULL;
+        return FROM_RESERVE;
+    }
+    *worker = ss_new_worker(group, true);
+    if (!*worker)
+        return TO_BE_CREATED;
+    (*worker)->goes_back = lent;
+    ss_runnable_ref(group->owner);
+    return TO_BE_CREATED;
+}
+
+static int add_worker(struct ss_group *group, bool lent, bool *full)
+{
+    struct ss_worker *worker;
+    ss_lock(&ss.lock);
+    enum supply how = supply(group, lent, &worker);
+    ss_unlock(&ss.lock);
+    *full = how == NOTHING_WANTED;
+    if (how == TO_BE_CREATED)
+        return worker ? ss_start_worker(worker) : -ENOMEM;
+    if (worker)
+        ss_unpark(worker);
+    return 0;
+}
+
+// Does the calling thread have the settings of the group's reserve? Then those that it creates may
+// go there, and it may have what is there. No lock held.
+static bool shares_reserve(const struct ss_group *group)
+{
+    struct ss_group *reserve = group->reserve;
+    if (!reserve)
+        return false;
+    struct ss_traits mine;
+    ss_os.thread_traits(&mine);
+    ss_lock(&ss.lock);
+    // Its owner's and this group's: no thread is left that has them.
+    bool left = reserve->refs > 2 || group->workers > 0 || reserve->eager;
+    if (!left || !reserve->settled)
+        reserve->traits = mine;
+    reserve->settled = true;
+    bool shares =
+        has_mask_and_cpus(&mine, &reserve->traits) && ss_same_scheduling(&mine, &reserve->traits);
+    ss_unlock(&ss.lock);
+    return shares;
+}
+
+static bool is_full(const struct ss_group *group)
 {
     ss_lock(&ss.lock);
-    *full = group->workers >= group->wanted;
-    struct ss_worker *worker = *full ? NULL : ss_new_worker(group, true);
-    if (worker)
-        ss_runnable_ref(group->owner);
+    bool full = group->workers >= group->wanted;
     ss_unlock(&ss.lock);
-    return worker;
+    return full;
 }
 
 int ss_group_fill(struct ss_group *group)
 {
-    for (;;) {
-        bool full;
-        struct ss_worker *worker = new_if_wanted(group, &full);
-        if (full)
-            return 0;
-        int err = worker ? ss_start_worker(worker) : -ENOMEM;
-        if (err)
-            return err;
-    }
+    if (is_full(group))
+        return 0;
+    bool lent = shares_reserve(group), full = false;
+    int err = 0;
+    while (!err && !full)
+        err = add_worker(group, lent, &full);
+    return err;
 }
 
 // ---- settings
@@ -197,10 +312,8 @@ bool smolscale_group_suits(smolscale_group *group)
     ss_os.thread_traits(&mine);
     ss_lock(&ss.lock);
     const struct ss_traits *its = &group->traits;
-    bool suits =
-        !group->settled || (memcmp(&mine.mask, &its->mask, sizeof mine.mask) == 0 &&
-                            memcmp(&mine.affinity, &its->affinity, sizeof mine.affinity) == 0 &&
-                            (group->scheduled_as || ss_same_scheduling(&mine, its)));
+    bool suits = !group->settled || (has_mask_and_cpus(&mine, its) &&
+                                     (group->scheduled_as || ss_same_scheduling(&mine, its)));
     ss_unlock(&ss.lock);
     return suits;
 }
@@ -285,7 +398,7 @@ static void wait_for_end(struct ss_group *group, bool from_within)
     for (;;) {
         ss_lock(&ss.lock);
         uint32_t seen = load_relaxed(&group->ended_word);
-        bool ended = group->workers == from_within && group->leaving == 0;
+        bool ended = group->workers + group->coming == from_within && group->leaving == 0;
         ss_unlock(&ss.lock);
         if (ended)
             return;
@@ -320,11 +433,22 @@ static void join_last(struct ss_group *group)
         ss_join_worker(ended);
 }
 
+// Is the calling worker one of the group, or on its way to it, in the last that it does for a
+// dedicated queue (`closed` of smolscale_queue_close())?
+static bool is_worker_of(const struct ss_group *group)
+{
+    ss_lock(&ss.lock);
+    const struct ss_group *its = ss_self->group;
+    bool is = its == group || (its->reserve == group && its->dissolved);
+    ss_unlock(&ss.lock);
+    return is;
+}
+
 void smolscale_group_free(smolscale_group *group)
 {
     if (!group)
         return;
-    bool from_within = ss_self && ss_self->group == group;
+    bool from_within = ss_self && is_worker_of(group);
     begin_end(group, from_within);
     wait_for_end(group, from_within);
     drop_injected(group); // no worker comes by any more
@@ -342,7 +466,8 @@ static void reset(struct ss_group *group)
     store_relaxed(&group->injected, 0);
     group->idle = NULL;
     group->idle_count = group->kept = group->workers = group->blocked = group->hogs = 0;
-    group->arriving = group->growth = group->ordered = group->leaving = group->counted = 0;
+    group->arriving = group->growth = group->ordered = group->counted = 0;
+    group->leaving = group->coming = 0;
     group->ticks_since_blocked = UINT32_MAX;
     group->spawn_requested = group->starting = group->settled = false;
     group->spawner = NULL;

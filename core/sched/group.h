@@ -44,9 +44,10 @@ struct ss_group {
     unsigned counted;                    // S: of ss.busy, this group's part
     struct ss_worker *ended;             // S: the worker whose thread is to be joined
     unsigned leaving;                    // S: workers that will be `ended`
-    _Atomic uint32_t ended_word;         // F: of smolscale_group_free(): counts what has ended
-    unsigned refs;            // S: owner, queues, workers; not of the default and dedicated ones
-    struct ss_runnable *head; // S: injection queue
+    unsigned coming; // S: workers of dissolved groups whose reserve it is, on their way to it
+    _Atomic uint32_t ended_word; // F: of smolscale_group_free(): counts what has ended
+    unsigned refs;               // S: owner, queues, workers; not of the default and dedicated ones
+    struct ss_runnable *head;    // S: injection queue
     struct ss_runnable **tail_link; // S: the link at its end, unless it is empty
     _Atomic unsigned injected;      // S+: its length
     struct ss_worker *idle;         // S: parked workers, the last to park first
@@ -54,6 +55,9 @@ struct ss_group {
     unsigned kept;                  // S: of these, how many sleep without a time limit
     unsigned workers;               // S: all; those in creation included
     unsigned wanted;                // S: dedicated: how many there should be
+    struct ss_group *reserve;       // C: of a dedicated group, with a reference: the group that its
+                                    // workers come from and go back to; NULL: none
+    uint64_t made_at;               // C: if it has a reserve: when it was made, ns
     unsigned blocked;               // S: workers known to be asleep in a job
     unsigned hogs;                  // S: workers known to have computed on one job for long
     unsigned arriving;              // S: woken or created, and not yet arrived
@@ -72,11 +76,16 @@ struct ss_group {
 void ss_group_init(struct ss_group *group);
 void ss_group_remove(struct ss_group *group);
 
-// A dedicated group: `workers` threads that serve nothing but `owner`, of which it is a part.
-void ss_group_init_dedicated(struct ss_group *group, struct ss_runnable *owner, unsigned workers);
+// A dedicated group: `workers` threads that serve nothing but `owner`, of which it is a part. Where
+// there is a reserve, they come from there and go back there, as far as they may.
+void ss_group_init_dedicated(struct ss_group *group, struct ss_runnable *owner, unsigned workers,
+                             struct ss_group *reserve);
 
-// Changes the number of a dedicated group's workers. Returns the parked ones that
-// must be woken to end, for ss_unpark_list(). If there are too few, ss_group_fill() follows.
+// Would the group keep that worker, which has been a dedicated one, as an idle one of its own?
+bool ss_group_keeps(const struct ss_group *reserve, const struct ss_worker *worker);
+
+// Changes the number of a dedicated group's workers. Returns the parked ones that must be woken, to
+// end or to park elsewhere, for ss_unpark_list(). If there are too few, ss_group_fill() follows.
 struct ss_worker *ss_group_want(struct ss_group *group, unsigned workers);
 
 // The owner of a dedicated group ends: so do the workers. Returns as ss_group_want(). The caller

@@ -224,9 +224,10 @@ static void keep_time(struct ss_worker *worker)
     store_release(&ss.keeper, worker);
 }
 
-// When the sleep ends by itself. `until`: when the worker has idled for long enough.
-static uint64_t sleep_end(const struct ss_worker *worker, uint64_t until)
+// When the sleep ends by itself.
+static uint64_t sleep_end(const struct ss_worker *worker)
 {
+    uint64_t until = worker->slept.wakes_at;
     if (load_relaxed(&ss.keeper) == worker && load_relaxed(&ss.keeper_until) < until)
         until = load_relaxed(&ss.keeper_until);
     return until;
@@ -248,7 +249,7 @@ static void fire(struct ss_worker *worker, bool events)
 
 // The sleep has ended without a waker. True: the worker has taken itself off the idle list. False:
 // a waker has, or it is to sleep on. ss.lock held on entry and exit.
-static bool wakes_itself(struct ss_worker *worker, bool events, uint64_t until)
+static bool wakes_itself(struct ss_worker *worker, bool events)
 {
     if (!worker->parking.listed)
         return false;
@@ -256,7 +257,8 @@ static bool wakes_itself(struct ss_worker *worker, bool events, uint64_t until)
         fire(worker, events);
         return true;
     }
-    if (until == SS_FOREVER || ss_os.now() < until)
+    worker->slept.wakes_at = worker->slept.until;
+    if (worker->slept.until == SS_FOREVER || ss_os.now() < worker->slept.until)
         return false;
     ss_take_off_idle(worker);
     worker->exit = true;
@@ -276,9 +278,9 @@ static bool sleep_once(struct ss_worker *worker, bool seated, uint64_t end, bool
 
 // From the idle list until a waker, or the worker itself, has taken it off. ss.lock held on entry
 // and exit.
-static void sleep_listed(struct ss_worker *worker, bool seated, uint64_t until)
+static void sleep_listed(struct ss_worker *worker, bool seated)
 {
-    uint64_t end = sleep_end(worker, until);
+    uint64_t end = sleep_end(worker);
     ss_unlock(&ss.lock);
     // Every return of the wait is safe: only the thread that took the worker off the idle list
     // makes it AWAKE.
@@ -287,10 +289,10 @@ static void sleep_listed(struct ss_worker *worker, bool seated, uint64_t until)
         if (!sleep_once(worker, seated, end, &events))
             continue;
         ss_lock(&ss.lock);
-        if (wakes_itself(worker, events, until))
+        if (wakes_itself(worker, events))
             return;
         // A waker has it, or it kept a time that another keeps now.
-        end = worker->parking.listed ? sleep_end(worker, until) : SS_FOREVER;
+        end = worker->parking.listed ? sleep_end(worker) : SS_FOREVER;
         ss_unlock(&ss.lock);
         if (events) // and its waker is about to say so
             ss_events_poll();
@@ -301,20 +303,48 @@ static void sleep_listed(struct ss_worker *worker, bool seated, uint64_t until)
     ss_lock(&ss.lock);
 }
 
+// A worker that its reserve has lent to a group may go back there soon. If its sleep ends no later
+// than it would there, it can do so asleep (bench/glib, "churn-exclusive"). Not for long: in time
+// the group turns out to be one that stays, and its workers sleep until they are called.
+static uint64_t wakes_at(const struct ss_worker *worker, uint64_t now, uint64_t until)
+{
+    const struct ss_group *group = worker->group;
+    if (!worker->lent || !group->reserve)
+        return until;
+    uint64_t idle = ss_idle_time(group->reserve);
+    return now - group->made_at < idle ? ss_time_after(now, idle) : until;
+}
+
 void ss_park(struct ss_worker *worker)
 {
     bool seated = worker->group == &ss.shared && ss_seat_take_locked();
     uint64_t timeout = ss_idle_time(worker->group);
     uint64_t now = ss_os.now(), until = ss_time_after(now, timeout);
-    worker->slept = (struct ss_slept){.parked_at = now};
+    worker->slept = (struct ss_slept){
+        .parked_at = now, .until = until, .wakes_at = wakes_at(worker, now, until)};
     add(worker, timeout == SS_FOREVER);
     keep_time(worker);
     store_relaxed(&worker->park, seated ? SS_PARK_SEATED : SS_PARK_PARKED);
     ss_group_refresh(worker->group);
     ss_point_park();
-    sleep_listed(worker, seated, until);
+    sleep_listed(worker, seated);
     ss_point_unpark();
     ss_end_rest(worker);
     if (seated)
         ss_seat_leave_locked();
+}
+
+bool ss_park_in(struct ss_worker *worker, struct ss_group *group)
+{
+    struct ss_slept *sleep = &worker->slept;
+    ss_take_off_idle(worker);
+    ss_group_refresh(worker->group);
+    worker->group = group;
+    uint64_t timeout = ss_idle_time(group);
+    sleep->until = ss_time_in(timeout);
+    bool asleep = sleep->wakes_at <= sleep->until;
+    if (asleep)
+        add(worker, timeout == SS_FOREVER);
+    ss_group_refresh(group);
+    return !asleep;
 }

@@ -42,9 +42,11 @@ struct ss_parking {
 // (bench/glib, "round-trip-idle").
 #define SS_WAKES_PER_TIMED 8
 
-// The worker's part: the last sleep, from which costs are learnt.
+// The worker's part: the last sleep, when it ends, and what costs are learnt from it.
 struct ss_slept {
     uint64_t parked_at; // SW: ns
+    uint64_t until;     // S: when it has idled for long enough, ns
+    uint64_t wakes_at;  // S: not later than that: when it wakes by itself, to see whether it has
     uint64_t called_at; // SW: when its waker began to wake it, or its creator to create it, ns; 0:
                         // this wake-up is not timed
     int called_on;      // SW: its waker's CPU then
@@ -61,6 +63,11 @@ struct ss_worker *ss_take_idle(struct ss_group *group);
 // Takes that worker, which is parked, off the idle list. It does not count as on its way: it is to
 // be woken to end, or to park again.
 void ss_take_off_idle(struct ss_worker *worker);
+
+// Has a parked worker go over to another group, asleep: it is counted there, and no longer where it
+// was. True: it must be woken to park there, because it would sleep for too long. It is on no idle
+// list then.
+bool ss_park_in(struct ss_worker *worker, struct ss_group *group);
 
 // The parked worker that has slept for longest, and the next one before it; NULL: no more.
 struct ss_worker *ss_coldest(const struct ss_group *group);

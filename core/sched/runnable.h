@@ -42,12 +42,6 @@ struct ss_taken_notices {
     unsigned count;
 };
 
-static inline void ss_give_notices(const struct ss_taken_notices *taken)
-{
-    for (unsigned i = 0; i < taken->count; i++)
-        taken->notify(taken->whom[i]);
-}
-
 // What a worker has taken and not yet dealt with. A set of bits.
 enum ss_holding {
     SS_HOLDS_JOBS = 1,         // taken, not started

@@ -25,6 +25,7 @@
 
 #include "base/room.h"
 #include "os/memory.h"
+#include "os/thread.h"
 #include "sched/executor.h"
 #include "trace/points.h"
 
@@ -40,6 +41,9 @@ enum ss_spawner_end {
 };
 
 SS_THREAD_LOCAL struct ss_spawner *ss_spawner_self;
+
+// Its destructor is reached with the key set only when a notice has ended the balancer's thread.
+static struct ss_thread_key death_key;
 
 static struct ss_spawner *free_spawners; // ss.lock; never given back: a late wake may touch one
 
@@ -100,6 +104,7 @@ static struct ss_spawner *new_spawner(const struct ss_traits *traits, bool balan
         return NULL;
     spawner->traits = *traits;
     spawner->balances = balances;
+    spawner->generation = ss.generation;
     store_relaxed(&spawner->tid, 0);
     store_relaxed(&spawner->end, RUNS);
     ss_chain_push(ss.spawners, spawner);
@@ -225,6 +230,7 @@ static void *spawner_main(void *arg)
     struct ss_spawner *self = arg;
     ss_spawner_self = self;
     store_relaxed(&self->tid, ss_os.thread_id());
+    ss_thread_key_set(&death_key, self);
     ss_os.name_thread("smolscale");
     ss_point_thread(SS_ROLE_SPAWNER);
     ss_lock(&ss.lock);
@@ -232,6 +238,7 @@ static void *spawner_main(void *arg)
     ss_unlock(&ss.lock);
     while (balances ? !ss_balance() : spawn(self))
         balances = !balances;
+    ss_thread_key_set(&death_key, NULL);
     if (balances)
         tell_rooms();
     ss_point_thread_end();
@@ -262,6 +269,35 @@ static int start(struct ss_spawner *spawner)
     ss_unlock(&ss.lock);
     end(spawner); // another thread may have found it, and asked it to end
     return err;
+}
+
+// The balancer runs nothing of the program's but notify(), which may end its thread (pthread_exit).
+// Then another goes on in its place. It is created by the one that ends, so it has its settings. If
+// none can be had, this one goes on, in what is left of its life.
+static void on_thread_death(void *arg)
+{
+    struct ss_spawner *self = arg;
+    if (self->generation != ss.generation)
+        return;
+    ss_thread_key_set(&death_key, self); // for a notice that is left, and ends the thread again
+    ss_balance_broken_off();
+    ss_thread_key_set(&death_key, NULL);
+    ss_point_thread_end();
+    ss_spawner_self = NULL;
+    if (create_thread(self) != 0)
+        spawner_main(self);
+}
+
+static void new_death_key(void)
+{
+    ss_thread_key_new(&death_key, on_thread_death);
+}
+
+// Before the first spawner.
+static void make_death_key(void)
+{
+    static struct ss_once once = SS_ONCE_INIT;
+    ss_once(&once, new_death_key);
 }
 
 int ss_start_balancer(void)
@@ -618,4 +654,4 @@ static void after_fork(void)
     ss.create_retry_at = 0;
 }
 
-SS_ROOM(sched_spawner, NULL, after_fork);
+SS_ROOM(sched_spawner, make_death_key, after_fork);

@@ -27,6 +27,7 @@ struct ss_spawner {
     _Atomic uint32_t end;    // S+: futex word, enum ss_spawner_end; written without ss.lock only in
                              // wait_for_end(), by a compare-and-swap
     bool balances;           // S: has that role
+    unsigned generation;     // C: of the executor that made it; differs after fork()
 };
 
 // The spawner that the calling thread is; NULL elsewhere.

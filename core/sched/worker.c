@@ -69,7 +69,7 @@ static void renew_service(struct ss_worker *worker)
 static void renew_thread(struct ss_worker *worker, bool joinable)
 {
     worker->joinable = joinable;
-    worker->inherits = worker->is_joined = false;
+    worker->inherits = worker->is_joined = worker->goes_back = worker->lent = false;
     worker->generation = ss.generation;
     store_relaxed(&worker->tid, 0);
     memset(worker->name, 0, sizeof worker->name);
@@ -192,6 +192,10 @@ static void leave_group(struct ss_worker *worker)
 {
     struct ss_group *group = worker->group;
     ss_group_count_worker(group, -1);
+    if (group->dissolved && group->reserve) {
+        group->reserve->coming--;
+        count_ended(group->reserve);
+    }
     if (group->dissolved && group->workers == 0)
         ss_group_remove(group);
     else
@@ -222,6 +226,8 @@ static void undo_birth(struct ss_worker *worker)
     count_ended(group);
     ss_unlock(&ss.lock);
     ss_os.futex_wake(&group->ended_word, INT32_MAX);
+    if (group->reserve)
+        ss_os.futex_wake(&group->reserve->ended_word, INT32_MAX);
     if (missed)
         ss_wake_balancer();    // for those that counted on it
     unref_group(group, owner); // never the last to an owner: the caller has one
@@ -278,6 +284,7 @@ struct search {
     struct ss_runnable *served; // has been served, with a reference to give up; NULL: none
     struct ss_runnable *found;  // is to be served next
     bool leaves_work;           // the worker is one too many, and leaves work to others
+    struct ss_runnable *left;   // was what the worker belonged to, with a reference to give up
     struct ss_worker *wake;     // for ss_follow_up()
     enum ss_follow_up todo;
 };
@@ -300,6 +307,25 @@ static bool is_surplus(const struct ss_worker *worker)
     return !group->owner && !ss_blocked_last(&worker->doing) && load_relaxed(&group->surplus);
 }
 
+static struct ss_worker *recruit_successor(struct ss_group *group, enum ss_follow_up *todo);
+
+// Its dedicated group has no need of it: it goes over to the reserve, if there is one. ss.lock
+// held.
+static bool go_back(struct ss_worker *worker, struct search *search)
+{
+    struct ss_group *group = worker->group, *reserve = group->reserve;
+    if (!reserve)
+        return false;
+    leave_group(worker);
+    search->left = group->owner;
+    search->wake = recruit_successor(group, &search->todo);
+    worker->exit = !ss_group_keeps(reserve, worker);
+    worker->group = reserve;
+    ss_group_count_worker(reserve, 1);
+    ss_group_refresh(reserve);
+    return true;
+}
+
 // ss.lock held.
 static void begin_to_serve(struct ss_worker *worker, struct ss_runnable *runnable)
 {
@@ -316,7 +342,7 @@ static bool look_for_work(struct ss_worker *worker, struct search *search)
     if (arrived)
         ss_arrive(worker);
     if (is_to_end(worker))
-        return true;
+        return !go_back(worker, search); // if it does, it looks again, there
     bool surplus = !arrived && is_surplus(worker);
     search->found = surplus ? NULL : ss_inject_pop(group);
     if (search->found) {
@@ -337,14 +363,27 @@ static void drop_served(struct search *search)
     search->served = NULL;
 }
 
+// No lock held.
+static void drop_left(struct search *search)
+{
+    if (!search->left)
+        return;
+    ss_follow_up(NULL, search->wake, search->todo); // never to create one
+    ss_runnable_unref(search->left);
+    search->left = NULL;
+    search->wake = NULL;
+    search->todo = SS_DO_NOTHING;
+}
+
 // Does what must be done before the worker parks, and cannot be done under ss.lock. False: work may
 // have come while the lock was free. ss.lock held on entry and exit.
 static bool may_park(struct ss_worker *worker, struct search *search)
 {
-    if (!search->served && !search->leaves_work)
+    if (!search->served && !search->leaves_work && !search->left)
         return true;
     ss_unlock(&ss.lock);
     drop_served(search);
+    drop_left(search);
     if (search->leaves_work)
         ss_wake_balancer();
     ss_lock(&ss.lock);
@@ -367,7 +406,6 @@ static struct ss_worker *leave(struct ss_worker *worker, enum ss_follow_up *todo
 // What the worker runs next; NULL: it ends, and has left its group. Parks while there is nothing.
 static struct ss_runnable *next(struct ss_worker *worker)
 {
-    struct ss_group *group = worker->group;
     struct search search = {.served = worker->serves, .todo = SS_DO_NOTHING};
     if (search.served && !ss_runnable_is_counted(search.served))
         search.served = NULL;
@@ -378,6 +416,7 @@ static struct ss_runnable *next(struct ss_worker *worker)
             ss_park(worker);
     if (!search.found)
         search.wake = leave(worker, &search.todo);
+    struct ss_group *group = worker->group; // may be another than before
     bool last = ss_first_worker() == NULL;
     ss_unlock(&ss.lock);
     drop_served(&search);
@@ -511,17 +550,35 @@ static void abandon(struct ss_worker *worker)
     end_parts(worker);
 }
 
+// No lock held.
+static void leave_reserve(struct ss_worker *worker)
+{
+    enum ss_follow_up todo;
+    struct ss_group *reserve = worker->group;
+    ss_lock(&ss.lock);
+    struct ss_worker *wake = leave(worker, &todo);
+    bool last = ss_first_worker() == NULL;
+    ss_unlock(&ss.lock);
+    ss_follow_up(reserve, wake, todo);
+    if (last)
+        ss_wake_balancer();
+}
+
 static void on_thread_death(void *arg)
 {
     struct ss_worker *worker = arg;
     if (worker->generation != ss.generation)
         return;
+    ss_thread_key_set(&death_key, worker); // for a notice that ends the thread once more
     abandon(worker);
+    ss_thread_key_set(&death_key, NULL);
     struct ss_group *group = worker->group;
     struct search search = {.served = worker->serves, .todo = SS_DO_NOTHING};
     ss_lock(&ss.lock);
     worker->serves = NULL;
-    search.wake = leave(worker, &search.todo);
+    bool goes_back = go_back(worker, &search); // and ends there
+    if (!goes_back)
+        search.wake = leave(worker, &search.todo);
     bool last = ss_first_worker() == NULL;
     ss_unlock(&ss.lock);
     drop_served(&search);
@@ -530,6 +587,10 @@ static void on_thread_death(void *arg)
     ss_follow_up(group, search.wake, search.todo);
     if (last)
         ss_wake_balancer();
+    if (goes_back) {
+        ss_runnable_unref(search.left);
+        leave_reserve(worker);
+    }
     end(worker);
 }
 

@@ -67,6 +67,8 @@ struct ss_worker {
     bool inherits;             // C: its creator has its group's settings
     bool joinable;             // C: its thread was created so
     bool is_joined;            // O: its end is waited for; set when it leaves its group
+    bool goes_back;            // C: dedicated: it may become one of the group's reserve
+    bool lent;                 // S: has come from there
     bool forgotten;            // of smolscale_trim(): kept by nobody, and about to be freed
     ss_thread thread;          // O: then of the thread that joins it
     unsigned generation;       // C: of the executor that made it; differs after fork()

@@ -2,6 +2,7 @@
 //
 // Worker groups: what their threads are, who serves whom, their limits and their end.
 
+#include "queue/queue.h"
 #include "sched/executor.h"
 #include "support.h"
 
@@ -600,6 +601,361 @@ START_TEST(a_group_never_has_more_workers_than_it_may)
 }
 END_TEST
 
+// ---- dedicated queues that name a group: their threads come from there and go back there
+
+static smolscale_queue *dedicated_of(smolscale_group *group, smolscale_run_fn *run, void *user_data,
+                                     unsigned threads)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run;
+    attr.user_data = user_data;
+    attr.group = group;
+    attr.max_active = threads;
+    attr.flags = SMOLSCALE_QUEUE_DEDICATED;
+    smolscale_queue *queue;
+    ck_assert_int_eq(smolscale_queue_new(&queue, &attr), 0);
+    return queue;
+}
+
+static unsigned parked(smolscale_group *group)
+{
+    ss_lock(&ss.lock);
+    unsigned count = group->idle_count;
+    ss_unlock(&ss.lock);
+    return count;
+}
+
+static size_t queues(void)
+{
+    ss_lock(&ss.lock);
+    size_t count = ss_queues_count();
+    ss_unlock(&ss.lock);
+    return count;
+}
+
+static unsigned workers_of(smolscale_group *group)
+{
+    ss_lock(&ss.lock);
+    unsigned count = group->workers;
+    ss_unlock(&ss.lock);
+    return count;
+}
+
+START_TEST(a_dedicated_queue_has_the_threads_of_one_that_is_gone)
+{
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
+    for (unsigned i = 0; i < 50; i++) {
+        smolscale_queue *queue = dedicated_of(group, note_thread, NULL, 1);
+        ck_assert_uint_eq(workers_of(group), 0);
+        push(queue, item_of(i));
+        if (i % 2)
+            smolscale_queue_wait(queue); // else the queue may be gone before its thread has parked
+        smolscale_queue_free(queue);
+        EVENTUALLY(parked(group), ==, 1);
+    }
+    ck_assert_uint_eq(seen.count, 1);
+    ck_assert_uint_eq(stats_now().workers_created, 1);
+    smolscale_group_free(group);
+    ck_assert_uint_eq(stats_now().workers, 0);
+}
+END_TEST
+
+// They are asleep when it gets them.
+START_TEST(a_full_dedicated_queue_that_is_raised_runs_in_threads_of_its_group)
+{
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
+    smolscale_queue_free(dedicated_of(group, note_thread, NULL, CROWD));
+    EVENTUALLY(parked(group), ==, CROWD);
+    ck_assert_int_eq(pthread_key_create(&key, destroy), 0);
+    smolscale_queue *queue = dedicated_of(group, set_key_and_meet, NULL, 0);
+    for (unsigned i = 0; i < CROWD; i++)
+        push(queue, item_of(i));
+    ck_assert_int_eq(smolscale_queue_set_max_active(queue, CROWD), 0);
+    smolscale_queue_free(queue);
+    ck_assert_uint_eq(stats_now().workers_created, CROWD);
+    smolscale_group_free(group);
+    ck_assert_uint_eq(atomic_load(&destroyed), CROWD);
+}
+END_TEST
+
+START_TEST(threads_that_a_lowered_dedicated_queue_gives_up_serve_another)
+{
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
+    smolscale_queue *queue = dedicated_of(group, note_thread, NULL, 3);
+    ck_assert_int_eq(smolscale_queue_set_max_active(queue, 1), 0);
+    EVENTUALLY(parked(group), ==, 2);
+    smolscale_queue *other = dedicated_of(group, note_thread, NULL, 2);
+    ck_assert_uint_eq(workers_of(group), 0);
+    push(queue, item_of(0));
+    push(other, item_of(0));
+    smolscale_queue_free(queue);
+    smolscale_queue_free(other);
+    EVENTUALLY(parked(group), ==, 3);
+    ck_assert_uint_eq(stats_now().workers_created, 3);
+    smolscale_group_free(group);
+}
+END_TEST
+
+// Those of a dedicated queue become idle workers of the group like any other.
+START_TEST(the_limits_of_a_group_hold_for_threads_of_dedicated_queues)
+{
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
+    smolscale_group_set_max_idle(group, 2);
+    smolscale_queue_free(dedicated_of(group, note_thread, NULL, 5));
+    EVENTUALLY(stats_now().workers, ==, 2);
+    EVENTUALLY(smolscale_group_idle_workers(group), ==, 2);
+    smolscale_queue *queue = dedicated_of(group, note_thread, NULL, 1);
+    smolscale_group_retire_idle(group);
+    EVENTUALLY(stats_now().workers, ==, 1);
+    push(queue, item_of(0));
+    smolscale_queue_free(queue);
+    EVENTUALLY(parked(group), ==, 1);
+    smolscale_group_set_max_idle(group, 0);
+    EVENTUALLY(stats_now().workers, ==, 0);
+    smolscale_queue_free(dedicated_of(group, note_thread, NULL, 3));
+    EVENTUALLY(stats_now().workers, ==, 0);
+    smolscale_group_free(group);
+}
+END_TEST
+
+// Round 0: asleep for longer than it may idle, it is woken when the queue goes. Round 1: one that
+// was lent sleeps on, and ends by itself all the same.
+START_TEST(a_thread_of_a_dedicated_queue_that_is_gone_ends_when_it_has_idled)
+{
+    fake_clock_start();
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, 15 * SS_NS_PER_S, 0);
+    for (int i = 0; i <= _i; i++) {
+        smolscale_queue *queue = dedicated_of(group, note_thread, NULL, 1);
+        push(queue, item_of(0));
+        smolscale_queue_wait(queue);
+        fake_clock_advance(SS_NS_PER_S);
+        smolscale_queue_free(queue);
+        EVENTUALLY(parked(group), ==, 1);
+    }
+    fake_clock_advance(14 * SS_NS_PER_S);
+    for (int i = 0; i < 20; i++)
+        test_breathe();
+    ck_assert_uint_eq(stats_now().workers, 1);
+    EVENTUALLY((fake_clock_advance(SS_NS_PER_S), stats_now().workers), ==, 0);
+    smolscale_group_free(group);
+}
+END_TEST
+
+// It may wake once, to see that it is not unused.
+START_TEST(a_thread_that_a_group_has_lent_sleeps_until_it_is_called)
+{
+    fake_clock_start();
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, 15 * SS_NS_PER_S, 0);
+    smolscale_queue_free(dedicated_of(group, note_thread, NULL, 1));
+    EVENTUALLY(parked(group), ==, 1);
+    smolscale_queue *queue = dedicated_of(group, note_thread, NULL, 1);
+    push(queue, item_of(0));
+    smolscale_queue_wait(queue);
+    EVENTUALLY((fake_clock_advance(SS_NS_PER_S), fake_clock_timed_sleepers()), ==, 0);
+    push(queue, item_of(1));
+    smolscale_queue_wait(queue);
+    EVENTUALLY((fake_clock_advance(SS_NS_PER_MS), fake_clock_timed_sleepers()), ==, 0);
+    ck_assert_uint_eq(seen.count, 1);
+    ck_assert_uint_eq(stats_now().workers, 1);
+    smolscale_queue_free(queue);
+    smolscale_group_free(group);
+}
+END_TEST
+
+struct use_of_group {
+    smolscale_group *group;
+    smolscale_queue *raised; // by this thread; NULL: it makes one
+    struct settings got;
+    struct counter *freed;
+};
+
+static void *use_group_blocking_usr1(void *arg)
+{
+    struct use_of_group *use = arg;
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &mask, NULL);
+    smolscale_queue *queue = use->raised;
+    if (queue)
+        ck_assert_int_eq(smolscale_queue_set_max_active(queue, 1), 0);
+    else
+        queue = dedicated_of(use->group, look_at_settings, NULL, 1);
+    push(queue, &use->got);
+    smolscale_queue_free(queue);
+    return NULL;
+}
+
+// Neither does it get threads with other settings than its creator's, nor do others get its own.
+START_TEST(dedicated_threads_with_other_settings_are_new_and_end_with_their_queue)
+{
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
+    smolscale_queue_free(dedicated_of(group, look_at_settings, NULL, 1));
+    EVENTUALLY(parked(group), ==, 1);
+    struct use_of_group use = {.group = group};
+    if (_i == 1)
+        use.raised = dedicated_of(group, look_at_settings, NULL, 0);
+    pthread_join(thread_start(use_group_blocking_usr1, &use), NULL);
+    ck_assert(use.got.usr1_blocked);
+    EVENTUALLY(stats_now().workers, ==, 1);
+    ck_assert_uint_eq(parked(group), 1);
+    ck_assert_uint_eq(stats_now().workers_created, 2);
+    smolscale_queue *queue = dedicated_of(group, look_at_settings, NULL, 1);
+    push(queue, &use.got);
+    smolscale_queue_free(queue);
+    ck_assert(!use.got.usr1_blocked);
+    smolscale_group_free(group);
+}
+END_TEST
+
+// A group without threads takes on the settings of the next that needs one.
+START_TEST(a_group_that_is_left_lends_to_threads_with_other_settings)
+{
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
+    smolscale_queue_free(dedicated_of(group, look_at_settings, NULL, 1));
+    EVENTUALLY(parked(group), ==, 1);
+    smolscale_group_retire_idle(group);
+    EVENTUALLY(stats_now().workers, ==, 0);
+    struct use_of_group use = {.group = group};
+    pthread_join(thread_start(use_group_blocking_usr1, &use), NULL);
+    ck_assert(use.got.usr1_blocked);
+    EVENTUALLY(parked(group), ==, 1);
+    smolscale_group_free(group);
+}
+END_TEST
+
+START_TEST(a_dedicated_thread_that_its_job_ends_does_not_go_back)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
+    smolscale_queue *queue = dedicated_of(group, end_thread, NULL, 2);
+    for (unsigned i = 0; i < 40; i++)
+        push(queue, item_of(i));
+    smolscale_queue_free(queue);
+    smolscale_group_free(group);
+    EVENTUALLY(stats_now().workers, ==, 0);
+    EVENTUALLY(threads_new(&others), ==, 0);
+}
+END_TEST
+
+static void leave_key(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    pthread_setspecific(key, &destroyed);
+}
+
+static void free_its_group(void *use_pointer)
+{
+    struct use_of_group *use = use_pointer;
+    smolscale_group_free(use->group);
+    counter_add(use->freed, 1);
+}
+
+START_TEST(a_group_is_freed_by_the_last_of_a_dedicated_queue)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    ck_assert_int_eq(pthread_key_create(&key, destroy), 0);
+    for (unsigned i = 1; i <= 20; i++) {
+        struct counter freed = COUNTER_INIT;
+        struct use_of_group use = {.group = group_new(4, SMOLSCALE_FOREVER, 0), .freed = &freed};
+        smolscale_queue *queue = dedicated_of(use.group, leave_key, NULL, i % 3 + 1);
+        push(queue, item_of(i));
+        smolscale_queue_close(queue, free_its_group, &use);
+        counter_wait(&freed, 1);
+        EVENTUALLY(atomic_load(&destroyed), ==, i);
+    }
+    EVENTUALLY(threads_new(&others), ==, 0);
+}
+END_TEST
+
+// Forked while some are idle and some serve: none of these threads is in the child.
+START_TEST(a_child_of_fork_has_dedicated_queues_of_the_parents_group)
+{
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
+    smolscale_queue_free(dedicated_of(group, note_thread, NULL, 2));
+    EVENTUALLY(parked(group), ==, 2);
+    smolscale_queue *old = dedicated_of(group, note_thread, NULL, 1);
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        push(old, item_of(0));
+        smolscale_queue_free(old);
+        for (unsigned i = 0; i < 10; i++) {
+            smolscale_queue *queue = dedicated_of(group, note_thread, NULL, 2);
+            push(queue, item_of(i));
+            smolscale_queue_free(queue);
+        }
+        smolscale_group_free(group);
+        CHILD_CHECK(stats_now().workers == 0);
+        _exit(CHILD_OK);
+    }
+    ck_child_ok(pid);
+    smolscale_queue_free(old);
+    smolscale_group_free(group);
+}
+END_TEST
+
+struct maker {
+    smolscale_group *group;
+    uint64_t state;
+    atomic_uint ran;
+    unsigned pushed;
+};
+
+static void count_run(void *item, void *maker)
+{
+    (void)item;
+    atomic_fetch_add(&((struct maker *)maker)->ran, 1);
+}
+
+static void *make_and_free_dedicated(void *arg)
+{
+    struct maker *maker = arg;
+    for (unsigned i = 0; i < SCALED(300) + 10; i++) {
+        unsigned dice = test_random(&maker->state);
+        smolscale_queue *queue = dedicated_of(maker->group, count_run, maker, dice % 3);
+        for (unsigned k = 0; k < dice / 4 % 5; k++, maker->pushed++)
+            push(queue, item_of(k));
+        if (dice % 3 == 0)
+            ck_assert_int_eq(smolscale_queue_set_max_active(queue, 2), 0);
+        if (dice / 16 % 4 == 0)
+            ck_assert_int_eq(smolscale_queue_set_max_active(queue, 1), 0);
+        if (dice / 64 % 8 == 0)
+            smolscale_group_retire_idle(maker->group);
+        if (dice / 512 % 8 == 0)
+            smolscale_group_set_max_idle(maker->group, dice / 4096 % 4);
+        if (dice / 32 % 2)
+            smolscale_queue_free(queue);
+        else
+            smolscale_queue_close(queue, NULL, NULL);
+    }
+    return NULL;
+}
+
+START_TEST(dedicated_queues_of_one_group_come_and_go_in_many_threads)
+{
+    struct tids others;
+    threads_before_first_use(&others);
+    smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, _i ? SMOLSCALE_FOREVER : 1000, 0);
+    struct maker maker[4];
+    pthread_t thread[4];
+    for (unsigned i = 0; i < 4; i++) {
+        maker[i] = (struct maker){.group = group, .state = i};
+        thread[i] = thread_start(make_and_free_dedicated, &maker[i]);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(thread[i], NULL);
+    for (unsigned i = 0; i < 4; i++)
+        EVENTUALLY(atomic_load(&maker[i].ran), ==, maker[i].pushed);
+    // Queues that were closed go when their last job has ended; only then may the group.
+    EVENTUALLY(queues(), ==, 0);
+    smolscale_group_free(group);
+    EVENTUALLY(stats_now().workers, ==, 0);
+    EVENTUALLY(threads_new(&others), ==, 0);
+}
+END_TEST
+
 START_TEST(wrong_attributes_are_refused)
 {
     struct smolscale_group_attr attr = SMOLSCALE_GROUP_ATTR_INIT;
@@ -616,11 +972,7 @@ START_TEST(wrong_attributes_are_refused)
     struct smolscale_queue_attr queue_attr = SMOLSCALE_QUEUE_ATTR_INIT;
     queue_attr.run = note_thread;
     queue_attr.group = real;
-    queue_attr.flags = SMOLSCALE_QUEUE_DEDICATED;
-    queue_attr.max_active = 1;
     smolscale_queue *queue;
-    ck_assert_int_eq(smolscale_queue_new(&queue, &queue_attr), -EINVAL);
-    queue_attr.flags = 0;
     queue_attr.parent = queue_new(note_thread, NULL, 1); // of the default group
     ck_assert_int_eq(smolscale_queue_new(&queue, &queue_attr), -EINVAL);
     smolscale_queue_free(queue_attr.parent);
@@ -931,9 +1283,21 @@ int main(void)
         {there_is_a_balancer_after_others_have_come_and_gone, 1},
         {groups_that_wait_for_one_another_all_get_workers, 1},
         {a_group_never_has_more_workers_than_it_may, 1},
+        {a_dedicated_queue_has_the_threads_of_one_that_is_gone, 1},
+        {a_full_dedicated_queue_that_is_raised_runs_in_threads_of_its_group, 1},
+        {threads_that_a_lowered_dedicated_queue_gives_up_serve_another, 1},
+        {the_limits_of_a_group_hold_for_threads_of_dedicated_queues, 1},
+        {a_thread_of_a_dedicated_queue_that_is_gone_ends_when_it_has_idled, 2},
+        {a_thread_that_a_group_has_lent_sleeps_until_it_is_called, 1},
+        {dedicated_threads_with_other_settings_are_new_and_end_with_their_queue, 2},
+        {a_group_that_is_left_lends_to_threads_with_other_settings, 1},
+        {a_dedicated_thread_that_its_job_ends_does_not_go_back, 1},
+        {a_group_is_freed_by_the_last_of_a_dedicated_queue, 1},
+        {dedicated_queues_of_one_group_come_and_go_in_many_threads, 2},
         {wrong_attributes_are_refused, 1},
 #ifndef TEST_TSAN
         {a_group_of_the_parent_works_in_the_child_with_the_childs_settings, 1},
+        {a_child_of_fork_has_dedicated_queues_of_the_parents_group, 1},
 #endif
         {a_job_may_fork_and_use_its_group_in_the_child, 1},
         {workers_on_their_way_to_work_that_is_gone_end_when_idle_ones_are_sent_away, 1},

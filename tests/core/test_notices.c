@@ -2,6 +2,7 @@
 //
 // smolscale_notify_soon(): each notice comes once, and waits for no job that blocks.
 
+#include "sched/executor.h"
 #include "support.h"
 
 #include <semaphore.h>
@@ -118,6 +119,77 @@ START_TEST(a_notice_does_not_wait_for_the_job_behind_it)
         ck_assert_uint_eq(counter_get(&notices), round + 1);
     }
     ck_assert_uint_gt(atomic_load(&promised), 0);
+}
+END_TEST
+
+// ---- notices that end the thread which gives them
+
+static atomic_uint ended_outside; // of the workers: the balancer's threads
+
+static void note_and_exit(void *whom)
+{
+    atomic_fetch_add(&ended_outside, !smolscale_in_worker());
+    note(whom);
+    pthread_exit(NULL);
+}
+
+static void promise_many_and_block(void *item, void *user_data)
+{
+    struct scene *scene = user_data;
+    if (number_of(item) == HOLDING) {
+        counter_add(&scene->holding, 1);
+        counter_wait(&scene->go, 1);
+    } else if (number_of(item) == BLOCKING) {
+        counter_add(&scene->blocking, 1);
+        counter_wait(&scene->leave, 1);
+    } else if (number_of(item) >= PROMISING) {
+        for (unsigned i = 0; i < 3; i++)
+            if (!smolscale_notify_soon(item_of(i)))
+                note(item_of(i));
+    }
+}
+
+// As above, but for the balancer's thread: each notice ends one. Each round needs it again.
+START_TEST(a_notice_that_ends_the_balancers_thread_is_no_balancers_end)
+{
+    for (unsigned round = 1; round <= 20; round++) {
+        struct scene scene = {COUNTER_INIT, COUNTER_INIT, COUNTER_INIT, COUNTER_INIT};
+        smolscale_queue *queue = notifying_queue(promise_many_and_block, &scene, 1, note_and_exit);
+        push(queue, item_of(HOLDING));
+        counter_wait(&scene.holding, 1);
+        for (unsigned i = 0; i < TINY; i++)
+            push(queue, item_of(i));
+        push(queue, item_of(PROMISING));
+        push(queue, item_of(BLOCKING));
+        counter_add(&scene.go, 1);
+        counter_wait(&scene.blocking, 1);
+        counter_wait(&notices, 3 * round); // while the job is blocked
+        counter_add(&scene.leave, 1);
+        smolscale_queue_free(queue);
+        ck_assert_uint_eq(counter_get(&notices), 3 * round);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_uint_eq(atomic_load(&noticed[i]), 20);
+    ck_assert_uint_gt(atomic_load(&ended_outside), 0);
+    ck_assert_uint_eq(stats_now().jobs, 20 * (TINY + 3));
+    EVENTUALLY(ss_balancer_pause(), ==, true); // no tick that has no end
+    ss_balancer_resume();
+}
+END_TEST
+
+// Of the three, the first ends the worker that gives it; the others come all the same.
+START_TEST(a_notice_that_ends_a_worker_leaves_no_other_behind)
+{
+    struct scene scene = {COUNTER_INIT, COUNTER_INIT, COUNTER_INIT, COUNTER_INIT};
+    smolscale_queue *queue = notifying_queue(promise_many_and_block, &scene, 2, note_and_exit);
+    for (unsigned i = 1; i <= 50; i++) {
+        push(queue, item_of(PROMISING)); // alone, so that the notices are given after it
+        smolscale_queue_wait(queue);
+        counter_wait(&notices, 3 * i);
+    }
+    smolscale_queue_free(queue);
+    EVENTUALLY(stats_now().jobs, ==, 50);
+    ck_assert_uint_eq(counter_get(&notices), 150);
 }
 END_TEST
 
@@ -305,6 +377,8 @@ int main(void)
                           each_promised_notice_comes_once,
                           without_a_notify_function_and_outside_of_jobs_nothing_is_promised,
                           a_notice_does_not_wait_for_the_job_behind_it,
+                          a_notice_that_ends_the_balancers_thread_is_no_balancers_end,
+                          a_notice_that_ends_a_worker_leaves_no_other_behind,
                           a_job_that_says_it_blocks_gives_its_notices_first,
                           a_job_that_ends_its_thread_leaves_no_notice_behind,
                           consumers_that_are_told_once_for_many_results_get_all,

@@ -305,19 +305,39 @@ START_TEST(threads_of_an_exclusive_pool_are_confined_as_their_creator_is)
 }
 END_TEST
 
-START_TEST(leftovers_of_an_exclusive_pool_are_not_found_by_another)
+static sigset_t set_usr1(int how)
+{
+    sigset_t mask, before;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGUSR1);
+    pthread_sigmask(how, &mask, &before);
+    return before;
+}
+
+// Round 0: of a shared pool. Round 1: of an exclusive one that is made by a thread with other
+// settings, for which the unused thread is no good either.
+START_TEST(what_an_exclusive_pool_leaves_is_not_found_by_a_pool_of_another_kind)
 {
     ONLY_PRELOADED; // natively the thread becomes an unused one, and any pool may get it
     GThreadPool *pool = new_pool(leave_something, NULL, 1, true);
     push(pool, 1);
     g_thread_pool_free(pool, FALSE, TRUE);
-    for (int i = 0; i < 2; i++) {
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), ==, 1);
+    sigset_t before = set_usr1(SIG_BLOCK);
+    for (int i = 0; i < 3; i++) {
         struct confinement seen;
-        pool = new_pool(look_at_confinement, &seen, 1, i == 1);
+        struct look look = LOOK_INIT;
+        pool = new_pool(look_at_confinement, &seen, 1, _i == 1);
         push(pool, 1);
         g_thread_pool_free(pool, FALSE, TRUE);
         ck_assert(!seen.key_set);
+        look_from_a_pool(&look, _i == 1);
+        ck_assert(sigismember(&look.mask, SIGUSR1));
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    struct look look = LOOK_INIT;
+    look_from_a_pool(&look, _i == 1);
+    ck_assert(!sigismember(&look.mask, SIGUSR1));
 }
 END_TEST
 
@@ -443,7 +463,7 @@ int main(void)
         {exclusive_threads_inherit_the_signal_mask_of_their_creator, 1},
         {threads_have_the_scheduling_of_the_thread_that_created_the_pool, 2},
         {threads_of_an_exclusive_pool_are_confined_as_their_creator_is, 1},
-        {leftovers_of_an_exclusive_pool_are_not_found_by_another, 1},
+        {what_an_exclusive_pool_leaves_is_not_found_by_a_pool_of_another_kind, 2},
         {a_first_pool_made_by_a_pinned_thread_pins_no_other, 1},
         {stacks_have_the_size_that_the_limit_says, 2},
         {when_the_unused_threads_have_been_stopped_no_thread_is_left, 2},

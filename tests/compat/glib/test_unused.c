@@ -132,6 +132,99 @@ START_TEST(threads_of_an_exclusive_pool_are_not_unused)
 }
 END_TEST
 
+// ---- of exclusive pools that are gone
+
+static void count_destroyed(gpointer counter)
+{
+    counter_add(counter, 1);
+}
+static GPrivate thread_data = G_PRIVATE_INIT(count_destroyed);
+
+// A job's thread leaves its mark in itself, and tells the job that finds it.
+struct marks {
+    struct counter destroyed;
+    _Atomic guint found;
+};
+#define MARKS_INIT                \
+    {                             \
+        .destroyed = COUNTER_INIT \
+    }
+
+static void find_or_leave_mark(gpointer item, gpointer marks_pointer)
+{
+    (void)item;
+    struct marks *marks = marks_pointer;
+    atomic_fetch_add(&marks->found, g_private_get(&thread_data) != NULL);
+    g_private_set(&thread_data, &marks->destroyed);
+}
+
+static guint found_by_an_exclusive_pool(struct marks *marks)
+{
+    GThreadPool *pool = new_pool(find_or_leave_mark, marks, 1, true);
+    push(pool, 1);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    return atomic_load(&marks->found);
+}
+
+START_TEST(a_thread_of_an_exclusive_pool_that_is_gone_is_unused_until_it_is_stopped)
+{
+    struct marks marks = MARKS_INIT;
+    found_by_an_exclusive_pool(&marks);
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), ==, 1);
+    ck_assert_uint_eq(counter_get(&marks.destroyed), 0);
+    g_thread_pool_stop_unused_threads();
+    counter_wait(&marks.destroyed, 1);
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), ==, 0);
+}
+END_TEST
+
+// In the end: it is unused only some time after its pool is gone, and then the next is likely to
+// get it.
+START_TEST(an_unused_thread_serves_the_next_exclusive_pool)
+{
+    g_thread_pool_set_max_unused_threads(-1);
+    struct marks marks = MARKS_INIT;
+    EVENTUALLY(found_by_an_exclusive_pool(&marks), >, 0);
+    g_thread_pool_stop_unused_threads();
+}
+END_TEST
+
+START_TEST(unused_threads_of_exclusive_pools_end_after_the_idle_time)
+{
+    g_thread_pool_set_max_idle_time(10);
+    struct marks marks = MARKS_INIT;
+    found_by_an_exclusive_pool(&marks);
+    counter_wait(&marks.destroyed, 1);
+}
+END_TEST
+
+START_TEST(an_idle_time_set_later_holds_for_unused_threads_of_exclusive_pools)
+{
+    struct marks marks = MARKS_INIT;
+    found_by_an_exclusive_pool(&marks);
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), ==, 1);
+    g_thread_pool_set_max_idle_time(10);
+    counter_wait(&marks.destroyed, 1);
+}
+END_TEST
+
+START_TEST(no_more_than_max_unused_threads_of_exclusive_pools_stay)
+{
+    struct gate gate = GATE_INIT;
+    g_thread_pool_set_max_unused_threads(3);
+    GThreadPool *pool = gate_pool(&gate, 10, true);
+    for (guint i = 1; i <= 10; i++)
+        push(pool, i);
+    counter_wait(&gate.started, 10);
+    gate_open(&gate);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), >, 0);
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), <=, 3);
+    g_thread_pool_set_max_unused_threads(0);
+    EVENTUALLY(g_thread_pool_get_num_unused_threads(), ==, 0);
+}
+END_TEST
+
 int main(void)
 {
     const struct test tests[] = {
@@ -144,6 +237,11 @@ int main(void)
         {an_idle_time_set_later_holds_for_threads_that_are_unused_already, 1},
         {pools_work_with_every_limit_of_unused_threads, 1},
         {threads_of_an_exclusive_pool_are_not_unused, 1},
+        {a_thread_of_an_exclusive_pool_that_is_gone_is_unused_until_it_is_stopped, 1},
+        {an_unused_thread_serves_the_next_exclusive_pool, 1},
+        {unused_threads_of_exclusive_pools_end_after_the_idle_time, 1},
+        {an_idle_time_set_later_holds_for_unused_threads_of_exclusive_pools, 1},
+        {no_more_than_max_unused_threads_of_exclusive_pools_stay, 1},
         {NULL, 0},
     };
     return test_suite("unused", tests);
