@@ -184,10 +184,12 @@ const struct sim_program program_fronts_shut = {.name = "fronts-shut",
 
 // ---- the queue goes as soon as its last job has run
 
+SIM_STATE static struct sim_flag ended;
+
 static void closed(void *user_data)
 {
     (void)user_data;
-    count_cancelled();
+    sim_flag_set(&ended);
 }
 
 static void *push_until_closed(void *arg)
@@ -202,20 +204,20 @@ static void *push_until_closed(void *arg)
 // The owner of the queue holds a reference for the pushers, as a layer does that counts its calls.
 static void fronts_close(void)
 {
-    warm_up(1);
+    warm_up(9);
     ss_runnable_ref(&s.queue->runnable);
     struct sim_thread *first = sim_spawn(push_until_closed, (void *)0);
     struct sim_thread *second = sim_spawn(push_until_closed, (void *)1);
     smolscale_queue_close(s.queue, closed, NULL);
     sim_join(first);
     sim_join(second);
+    sim_flag_wait(&ended);
     ss_runnable_unref(&s.queue->runnable);
 }
 
 static void check_closed(void)
 {
     count_check(2);
-    SIM_CHECK(load_relaxed(&count.all.set) != 0, "the queue has not ended");
 }
 
 const struct sim_program program_fronts_close = {.name = "fronts-close",
