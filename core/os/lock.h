@@ -26,10 +26,16 @@ enum { SS_LOCK_FREE, SS_LOCK_HELD, SS_LOCK_HELD_WITH_SLEEPERS };
 
 void ss_lock_slow(struct ss_lock *lock);
 
-static inline void ss_lock(struct ss_lock *lock)
+// False: another thread has it.
+static inline bool ss_lock_at_once(struct ss_lock *lock)
 {
     uint32_t free = SS_LOCK_FREE;
-    if (__builtin_expect(!cas_strong_acquire(&lock->word, &free, SS_LOCK_HELD), 0))
+    return __builtin_expect(cas_strong_acquire(&lock->word, &free, SS_LOCK_HELD), 1);
+}
+
+static inline void ss_lock(struct ss_lock *lock)
+{
+    if (!ss_lock_at_once(lock))
         ss_lock_slow(lock);
 }
 

@@ -30,6 +30,7 @@
     X(sched_placement)    \
     X(sched_worker)       \
     X(sched_duty)         \
+    X(queue_fronts)       \
     X(queue_life)         \
     X(region_history)     \
     X(region_lend)        \

@@ -38,7 +38,8 @@ static unsigned size(const smolscale_queue *queue)
 {
     if (queue->mean == 0 || queue->items.compare)
         return 1;
-    uint64_t by_time = ((uint64_t)ss_policy(batch_ns) << SS_MEAN_SHIFT) / queue->mean;
+    uint64_t ns = (uint64_t)ss_policy(batch_ns) << queue->crowding / SS_CROWDING_DOUBLES;
+    uint64_t by_time = (ns << SS_MEAN_SHIFT) / queue->mean;
     uint64_t by_share = load_relaxed(&queue->pending) / sharers(queue);
     uint64_t size = by_time < by_share ? by_time : by_share;
     return size < 1 ? 1 : size > SS_BATCH_MAX ? SS_BATCH_MAX : (unsigned)size;

@@ -148,6 +148,14 @@ static void push_front(struct ss_items *items, void *item)
     items->displaced = true;
 }
 
+int ss_items_reserve(struct ss_items *items, unsigned count)
+{
+    int err = make_room(items, count);
+    if (!err)
+        items->reserved += count;
+    return err;
+}
+
 void ss_items_keep_places(struct ss_items *items, unsigned count)
 {
     items->reserved += count;

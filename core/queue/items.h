@@ -64,6 +64,10 @@ int ss_items_push_many(struct ss_items *items, void *item, unsigned count);
 // Takes up to `max` items from the front. Returns how many.
 unsigned ss_items_pop(struct ss_items *items, void **out, unsigned max);
 
+// Keeps places for `count` items that are to be pushed. -ENOMEM: nothing changed. They are given up
+// just before the items are pushed, as below.
+int ss_items_reserve(struct ss_items *items, unsigned count);
+
 // For lists without a compare function. keep_places() keeps places for items that were just popped,
 // give_up_places() ends that. put_back() makes popped items the first again, in their order. Their
 // places are given up just before, in the same section of the queue's lock.

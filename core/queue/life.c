@@ -10,6 +10,7 @@
 #include "os/memory.h"
 #include "queue/ages.h"
 #include "queue/batch.h"
+#include "queue/fronts.h"
 #include "queue/limits.h"
 #include "queue/queue.h"
 #include "queue/server.h"
@@ -113,6 +114,7 @@ static void link_queue(smolscale_queue *queue)
         return;
     ss_runnable_ref(&queue->parent->runnable);
     ss_lock(queue->runnable.lock);
+    ss_fronts_shut(queue->parent);
     queue->sibling = queue->parent->children;
     queue->parent->children = queue;
     ss_unlock(queue->runnable.lock);
@@ -195,6 +197,7 @@ void ss_queue_release(struct ss_runnable *runnable)
     ss_items_finish(&queue->items);
     ss_ages_free(queue->ages);
     ss_deallocate(queue->samples);
+    ss_deallocate(queue->fronts_memory);
     struct ss_group *shared = queue->group->owner ? queue->group->reserve : queue->group;
     if (shared)
         ss_group_unref(shared);
@@ -211,8 +214,8 @@ enum outcome { GOES_ON, WAKES_WAITERS, FINISHED };
 // dropped the lock.
 static enum outcome note_idle(smolscale_queue *queue)
 {
-    if (!ss_queue_is_idle(queue))
-        return GOES_ON;
+    if (!ss_queue_is_idle(queue) || ss_fronts_hold_items(queue))
+        return GOES_ON; // what is in fronts will be gathered by the pusher that comes
     if (queue->waiters) {
         store_relaxed(&queue->idle_word, load_relaxed(&queue->idle_word) + 1);
         return WAKES_WAITERS;
@@ -270,7 +273,7 @@ static void ask_again(smolscale_queue *queue)
 // Lock held on entry and exit.
 static void wait_idle(smolscale_queue *queue)
 {
-    while (!ss_queue_is_idle(queue)) {
+    while (!ss_queue_is_idle(queue) || ss_fronts_hold_items(queue)) {
         uint32_t seen = load_relaxed(&queue->idle_word);
         bool asks = has_no_worker(queue);
         queue->waiters++;
@@ -299,7 +302,7 @@ static void wait_and_unlock(smolscale_queue *queue)
 void smolscale_queue_wait(smolscale_queue *queue)
 {
     ss_runnable_ref(&queue->runnable);
-    ss_lock(queue->runnable.lock);
+    ss_queue_lock(queue);
     wait_and_unlock(queue);
     ss_runnable_unref(&queue->runnable);
 }
@@ -307,6 +310,7 @@ void smolscale_queue_wait(smolscale_queue *queue)
 void smolscale_queue_close(smolscale_queue *queue, void (*closed)(void *user_data), void *user_data)
 {
     ss_lock(queue->runnable.lock);
+    ss_fronts_shut(queue);
     queue->closed_fn = closed;
     queue->closed_data = user_data;
     queue->closed = true;
@@ -319,6 +323,7 @@ void smolscale_queue_free(smolscale_queue *queue)
     if (!queue)
         return;
     ss_lock(queue->runnable.lock);
+    ss_fronts_shut(queue);
     queue->closed = true;
     wait_and_unlock(queue);
 }
@@ -367,6 +372,7 @@ static void reset(smolscale_queue *queue)
     store_relaxed(&queue->runnable.taken, 0);
     queue->runnable.seen_taken = queue->runnable.stalled_since = 0;
     ss_items_reset(&queue->items);
+    ss_fronts_reset(queue);
     queue->ages = NULL; // another thread may have been in it: its memory is lost
     queue->samples = NULL;
     ss_queue_publish_pending(queue);

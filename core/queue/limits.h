@@ -11,6 +11,7 @@
 #ifndef SS_LIMITS_H
 #define SS_LIMITS_H
 
+#include "queue/fronts.h"
 #include "queue/queue.h"
 
 #define SS_MEAN_SHIFT 8 // queue->mean is in ns << SS_MEAN_SHIFT
@@ -93,6 +94,7 @@ static inline void ss_queue_count_active(smolscale_queue *queue, int change)
     for (; queue; queue = queue->parent) {
         queue->active += (unsigned)change;
         ss_queue_set_staffed(queue, false); // until somebody counts again
+        ss_fronts_note_served(queue);
         ss_queue_publish_room(queue);
     }
 }

@@ -6,6 +6,7 @@
 #include "queue/queue.h"
 #include "os/memory.h"
 #include "queue/batch.h"
+#include "queue/fronts.h"
 #include "queue/limits.h"
 #include "queue/observe.h"
 #include "queue/wake_policy.h"
@@ -16,22 +17,38 @@
 
 enum observed { NOT, IN_PART, IN_FULL };
 
+// Others have the lock.
+static __attribute__((noinline)) void lock_in_crowd(smolscale_queue *queue)
+{
+    ss_lock(queue->runnable.lock);
+    ss_fronts_note_crowd(queue);
+}
+
+// Nothing was pushed. But the caller may have gathered what others have left to it. Lock held on
+// entry, not on exit.
+static __attribute__((noinline)) int fail_and_unlock(smolscale_queue *queue, int err)
+{
+    ss_queue_unlock_and_follow_up(queue);
+    return err;
+}
+
 // `observed` is a constant where it is called.
 static inline __attribute__((always_inline)) int push(smolscale_queue *queue, void *item,
                                                       uint64_t *ticket, enum observed observed)
 {
-    ss_lock(queue->runnable.lock);
+    if (!ss_lock_at_once(queue->runnable.lock))
+        lock_in_crowd(queue);
     if (__builtin_expect(queue->closed, 0)) {
         ss_unlock(queue->runnable.lock);
         return -ESHUTDOWN;
     }
+    if (__builtin_expect(queue->push_crowding > 0, 0))
+        ss_fronts_note_push(queue);
     if (ticket)
         *ticket = queue->items.tail;
     int err = ss_items_push(&queue->items, item);
-    if (__builtin_expect(err, 0)) {
-        ss_unlock(queue->runnable.lock);
-        return err;
-    }
+    if (__builtin_expect(err, 0))
+        return fail_and_unlock(queue, err);
     if (observed == IN_FULL)
         ss_observe_push(queue, item, 1);
     else if (observed == IN_PART && queue->pass_over-- == 0)
@@ -68,6 +85,9 @@ int smolscale_queue_push(smolscale_queue *queue, void *item, uint64_t *ticket)
     if (!ss_is_started_unobserved())
         return ss_is_observed_in_part() ? push_in_part(queue, item, ticket)
                                         : push_otherwise(queue, item, ticket);
+    struct ss_fronts *fronts = load_acquire(&queue->fronts);
+    if (__builtin_expect(fronts != NULL, 0) && !ticket && ss_fronts_push(fronts, item))
+        return 0;
     return push(queue, item, ticket, NOT);
 }
 
@@ -103,7 +123,7 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
     if (!item)
         return -EINVAL;
     ss_start();
-    ss_lock(queue->runnable.lock);
+    ss_queue_lock(queue);
     if (queue->closed) {
         ss_unlock(queue->runnable.lock);
         return -ESHUTDOWN;
@@ -111,10 +131,8 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
     if (ticket)
         *ticket = queue->items.tail;
     int err = ss_items_push_many(&queue->items, item, count);
-    if (err || count == 0) {
-        ss_unlock(queue->runnable.lock);
-        return err;
-    }
+    if (err || count == 0)
+        return fail_and_unlock(queue, err);
     if (ss_is_observed())
         ss_observe_push(queue, item, count);
     else if (ss_is_observed_in_part())
@@ -126,7 +144,7 @@ int smolscale_queue_push_many(smolscale_queue *queue, void *item, unsigned count
 
 bool smolscale_queue_cancel(smolscale_queue *queue, void *item, uint64_t ticket)
 {
-    ss_lock(queue->runnable.lock);
+    ss_queue_lock(queue);
     bool found = ss_items_remove(&queue->items, item, ticket);
     if (!found && ss_batch_recall_all(queue))
         found = ss_items_remove(&queue->items, item, ticket);
@@ -139,7 +157,7 @@ bool smolscale_queue_cancel(smolscale_queue *queue, void *item, uint64_t ticket)
 
 bool smolscale_queue_move_to_front(smolscale_queue *queue, void *item)
 {
-    ss_lock(queue->runnable.lock);
+    ss_queue_lock(queue);
     ss_batch_recall_all(queue);
     bool found = ss_items_move_to_front(&queue->items, item);
     ss_queue_publish_pending(queue);
@@ -172,7 +190,7 @@ static size_t clear_in_parts(smolscale_queue *queue, size_t most, smolscale_run_
     size_t done = 0;
     while (done < most) {
         void *items[SS_BATCH_MAX];
-        ss_lock(queue->runnable.lock);
+        ss_queue_lock(queue);
         ss_batch_recall_all(queue);
         unsigned n = pop_and_unlock(queue, items, SS_BATCH_MAX);
         drop_all(items, n, drop, user_data);
@@ -185,7 +203,7 @@ static size_t clear_in_parts(smolscale_queue *queue, size_t most, smolscale_run_
 
 size_t smolscale_queue_clear(smolscale_queue *queue, smolscale_run_fn *drop, void *user_data)
 {
-    ss_lock(queue->runnable.lock);
+    ss_queue_lock(queue);
     ss_batch_recall_all(queue);
     size_t n = ss_items_count(&queue->items);
     void **items = n <= UINT32_MAX ? ss_allocate(n * sizeof *items + 1) : NULL;
@@ -203,7 +221,7 @@ size_t smolscale_queue_clear(smolscale_queue *queue, smolscale_run_fn *drop, voi
 
 size_t smolscale_queue_pending(smolscale_queue *queue)
 {
-    ss_lock(queue->runnable.lock);
+    ss_queue_lock(queue);
     size_t pending = load_relaxed(&queue->pending);
     for (struct ss_batch *batch = queue->oldest; batch; batch = batch->newer)
         pending += ss_batch_unclaimed(batch);
@@ -244,8 +262,10 @@ int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active)
     bool dedicated = queue->flags & SMOLSCALE_QUEUE_DEDICATED;
     if (dedicated && max_active == SMOLSCALE_UNLIMITED)
         return -EINVAL;
-    ss_lock(queue->runnable.lock);
+    ss_queue_lock(queue);
     queue->max_active = max_active;
+    if (max_active <= 1)
+        ss_fronts_shut(queue);
     ss_queue_publish_room(queue);
     struct ss_worker *leaving = dedicated ? want_workers(queue, max_active) : NULL;
     if (ss_queue_above_limit(queue))
@@ -253,7 +273,7 @@ int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active)
     ss_unlock(queue->runnable.lock);
     ss_unpark_list(leaving);
     int err = dedicated ? ss_group_fill(queue->group) : 0;
-    ss_lock(queue->runnable.lock);
+    ss_queue_lock(queue);
     int no_worker = ss_queue_unlock_and_follow_up(queue);
     return err ? err : no_worker;
 }
@@ -261,7 +281,8 @@ int smolscale_queue_set_max_active(smolscale_queue *queue, unsigned max_active)
 int smolscale_queue_set_compare(smolscale_queue *queue, smolscale_compare_fn *compare,
                                 void *compare_data)
 {
-    ss_lock(queue->runnable.lock);
+    ss_queue_lock(queue);
+    ss_fronts_shut(queue);
     ss_batch_recall_all(queue);
     ss_observe_reorder(queue);
     int err = ss_items_set_compare(&queue->items, compare, compare_data);

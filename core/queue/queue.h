@@ -41,6 +41,7 @@
 struct ss_ages;
 struct ss_batch;
 struct ss_dry_policy;
+struct ss_fronts;
 struct ss_pool;
 struct ss_samples;
 
@@ -63,6 +64,8 @@ struct smolscale_queue {
     unsigned max_active;     // L
     unsigned active;         // L: workers that serve it; a parent counts its children's too
     unsigned blocked;        // L: of these, known to be asleep in a job
+    unsigned push_crowding;  // L: how often pushes find the lock taken; see fronts.h. Not 0 while
+                             // fronts are open
     bool listed;             // L
     bool closed;             // L: no more pushes
     bool done;               // L: closed, and its last job has run
@@ -77,6 +80,7 @@ struct smolscale_queue {
     struct ss_skips nap;        // L: occasions to nap
     struct ss_skips linger;     // L: occasions to linger
     unsigned wakes_saved;       // L: not yet added to the counters
+    unsigned crowding;          // L: how often workers find the lock taken; see batch.h
     uint64_t taken_at;          // L: when a worker last took jobs, ns
     unsigned pushes_since_take; // L
     unsigned pass_over;         // L: pushes until the next sample, where somebody looks
@@ -93,9 +97,12 @@ struct smolscale_queue {
     void *closed_data;                  // L
     unsigned flags;                     // C: SMOLSCALE_QUEUE_*
     char name[16];                      // C: of the threads that serve it; empty: as they are
+    _Atomic(struct ss_fronts *) fronts; // l: NULL: none are open
     struct ss_group *group;             // C: own_group, or one that it shares
     struct ss_group own_group;          // S: with dedicated workers
     struct ss_lock own_lock;
+
+    struct ss_fronts *fronts_memory; // L: NULL: none yet
 
     // ---- for observers (observe.h)
     const char *label;          // C from the first push on: of its layer; NULL: none

@@ -4,6 +4,7 @@
 // and settles its accounts; then it leaves, so that other queues get their turn. Also here: what
 // the balancer asks about the worker meanwhile, and what a job may say about itself.
 
+#include "queue/fronts.h"
 #include "queue/limits.h"
 #include "queue/observe.h"
 #include "queue/queue.h"
@@ -101,20 +102,35 @@ static unsigned run_batch(const struct visit *visit)
     return jobs;
 }
 
+// Takes the lock, and notes whether others had it (batch.h). Returns the time at which it had the
+// lock, `now` if that was at once.
+static uint64_t lock_and_note(smolscale_queue *queue, uint64_t now)
+{
+    if (ss_lock_at_once(queue->runnable.lock)) {
+        queue->crowding -= queue->crowding > 0;
+        return now;
+    }
+    ss_lock(queue->runnable.lock);
+    if (queue->crowding <= SS_CROWDING_MAX - SS_CROWDING_STEP)
+        queue->crowding += SS_CROWDING_STEP;
+    return ss_os.now();
+}
+
 // Lock held on exit, not on entry.
 static void settle_batch(struct visit *visit, unsigned jobs)
 {
     smolscale_queue *queue = visit->queue;
     struct ss_server *server = visit->server;
-    uint64_t end = ss_os.now();
-    ss_lock(queue->runnable.lock);
+    uint64_t end = ss_os.now(), now = lock_and_note(queue, end);
+    if (load_relaxed(&queue->pending) < SS_BATCH_MAX && ss_fronts_hold_items(queue))
+        ss_fronts_gather(queue);
     ss_batch_end(queue, &server->batch);
     ss_queue_learn(queue, end - server->batch_start, jobs);
     fetch_add_relaxed(&ss.stats.jobs, jobs);
     queue->ended += jobs;
     ss_resume(visit->worker);
     ss_blocking_end(&visit->worker->doing); // whatever its job has left open
-    server->batch_start = end;
+    server->batch_start = now; // the wait for the lock is not the jobs' time
     server->batch_progress = load_relaxed(&visit->worker->progress); // what was run is counted
     visit->served += jobs;
     queue->steady |= visit->served >= SS_STEADY_JOBS;

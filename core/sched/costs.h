@@ -167,6 +167,21 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // A worker takes as many jobs as this at most. A structure's size.
 #define SS_BATCH_MAX 64u
 
+// How crowded a queue's lock is: each time that a worker finds it taken counts so much, each time
+// that it does not takes one away. So it grows where that is more than one time in five. Batches
+// last twice as long for each SS_CROWDING_DOUBLES, 16 times at most: longer ones end unevenly.
+#define SS_CROWDING_STEP    4u
+#define SS_CROWDING_DOUBLES 8u
+#define SS_CROWDING_MAX     32u
+
+// Pushes are counted in the same way. From _OPENS on they have fronts, which stay until as many
+// pushes as _MAX in a row have been no use to each other. How many fronts a queue has then at most,
+// and for how many items each. Structures' sizes.
+#define SS_FRONTS_CROWDING_OPENS 64u
+#define SS_FRONTS_CROWDING_MAX   256u
+#define SS_FRONTS_MAX            32u
+#define SS_FRONT_ITEMS           126u
+
 // A worker that has served so many jobs without leaving has a queue whose jobs keep coming.
 #define SS_STEADY_JOBS 64u
 

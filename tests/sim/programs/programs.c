@@ -30,6 +30,13 @@
     X(close_waited)    \
     X(dedicated)       \
     X(dedicated_twice) \
+    X(fronts)          \
+    X(fronts_wait)     \
+    X(fronts_order)    \
+    X(fronts_cancel)   \
+    X(fronts_shut)     \
+    X(fronts_close)    \
+    X(fronts_fork)     \
     X(group)           \
     X(group_limit)     \
     X(group_second)    \
