@@ -14,6 +14,8 @@
     X(batch_blocked)   \
     X(blocked)         \
     X(blocked_late)    \
+    X(left)            \
+    X(left_to_come)    \
     X(elastic)         \
     X(announced)       \
     X(family)          \
