@@ -19,10 +19,7 @@ void smolscale_get_stats(struct smolscale_stats *out)
 {
     struct smolscale_stats all = {.size = out->size};
 #define COPY(field) all.field = load_relaxed(&ss.stats.field)
-    COPY(jobs);
     COPY(wakes);
-    COPY(wakes_saved);
-    COPY(naps);
     COPY(ticks);
     COPY(takebacks);
     COPY(compensations);
@@ -32,6 +29,11 @@ void smolscale_get_stats(struct smolscale_stats *out)
     COPY(workers);
     COPY(workers_peak);
 #undef COPY
+    for (unsigned i = 0; i < SS_WORK_COUNTERS; i++) {
+        all.jobs += load_relaxed(&ss.work[i].jobs);
+        all.wakes_saved += load_relaxed(&ss.work[i].wakes_saved);
+        all.naps += load_relaxed(&ss.work[i].naps);
+    }
     ss_lock(&ss.lock);
     for (struct ss_group *group = ss.groups; group; group = group->next)
         all.workers_blocked += group->blocked;

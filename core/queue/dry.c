@@ -48,7 +48,7 @@ static void nap(smolscale_queue *queue, struct ss_worker *worker)
         ss_notices_give(queue, &server->notices);
         begin = ss_os.now();
     }
-    fetch_add_relaxed(&ss.stats.naps, 1);
+    fetch_add_relaxed(&worker->counters->naps, 1);
     ss_os.nap(&worker->park, SS_PARK_NAPPING, length);
     bool time_up = load_relaxed(&worker->park) == SS_PARK_NAPPING;
     ss_lock(queue->runnable.lock);

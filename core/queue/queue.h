@@ -21,13 +21,16 @@
 // workers find it. Whenever the queue's lock is free:
 //
 //   (listed)   if an item is queued and the limits allow it to start, the queue is in the injection
-//              queue, or a worker that has taken it out is about to lock it;
+//              queue, or a worker that has taken it out is about to lock it; or the queue is
+//              staffed: workers that serve it, and are not known to be blocked, will do;
 //   (covered)  for such a queue a worker is on its way; or workers are busy with it or with others,
 //              and the balancer is awake to see whether they come.
 //
 // Every function that changes what is queued, what runs, or what is allowed ends with
-// ss_queue_offer(), which restores both. A queue may be listed for nothing: that costs a worker one
-// look. It stays listed because taking it out would cost every short burst two turns at ss.lock.
+// ss_queue_offer(), which restores both. What is left to a queue's own workers needs the executor's
+// lock for nothing, so queues with a worker each share nothing (docs/internals.md). A queue may be
+// listed for nothing: that costs a worker one look. It stays listed because taking it out would
+// cost every short burst two turns at ss.lock.
 
 #ifndef SS_QUEUE_H
 #define SS_QUEUE_H

@@ -126,7 +126,7 @@ static void settle_batch(struct visit *visit, unsigned jobs)
         ss_fronts_gather(queue);
     ss_batch_end(queue, &server->batch);
     ss_queue_learn(queue, end - server->batch_start, jobs);
-    fetch_add_relaxed(&ss.stats.jobs, jobs);
+    fetch_add_relaxed(&visit->worker->counters->jobs, jobs);
     queue->ended += jobs;
     ss_resume(visit->worker);
     ss_blocking_end(&visit->worker->doing); // whatever its job has left open
@@ -142,7 +142,9 @@ static bool must_leave(const struct visit *visit)
 {
     const smolscale_queue *queue = visit->queue;
     const struct ss_group *group = queue->group;
-    bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0);
+    // Where a worker is about to come to those, this one stays with its own.
+    bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0) &&
+                       !ss_expects_worker(group, visit->server->batch_start);
     bool surplus = load_relaxed(&group->surplus) && !ss_blocked_last(&visit->worker->doing) &&
                    visit->server->batch_start - visit->arrived >= SS_SURPLUS_STAY_NS;
     return others_wait || surplus || ss_queue_above_limit(queue);
@@ -189,7 +191,7 @@ static void leave(const struct visit *visit)
     smolscale_queue *queue = visit->queue;
     queue->dry_since = visit->server->batch_start;
     if (queue->wakes_saved)
-        fetch_add_relaxed(&ss.stats.wakes_saved, queue->wakes_saved);
+        fetch_add_relaxed(&visit->worker->counters->wakes_saved, queue->wakes_saved);
     queue->wakes_saved = 0;
     store_relaxed(&visit->worker->counted_in, NULL);
     ss_queue_count_active(queue, -1);
@@ -255,7 +257,7 @@ static void abandon(struct ss_runnable *runnable, struct ss_worker *worker)
     if (queue->napper == worker)
         queue->napper = NULL; // a notice that it gave before its nap has ended it
     uint64_t jobs = load_relaxed(&worker->progress) - server->batch_progress;
-    fetch_add_relaxed(&ss.stats.jobs, jobs);
+    fetch_add_relaxed(&worker->counters->jobs, jobs);
     queue->ended += jobs;
     ss_batch_recall(queue, &server->batch);
     ss_batch_end(queue, &server->batch);

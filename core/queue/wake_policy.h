@@ -48,9 +48,9 @@ static inline bool ss_queue_needs_worker(smolscale_queue *queue)
 struct ss_worker *ss_queue_inject_and_recruit(smolscale_queue *queue, bool needed,
                                               enum ss_follow_up *todo);
 
-// Sees to it that the queue is listed if it may start a job. Returns a worker that the caller must
-// wake when the lock is dropped, or NULL. `todo` says what else the caller must do then; see
-// ss_follow_up().
+// Sees to it that the queue is listed if it may start a job, or staffed. Returns a worker that the
+// caller must wake when the lock is dropped, or NULL. `todo` says what else the caller must do
+// then; see ss_follow_up().
 static inline struct ss_worker *ss_queue_call_worker(smolscale_queue *queue,
                                                      enum ss_follow_up *todo)
 {
@@ -62,9 +62,12 @@ static inline struct ss_worker *ss_queue_call_worker(smolscale_queue *queue,
         return NULL;
     }
     bool needed = ss_queue_needs_worker(queue);
-    ss_queue_set_staffed(queue, !needed && queue->active > queue->blocked);
+    bool staffed = !needed && queue->active > queue->blocked;
+    ss_queue_set_staffed(queue, staffed);
     queue->wakes_saved += !needed;
-    if (queue->listed && !needed) {
+    // Left to those that serve it. The workers of a parent's children count as its own here, but do
+    // not come to its items.
+    if (!needed && (queue->listed || (staffed && !queue->children))) {
         *todo = queue->napper ? SS_DO_NOTHING : SS_WAKE_BALANCER;
         return NULL;
     }
@@ -72,6 +75,11 @@ static inline struct ss_worker *ss_queue_call_worker(smolscale_queue *queue,
     // makes the balancer do it within a tick.
     if (queue->listed && queue->active && !load_relaxed(&queue->group->can_recruit)) {
         *todo = SS_WAKE_BALANCER;
+        return NULL;
+    }
+    // It sees the item when it arrives.
+    if (queue->listed && ss_worker_comes(queue->group)) {
+        *todo = SS_DO_NOTHING;
         return NULL;
     }
     return ss_queue_inject_and_recruit(queue, needed, todo);

@@ -78,7 +78,7 @@ bool ss_team_take_order(smolscale_team *team, struct ss_worker *worker)
         ss_unlock(&ss.lock);
     }
     if (helps) {
-        fetch_add_relaxed(&ss.stats.jobs, 1);
+        fetch_add_relaxed(&worker->counters->jobs, 1);
         ss_name_worker(worker, team->thread_name);
     }
     if (to_lend > 0)

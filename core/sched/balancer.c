@@ -172,7 +172,7 @@ static bool anything_urgent(void)
     bool any = ss_any_backlog() || !ss_events_covered() || any_request() || ss_watched_due();
     // What rests holds nothing.
     for (struct ss_worker *worker = ss.active.first; worker && !any; worker = worker->next)
-        any = ss_holdings(worker, 0) != 0;
+        any = ss_holdings(worker, 0) != 0 || ss_is_counted_on(worker);
     return any;
 }
 

@@ -26,6 +26,7 @@
 
 static struct {
     struct ss_worker *worker[SUSPECTS_MAX]; // to be examined
+    bool counted_on[SUSPECTS_MAX];          // see ss_is_counted_on()
     unsigned count;
     unsigned resting; // of these, the last ones
 } suspects;
@@ -46,6 +47,13 @@ unsigned ss_holdings(struct ss_worker *worker, uint64_t now)
 {
     const struct ss_runnable_ops *ops = load_relaxed(&worker->serves_ops);
     return ops && ops->holds ? ops->holds(worker, now) : 0;
+}
+
+bool ss_is_counted_on(const struct ss_worker *worker)
+{
+    struct ss_runnable *served = worker->serves;
+    return served && !served->prev_link && load_relaxed(&served->staffed) &&
+           ss_activity_of(&worker->doing) != SS_BLOCKED && served->ops->demand(served) > 0;
 }
 
 static void survey_holdings(struct ss_tick *tick, struct ss_worker *worker)
@@ -99,20 +107,24 @@ static bool is_at_work(const struct ss_worker *worker)
            load_relaxed(&worker->tid) != 0 && load_relaxed(&worker->park) != SS_PARK_NAPPING;
 }
 
-static void add_suspect(struct ss_worker *worker)
+static void add_suspect(struct ss_worker *worker, bool counted_on)
 {
+    suspects.counted_on[suspects.count] = counted_on;
     suspects.worker[suspects.count++] = worker;
 }
 
 static void survey_worker(struct ss_tick *tick, struct ss_worker *worker)
 {
-    if (!is_at_work(worker))
+    bool counted_on = ss_is_counted_on(worker);
+    if (!counted_on && !is_at_work(worker))
         return;
     survey_progress(tick, worker);
     survey_holdings(tick, worker);
-    // A worker that attends is looked at by what it serves, as long as it does.
-    if (load_relaxed(&worker->in_job) && !worker->attends)
-        add_suspect(worker);
+    tick->backlog |= counted_on;
+    // A worker that attends is looked at by what it serves, as long as it does. One that is counted
+    // on may stand still outside of a job as well: its CPU may be taken away at any step.
+    if ((load_relaxed(&worker->in_job) && !worker->attends) || counted_on)
+        add_suspect(worker, counted_on);
 }
 
 static bool is_still(const struct ss_tick *tick, const struct ss_worker *worker)
@@ -161,7 +173,7 @@ static void survey_resting_worker(struct ss_worker *worker)
     } else {
         ss_worker_to_end(worker);
         if (load_relaxed(&worker->in_job)) {
-            add_suspect(worker);
+            add_suspect(worker, false);
             suspects.resting++;
         }
     }
@@ -191,7 +203,7 @@ void ss_survey(struct ss_tick *tick)
     survey_workers(tick);
     ss_lock(&ss.lock);
     survey_resting();
-    tick->backlog = ss_any_backlog();
+    tick->backlog |= ss_any_backlog();
     for (struct ss_group *group = ss.groups; group; group = group->next) {
         tick->growing |= !group->owner && group->growth > 0;
         ss_group_refresh(group); // what the other groups keep busy has changed
@@ -396,8 +408,8 @@ static void give_notices(struct ss_worker *worker)
 }
 
 // Acts on what was found of one worker: `is` is what it does.
-static void settle(struct ss_tick *tick, struct ss_worker *worker, enum ss_activity was,
-                   enum ss_activity is)
+static void settle(struct ss_tick *tick, struct ss_worker *worker, bool counted_on,
+                   enum ss_activity was, enum ss_activity is)
 {
     bool changed = is != was, still = is_still(tick, worker);
     tick->blocked += changed && is == SS_BLOCKED;
@@ -406,7 +418,7 @@ static void settle(struct ss_tick *tick, struct ss_worker *worker, enum ss_activ
         return;
     }
     unsigned held = ss_holdings(worker, tick->now);
-    if (held && still)
+    if ((held || counted_on) && still)
         take_back(worker);
     else if (held & SS_HOLDS_LATE_NOTICES)
         give_notices(worker);
@@ -428,7 +440,8 @@ void ss_examine(struct ss_tick *tick)
         struct ss_worker *worker = suspects.worker[i];
         enum ss_activity was = ss_activity_of(&worker->doing);
         bool known = clocks[i] != CLOCK_NOT_READ;
-        settle(tick, worker, was, known ? judge(tick, worker, sleeps[i]) : was);
+        settle(tick, worker, suspects.counted_on[i], was,
+               known ? judge(tick, worker, sleeps[i]) : was);
     }
 }
 

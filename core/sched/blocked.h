@@ -7,6 +7,7 @@
 #ifndef SS_BLOCKED_H
 #define SS_BLOCKED_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct ss_tick;
@@ -35,5 +36,9 @@ void ss_examine_broken_off(void);
 // What the worker has taken and not dealt with, bits of enum ss_holding; `now`: see
 // ss_runnable_ops.holds. Any locks, or none.
 unsigned ss_holdings(struct ss_worker *worker, uint64_t now);
+
+// Does work wait in what the worker serves, that is left to it, and so is not listed
+// (queue/wake_policy.h)? A hint. ss.lock held.
+bool ss_is_counted_on(const struct ss_worker *worker);
 
 #endif // SS_BLOCKED_H

@@ -52,6 +52,7 @@ static void after_fork(void)
     ss.shared_workers = ss.busy = 0;
     store_relaxed(&ss.keeper, NULL);
     memset(&ss.stats, 0, sizeof ss.stats);
+    memset(ss.work, 0, sizeof ss.work);
 }
 
 // ---- start

@@ -48,10 +48,20 @@
 // The executor's counters: smolscale.h, struct smolscale_stats, says what each counts. Any thread
 // adds; none reads them to decide anything.
 struct ss_counters {
-    _Atomic uint64_t jobs, wakes, wakes_saved, naps, ticks, takebacks, compensations;
+    _Atomic uint64_t wakes, ticks, takebacks, compensations;
     _Atomic uint64_t workers_created, workers_retired, create_failures;
     _Atomic unsigned workers, workers_peak;
 };
+
+// Those that workers count once a batch. There are several, each on a cache line of its own, which
+// the workers share out (worker.c): on one line all would wait for it, however little their queues
+// have in common (./dev sim bench empty-pairs). Whoever asks adds them up. A worker's structure may
+// be freed; these stay.
+struct ss_work_counters {
+    _Alignas(SS_CACHE_LINE) _Atomic uint64_t jobs;
+    _Atomic uint64_t wakes_saved, naps;
+};
+#define SS_WORK_COUNTERS 64u
 
 // Who may touch a field:
 //
@@ -87,7 +97,9 @@ struct ss_executor {
                                         // dealt with
     uint64_t create_retry_at;           // S: after a failure no attempt before this time, ns
     unsigned waiting;                   // S: threads that wait for spawn_answers
+    unsigned next_counters;             // S: which of the following the next worker takes
     struct ss_counters stats;
+    struct ss_work_counters work[SS_WORK_COUNTERS]; // A
 };
 
 extern struct ss_executor ss;
@@ -143,6 +155,30 @@ static inline unsigned ss_group_limit(const struct ss_group *group)
         return SMOLSCALE_UNLIMITED;
     unsigned others = ss.busy - group->counted;
     return ss_cpus() > others + 1 ? ss_cpus() - others : 1;
+}
+
+// A worker of the group is called, at `now`.
+static inline void ss_comes_from(struct ss_group *group, uint64_t now)
+{
+    store_relaxed(&group->comes_until, now + ss_policy(late_ns));
+}
+
+// ---- of groups. Any locks or none.
+
+// Is a worker of the group on its way, and in time? A hint: see ss_worker_comes().
+static inline bool ss_expects_worker(const struct ss_group *group, uint64_t now)
+{
+    return now < load_relaxed(&group->comes_until);
+}
+
+// May the caller leave to that worker what it has published in a runnable that is listed? List
+// (under ss.lock), publish, fence, look for the worker; the worker says that it has arrived, fences
+// (ss_arrive), and looks at what waits in all that is listed (worker.c, look_for_work()). One of
+// the two sees the other.
+static inline bool ss_worker_comes(const struct ss_group *group)
+{
+    fence_seq_cst();
+    return load_relaxed(&group->comes_until) != 0 && ss_expects_worker(group, ss_os.now());
 }
 
 // ---- of the balancer. No lock held.

@@ -468,6 +468,7 @@ static void reset(struct ss_group *group)
     group->idle_count = group->kept = group->workers = group->blocked = group->hogs = 0;
     group->arriving = group->growth = group->ordered = group->counted = 0;
     group->leaving = group->coming = 0;
+    store_relaxed(&group->comes_until, 0);
     group->ticks_since_blocked = UINT32_MAX;
     group->spawn_requested = group->starting = group->settled = false;
     group->spawner = NULL;

@@ -61,7 +61,7 @@ struct ss_group {
     unsigned blocked;               // S: workers known to be asleep in a job
     unsigned hogs;                  // S: workers known to have computed on one job for long
     unsigned arriving;              // S: woken or created, and not yet arrived
-    uint64_t arriving_since;        // S: when the first of these was, ns
+    _Atomic uint64_t comes_until;   // S+: until then one of these is in time, ns; 0: there is none
     unsigned growth; // S: workers added when the balancer last compensated, if they block
     unsigned ticks_since_blocked; // S: ticks since a worker was last found blocked; large: never
     _Atomic bool can_recruit;     // S+: ss_recruit() would find a worker

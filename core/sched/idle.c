@@ -76,15 +76,18 @@ void ss_expect(struct ss_worker *worker)
     struct ss_group *group = worker->group;
     worker->parking.arriving = true;
     if (group->arriving++ == 0)
-        group->arriving_since = ss_os.now();
+        ss_comes_from(group, ss_os.now());
     ss_group_refresh(group);
 }
 
 void ss_arrive(struct ss_worker *worker)
 {
+    struct ss_group *group = worker->group;
     worker->parking.arriving = false;
-    worker->group->arriving--;
-    ss_group_refresh(worker->group);
+    if (--group->arriving == 0)
+        store_relaxed(&group->comes_until, 0);
+    ss_group_refresh(group);
+    fence_seq_cst(); // see ss_worker_comes()
 }
 
 // ---- waking

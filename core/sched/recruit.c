@@ -10,10 +10,10 @@
 
 #include "sched/executor.h"
 
-// A worker is on its way, and has not been for too long.
+// A worker is on its way, and has been for too long.
 static bool is_late(const struct ss_group *group)
 {
-    return group->arriving && ss_os.now() - group->arriving_since > ss_policy(late_ns);
+    return group->arriving && ss_os.now() > load_relaxed(&group->comes_until);
 }
 
 static struct ss_worker *wake_one(struct ss_group *group, bool away, enum ss_follow_up *todo)
@@ -21,8 +21,9 @@ static struct ss_worker *wake_one(struct ss_group *group, bool away, enum ss_fol
     struct ss_worker *worker = ss_take_idle(group);
     if (away)
         ss_keep_away(worker);
-    group->arriving_since = ss_os.now();
-    if (group->arriving_since >= load_relaxed(&ss.cpus_due))
+    uint64_t now = ss_os.now();
+    ss_comes_from(group, now);
+    if (now >= load_relaxed(&ss.cpus_due))
         *todo = SS_WAKE_BALANCER; // it would sleep on, and see no change of the CPUs
     return worker;
 }
@@ -45,6 +46,12 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_follow_up *todo)
         *todo = SS_HURRY_BALANCER;
     }
     return NULL;
+}
+
+struct ss_worker *ss_recruit_another(struct ss_group *group)
+{
+    bool wanted = load_relaxed(&group->injected) > group->arriving;
+    return wanted && ss_group_busy(group) < ss_group_limit(group) ? ss_take_idle(group) : NULL;
 }
 
 struct ss_worker *ss_recruit_others(struct ss_group *group, unsigned count)

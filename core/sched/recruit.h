@@ -24,6 +24,10 @@ enum ss_follow_up {
 // takes one in any case.)
 struct ss_worker *ss_recruit(struct ss_group *group, enum ss_follow_up *todo);
 
+// By a worker that has arrived, beside ss_recruit(): another, if more runnables wait than workers
+// are on their way. So these double until there is one for each. NULL: none. ss.lock held.
+struct ss_worker *ss_recruit_another(struct ss_group *group);
+
 // One worker has been recruited for work that has use for `count`: takes others as far as there are
 // parked ones and CPUs. They are to wake elsewhere than on the CPU of the caller, which is likely
 // to go on working. Returns them for ss_unpark_all(). ss.lock held.

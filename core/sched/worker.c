@@ -44,6 +44,7 @@ static struct ss_worker *allocate(void)
     if (!worker)
         return NULL;
     memset(worker, 0, sizeof *worker);
+    worker->counters = &ss.work[ss.next_counters++ % SS_WORK_COUNTERS];
     worker->next_allocated = ss.allocated;
     compiler_fence(); // fork() may copy the list at any moment
     ss.allocated = worker;
@@ -286,6 +287,7 @@ struct search {
     bool leaves_work;           // the worker is one too many, and leaves work to others
     struct ss_runnable *left;   // was what the worker belonged to, with a reference to give up
     struct ss_worker *wake;     // for ss_follow_up()
+    struct ss_worker *another;  // to be woken, too
     enum ss_follow_up todo;
 };
 
@@ -347,8 +349,10 @@ static bool look_for_work(struct ss_worker *worker, struct search *search)
     search->found = surplus ? NULL : ss_inject_pop(group);
     if (search->found) {
         begin_to_serve(worker, search->found);
-        if (arrived && ss_group_has_demand(group)) // no other was called while it came
+        if (arrived && ss_group_has_demand(group)) { // no other was called while it came
             search->wake = ss_recruit(group, &search->todo);
+            search->another = ss_recruit_another(group);
+        }
         return true;
     }
     search->leaves_work = surplus && ss_group_has_demand(group);
@@ -424,6 +428,8 @@ static struct ss_runnable *next(struct ss_worker *worker)
         ss_wake_balancer(); // it may have nothing left to do
     if (!search.found || !search.found->ops->keeps_time)
         leave_duties();
+    if (search.another)
+        ss_unpark(search.another);
     ss_follow_up(group, search.wake, search.todo);
     return search.found;
 }

@@ -32,6 +32,7 @@
 struct ss_group;
 struct ss_runnable;
 struct ss_runnable_ops;
+struct ss_work_counters;
 
 // Bytes of a worker that belong to the queue room, for its batch and its notices. That room lies
 // above this one, so its structure cannot be named here. queue/server.h defines it, asserts that it
@@ -77,10 +78,11 @@ struct ss_worker {
     struct ss_slept slept;     // P: idle.h
     struct ss_placing placing; // P: placement.h
 
-    struct ss_worker *next;           // S: in ss.active or ss.resting, or the free list
-    struct ss_worker *prev;           // S
-    bool rests;                       // S: it is in ss.resting
-    struct ss_worker *next_allocated; // C
+    struct ss_worker *next;            // S: in ss.active or ss.resting, or the free list
+    struct ss_worker *prev;            // S
+    bool rests;                        // S: it is in ss.resting
+    struct ss_work_counters *counters; // C: where it counts (executor.h)
+    struct ss_worker *next_allocated;  // C
 
     _Alignas(SS_CACHE_LINE) unsigned char task_part[SS_WORKER_TASK_PART]; // P: task/part.h
 

@@ -15,6 +15,8 @@
     X(blocked)         \
     X(blocked_late)    \
     X(blocked_waited)  \
+    X(left)            \
+    X(left_to_come)    \
     X(elastic)         \
     X(announced)       \
     X(family)          \

@@ -116,14 +116,14 @@ static double one_pusher(const struct sim_pool *pool, unsigned cpus)
 }
 
 static double empty_rate(const struct sim_pool *pool, unsigned cpus, unsigned pairs,
-                         unsigned pushers)
+                         unsigned pushers, unsigned jobs)
 {
     struct sim_load load = {.pool = pool,
                             .queues = pairs,
                             .active_queues = pairs,
                             .limit = cpus,
                             .pushers = pushers,
-                            .jobs = pushers > 8 ? 1000 : 4000};
+                            .jobs = jobs};
     struct sim_measured m = measure(cpus, &load);
     return m.good ? m.jobs * 1e9 / (double)m.wall_ns : -1;
 }
@@ -131,13 +131,13 @@ static double empty_rate(const struct sim_pool *pool, unsigned cpus, unsigned pa
 // A queue and a pusher for each pair of CPUs, against as many times one of them on two.
 static double empty_pairs(const struct sim_pool *pool, unsigned cpus)
 {
-    double one = empty_rate(pool, 2, 1, 1);
-    return empty_rate(pool, cpus, cpus / 2, cpus / 2) / (one * (cpus / 2));
+    double one = empty_rate(pool, 2, 1, 1, 4000);
+    return empty_rate(pool, cpus, cpus / 2, cpus / 2, 4000) / (one * (cpus / 2));
 }
 
 static double empty_many(const struct sim_pool *pool, unsigned cpus)
 {
-    return empty_rate(pool, cpus, 1, 64) / empty_rate(&sim_pool_mutex, cpus, 1, 64);
+    return empty_rate(pool, cpus, 1, 64, 1000) / empty_rate(&sim_pool_mutex, cpus, 1, 64, 1000);
 }
 
 static double task_time(unsigned cpus, const struct sim_load *load)

@@ -110,9 +110,16 @@ static uint64_t next_gap(struct pusher *self)
     return self->random % (2 * self->between_ns);
 }
 
+// Pushers begin at once, when all are there: to create them takes longer than many a row's jobs.
+SIM_STATE static _Atomic unsigned pushers_ready;
+SIM_STATE static _Atomic bool pushers_go;
+
 static void *push_jobs(void *arg)
 {
     struct pusher *self = arg;
+    fetch_add_relaxed(&pushers_ready, 1);
+    while (!load_acquire(&pushers_go))
+        sim_work(200);
     uint64_t due = sim_now();
     for (unsigned i = 0; i < self->jobs; i++) {
         struct sim_job *job = &self->job[i];
@@ -129,9 +136,12 @@ static void *push_jobs(void *arg)
     return NULL;
 }
 
+// A phase: from when all pushers are there until all their jobs have run.
 static void run_pushers(unsigned jobs)
 {
     struct sim_thread *threads[SIM_CPUS_MAX];
+    store_relaxed(&pushers_ready, 0);
+    store_relaxed(&pushers_go, false);
     for (unsigned i = 0; i < load->pushers; i++) {
         struct pusher *pusher = &pushers[i];
         pusher->id = i;
@@ -140,6 +150,10 @@ static void run_pushers(unsigned jobs)
         pusher->between_ns = load->between_ns;
         threads[i] = sim_spawn(push_jobs, pusher);
     }
+    while (load_relaxed(&pushers_ready) < load->pushers)
+        ss_os.rest();
+    begin_phase((uint64_t)jobs * load->pushers);
+    store_release(&pushers_go, true);
     for (unsigned i = 0; i < load->pushers; i++)
         sim_join(threads[i]);
     sim_flag_wait(&all_done);
@@ -170,9 +184,7 @@ static void run_jobs(void)
     started = 0;
     if (load->blocked)
         block_workers();
-    begin_phase((uint64_t)warm * load->pushers);
     run_pushers(warm);
-    begin_phase((uint64_t)load->jobs * load->pushers);
     run_pushers(load->jobs);
     end_phase((uint64_t)load->jobs * load->pushers,
               (uint64_t)load->jobs * load->pushers * load->job_ns);
