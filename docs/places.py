@@ -26,7 +26,7 @@ import layers  # noqa: E402
 
 SOURCES = ["core", "compat", "cli"]
 FOREIGN = {"uv.h"}
-LANGUAGES = {".c", ".h", ".cc", ".py", ".js", ".lua", ".pml"}
+LANGUAGES = {".c", ".h", ".cc", ".py", ".js", ".lua", ".pml", ""}  # "": a script such as tests/cli/run
 LONG_NAME = re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+){4,}\b")
 PLACE = re.compile(r"\[([\w/.-]+\.[ch])\]\(([\w/.-]+\.[ch])\)")
 
