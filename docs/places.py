@@ -26,7 +26,7 @@ import layers  # noqa: E402
 
 SOURCES = ["core", "compat", "cli"]
 FOREIGN = {"uv.h"}
-LANGUAGES = {".c", ".h", ".cc", ".py", ".js", ".lua", ".pml"}
+LANGUAGES = {".c", ".h", ".cc", ".py", ".js", ".lua", ".pml", ""}  # "": a script such as tests/cli/run
 LONG_NAME = re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+){4,}\b")
 PLACE = re.compile(r"\[([\w/.-]+\.[ch])\]\(([\w/.-]+\.[ch])\)")
 
@@ -55,14 +55,16 @@ def source_files():
 
 
 def long_names():
-    """The names of five words or more in all sources: those of tests, and some others."""
+    """The names of five words or more in all sources: those of tests, which in Python have
+    test_ before them, and some others."""
     found = set()
     for folder in SOURCES + ["tests", "bench", "docs"]:
         for base, _, names in os.walk(os.path.join(TOP, folder)):
             for name in names:
                 if os.path.splitext(name)[1] in LANGUAGES:
                     with open(os.path.join(base, name), encoding="utf-8", errors="replace") as file:
-                        found.update(LONG_NAME.findall(file.read()))
+                        long = LONG_NAME.findall(file.read())
+                        found.update(long, (name.removeprefix("test_") for name in long))
     return found
 
 

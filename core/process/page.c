@@ -179,7 +179,7 @@ static void begin_times(uint64_t now)
     page.sampling = true;
     page.paced_at = now;
     page.pace_at = now + SS_SAMPLES_ON_NS;
-    page.jobs = load_relaxed(&ss.stats.jobs);
+    page.jobs = ss_jobs_run();
 }
 
 static void end_times(void)
@@ -194,7 +194,7 @@ static void pace(uint64_t now)
 {
     if (now < page.pace_at)
         return;
-    uint64_t jobs = load_relaxed(&ss.stats.jobs) - page.jobs, elapsed = now - page.paced_at;
+    uint64_t jobs = ss_jobs_run() - page.jobs, elapsed = now - page.paced_at;
     bool many = jobs > elapsed / (SS_NS_PER_S / SS_SAMPLE_JOBS_MAX);
     page.sampling = !many || !page.sampling;
     ss_observe_samples(page.sampling);

@@ -29,8 +29,8 @@ void smolscale_get_stats(struct smolscale_stats *out)
     COPY(workers);
     COPY(workers_peak);
 #undef COPY
+    all.jobs = ss_jobs_run();
     for (unsigned i = 0; i < SS_WORK_COUNTERS; i++) {
-        all.jobs += load_relaxed(&ss.work[i].jobs);
         all.wakes_saved += load_relaxed(&ss.work[i].wakes_saved);
         all.naps += load_relaxed(&ss.work[i].naps);
     }

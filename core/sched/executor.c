@@ -55,6 +55,16 @@ static void after_fork(void)
     memset(ss.work, 0, sizeof ss.work);
 }
 
+// ---- counters
+
+uint64_t ss_jobs_run(void)
+{
+    uint64_t jobs = 0;
+    for (unsigned i = 0; i < SS_WORK_COUNTERS; i++)
+        jobs += load_relaxed(&ss.work[i].jobs);
+    return jobs;
+}
+
 // ---- start
 
 static void say_that_it_started(void)

@@ -181,6 +181,9 @@ static inline bool ss_worker_comes(const struct ss_group *group)
     return load_relaxed(&group->comes_until) != 0 && ss_expects_worker(group, ss_os.now());
 }
 
+// How many jobs have run. Any locks or none.
+uint64_t ss_jobs_run(void);
+
 // ---- of the balancer. No lock held.
 
 // Makes sure the balancer looks at what the caller has just published (after an atomic

@@ -2,7 +2,8 @@
 //
 // fork() under the sanitizers of gcc 12, whose allocators have locks that fork() copies as they
 // are: a child that finds one held by a thread of its parent waits for ever in its next malloc() or
-// pthread_create(). glibc's own allocator has no such flaw. So fork() waits here until no other
+// pthread_create(). So does one whose parent was within a pthread_once(), of which the thread
+// sanitizer has its own. glibc's have no such flaw. So fork() waits here until no other
 // thread is inside of a sanitizer: that is, in one of the calls that are wrapped (-Wl,--wrap,
 // meson.build), in its birth before its function runs, or in its death after that.
 //
@@ -40,12 +41,16 @@ UNSEEN static void open_gate(void)
     atomic_flag_clear(&gate);
 }
 
-// Once for all that follows: inside of one call nobody passes the gate again.
+static _Thread_local unsigned within; // calls that call others: who is inside passes no gate again
+
+// Once for all that follows.
 UNSEEN static void enter(unsigned count)
 {
-    close_gate();
+    if (within == 0)
+        close_gate();
     atomic_fetch_add(&inside, count);
-    open_gate();
+    if (within == 0)
+        open_gate();
 }
 
 UNSEEN static void leave(void)
@@ -97,6 +102,7 @@ void *__real_aligned_alloc(size_t alignment, size_t size);
 void __real_free(void *memory);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *),
                           void *arg);
+int __real_pthread_once(pthread_once_t *once, void (*what)(void));
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
@@ -105,6 +111,7 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size);
 void __wrap_free(void *memory);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *),
                           void *arg);
+int __wrap_pthread_once(pthread_once_t *once, void (*what)(void));
 
 void *__wrap_malloc(size_t size)
 {
@@ -152,6 +159,16 @@ void __wrap_free(void *memory)
     enter(1);
     __real_free(memory);
     leave();
+}
+
+int __wrap_pthread_once(pthread_once_t *once, void (*what)(void))
+{
+    enter(1);
+    within++;
+    int err = __real_pthread_once(once, what);
+    within--;
+    leave();
+    return err;
 }
 
 struct start {

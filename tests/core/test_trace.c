@@ -6,6 +6,8 @@
 #include "support.h"
 
 #include "queue/ages.h"
+#include "queue/limits.h"
+#include "queue/queue.h"
 #include "trace/histogram.h"
 #include "trace/pools.h"
 #include "trace/ring.h"
@@ -197,13 +199,15 @@ START_TEST(a_job_that_is_recalled_has_waited_all_the_while)
     for (uintptr_t i = 2; i < 2 + JOBS; i++)
         push(queue, item_of(i));
     smolscale_queue_set_max_active(queue, 1);
-    smolscale_queue_wait(queue); // its jobs are known to be short: it takes batches now
+    smolscale_queue_wait(queue);
     smolscale_queue_set_max_active(queue, 0);
+    queue->mean = 10 << SS_MEAN_SHIFT; // short jobs: whatever they took, it takes a whole batch
     for (uintptr_t i = 1; i <= 64; i++)
         push(queue, item_of(i));
     smolscale_queue_set_max_active(queue, 1);
     counter_wait(&in_batch, 1);
     ck_assert_uint_eq(smolscale_queue_pending(queue), 63);
+    ck_assert_uint_eq(load_relaxed(&queue->pending), 0); // all of them are in the batch
     ck_assert(smolscale_queue_cancel(queue, item_of(64), 0)); // recalls
     ck_assert_uint_eq(load_relaxed(&pool()->waiting), 62);
     counter_add(&go_on, 1);

@@ -76,7 +76,7 @@ MUTATIONS = [
     ("a notice is given by two", "queue/notices.c",
      "            (taken->whom[taken->count] = exchange_acq_rel(&notices->owed[i], NULL)))\n",
      "            (taken->whom[taken->count] = load_relaxed(&notices->owed[i]),\n             store_relaxed(&notices->owed[i], NULL), taken->whom[taken->count]))\n", "notices-late"),
-    ("a notice is forgotten", "queue/notices.c", "    ss_give_notices(&taken);\n", "", "notices"),
+    ("a notice is forgotten", "queue/notices.c", "            queue->notify(whom);\n", "            (void)whom;\n", "notices"),
     # ---- fronts of queues
     ("an item is left in a front although nobody comes", "queue/fronts.c",
      "    return filled & SS_COMING;\n", "    return true;\n", "fronts fronts-wait"),

@@ -179,11 +179,11 @@ START_TEST(a_thread_of_an_exclusive_pool_that_is_gone_is_unused_until_it_is_stop
 END_TEST
 
 // In the end: it is unused only some time after its pool is gone, and then the next is likely to
-// get it.
+// get it. Threads that have left a mark may end after the test.
 START_TEST(an_unused_thread_serves_the_next_exclusive_pool)
 {
     g_thread_pool_set_max_unused_threads(-1);
-    struct marks marks = MARKS_INIT;
+    static struct marks marks = MARKS_INIT;
     EVENTUALLY(found_by_an_exclusive_pool(&marks), >, 0);
     g_thread_pool_stop_unused_threads();
 }
