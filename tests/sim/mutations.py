@@ -70,8 +70,8 @@ MUTATIONS = [
     ("the injection queue has no reference to its queue", "queue/wake_policy.c",
      "    ss_runnable_ref(&queue->runnable); // the injection queue's\n", "", "free close"),
     ("a notice is given by two", "queue/notices.c",
-     "            (taken->whom[taken->count] = exchange_acq_rel(&notices->owed[i], NULL)))\n",
-     "            (taken->whom[taken->count] = load_relaxed(&notices->owed[i]),\n             store_relaxed(&notices->owed[i], NULL), taken->whom[taken->count]))\n", "notices-late"),
+     "    return load_relaxed(&notices->owed[i]) ? exchange_acq_rel(&notices->owed[i], NULL) : NULL;\n",
+     "    void *whom = load_relaxed(&notices->owed[i]);\n    store_relaxed(&notices->owed[i], NULL);\n    return whom;\n", "notices-late"),
     ("a notice is forgotten", "queue/notices.c", "            queue->notify(whom);\n", "            (void)whom;\n", "notices"),
     # ---- tasks
     ("the canceller of a task does not fence", "task/interrupt.c", "    ss_heavy_fence();\n", "",
