@@ -37,7 +37,7 @@ struct ss_room {
 
     // It has no worker any more, and the balancer's thread is about to end: from then on the
     // executor has no thread. A worker may come at any moment all the same. Called by that thread,
-    // for which others may wait: it waits for nothing. No lock held. NULL: nothing to do.
+    // for which others may wait: it waits for no thread. No lock held. NULL: nothing to do.
     void (*at_rest)(void);
 };
 

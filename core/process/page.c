@@ -311,9 +311,8 @@ static void *page_main(void *unused)
         leave(true);
         return NULL;
     }
-    // A reader that asks between the look and the sleep has changed the word: the sleep does not
-    // begin.
-    // What at_rest() changes is that word, too.
+    // A reader that asks between the look and the sleep has changed the word, and so has at_rest():
+    // the sleep does not begin.
     for (;;) {
         uint32_t request = load_acquire(&made->head.request);
         if (!load_seq_cst(&page.wanted) && leave(false))

@@ -23,9 +23,8 @@ struct ss_ages;
 struct ss_ages *ss_ages_new(void);
 void ss_ages_free(struct ss_ages *ages); // NULL is allowed
 
-// `count` items with this pointer were pushed at `time`, ns, or a stamp (trace/points.h), not 0; or
-// one is put back that was.
-// False: there is no memory.
+// `count` items with this pointer were pushed at `time`, in ns or a stamp (trace/points.h), not 0;
+// or one is put back that was. False: there is no memory.
 bool ss_ages_push(struct ss_ages *ages, const void *item, unsigned count, uint64_t time);
 void ss_ages_put_back(struct ss_ages *ages, const void *item, uint64_t time);
 

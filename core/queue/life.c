@@ -79,7 +79,7 @@ static smolscale_queue *allocate(const struct smolscale_queue_attr *attr)
         strncpy(queue->name, attr->thread_name, sizeof queue->name - 1);
     queue->runnable.lock = attr->parent ? attr->parent->runnable.lock : &queue->own_lock;
     queue->group = group_of(queue, attr);
-    if (queue->group == &queue->own_group)
+    if (queue->group == &queue->own_group) // where a child of fork() finds it as well
         queue->own_group.reserve = attr->group;
     return queue;
 }

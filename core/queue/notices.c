@@ -21,14 +21,19 @@ bool smolscale_notify_soon(void *whom)
     return true;
 }
 
+// Each is taken once, whether by its worker or by another thread. NULL: there is none.
+static void *take(struct ss_notices *notices, unsigned i)
+{
+    return load_relaxed(&notices->owed[i]) ? exchange_acq_rel(&notices->owed[i], NULL) : NULL;
+}
+
 void ss_notices_take(const smolscale_queue *queue, struct ss_notices *notices,
                      struct ss_taken_notices *taken)
 {
     taken->notify = queue->notify;
     taken->count = 0;
     for (unsigned i = 0; i < SS_NOTICES_MAX; i++)
-        if (load_relaxed(&notices->owed[i]) &&
-            (taken->whom[taken->count] = exchange_acq_rel(&notices->owed[i], NULL)))
+        if ((taken->whom[taken->count] = take(notices, i)))
             taken->count++;
 }
 
@@ -38,8 +43,8 @@ void ss_notices_give(const smolscale_queue *queue, struct ss_notices *notices)
 {
     notices->count = 0;
     for (unsigned i = 0; i < SS_NOTICES_MAX; i++) {
-        void *whom = load_relaxed(&notices->owed[i]);
-        if (whom && (whom = exchange_acq_rel(&notices->owed[i], NULL)))
+        void *whom = take(notices, i);
+        if (whom)
             queue->notify(whom);
     }
 }

@@ -185,17 +185,18 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // A worker that has served so many jobs without leaving has a queue whose jobs keep coming.
 #define SS_STEADY_JOBS 64u
 
-// Where somebody looks how long jobs wait (queue/samples.h), and not at each: a queue's samples are
-// so far apart, or fewer are taken; what is taken so late was sampled too rarely; at most one in so
-// many is; and so many come soon after each other before it is one in twice as many. A sample costs
-// some 0.2 us. bench/top.
+// Where somebody looks how long jobs wait, one in so many pushes of a queue is a sample
+// (queue/samples.h): in twice as many after _IN_ROW samples that were less than _GAP apart, in fewer
+// after a gap of more than _LATE, and never in more than 1 << _SHIFT_MAX. A sample costs some
+// 0.2 us. bench/top.
 #define SS_SAMPLE_GAP_NS    (50 * SS_NS_PER_US)
 #define SS_SAMPLE_LATE_NS   (200 * SS_NS_PER_US)
 #define SS_SAMPLE_SHIFT_MAX 12u
 #define SS_SAMPLES_IN_ROW   8u
 
-// A push that may become a sample costs some ns more. Where there are more jobs a second than
-// these, samples are taken for a part of the time. Looked at so often whether there are.
+// A push that may become a sample costs some ns more. So where more than _JOBS_MAX jobs a second
+// run, samples are taken for _ON, then not for _OFF, and so on. Where fewer run, they are taken all
+// the time, and each _LOOK it is looked at how many run.
 #define SS_SAMPLE_JOBS_MAX 200000u
 #define SS_SAMPLES_ON_NS   (10 * SS_NS_PER_MS)
 #define SS_SAMPLES_OFF_NS  (90 * SS_NS_PER_MS)

@@ -21,11 +21,17 @@
 
 // All functions but the last: ss.lock held.
 
-// Can workers be had? Where none could be created, that is not tried again at once: nothing is done
-// then, and the ticks are as far apart as they are where nothing moves.
+// Where no worker could be created, that is not tried again at once.
+static bool may_create(const struct ss_tick *tick)
+{
+    return tick->now >= ss.create_retry_at;
+}
+
+// Can workers be had? If not, nothing is done, and the ticks are as far apart as they are where
+// nothing moves.
 static bool can_add(const struct ss_tick *tick, const struct ss_group *group)
 {
-    return group->idle || tick->now >= ss.create_retry_at;
+    return group->idle || may_create(tick);
 }
 
 // Takes up to `count` parked workers into `list`, to be woken. Returns how many must be created.
@@ -173,7 +179,7 @@ void ss_add_workers(struct ss_tick *tick)
     ss_lock(&ss.lock);
     for (struct ss_group *group = ss.groups; group; group = group->next) {
         unsigned to_create = strengthen(tick, group, &list);
-        if (to_create > 0 && tick->now >= ss.create_retry_at)
+        if (to_create > 0 && may_create(tick))
             ss_spawner_order(group, to_create);
     }
     ss_unlock(&ss.lock);

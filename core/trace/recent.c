@@ -34,7 +34,8 @@ static void take_copies(struct ss_recent *recent, uint64_t now, bool both)
         struct ss_recent_pool *copies = pool_at(recent, i);
         if (!copies)
             continue;
-        memcpy(copies->older, copies->later, sizeof copies->older);
+        if (!both)
+            memcpy(copies->older, copies->later, sizeof copies->older);
         copy(copies->later, &ss_pool_at(i)->times);
         if (both)
             memcpy(copies->older, copies->later, sizeof copies->older);

@@ -99,20 +99,26 @@ static void act(void *item, void *user_data)
     }
 }
 
-// The tiny jobs have become the expectation when the last two are taken, in one batch.
+// Until the last job blocks. The tiny jobs have become the expectation when the last two are taken,
+// in one batch.
+static void promise_and_block_behind_it(smolscale_queue *queue, struct scene *scene)
+{
+    push(queue, item_of(HOLDING));
+    counter_wait(&scene->holding, 1);
+    for (unsigned i = 0; i < TINY; i++)
+        push(queue, item_of(i));
+    push(queue, item_of(PROMISING));
+    push(queue, item_of(BLOCKING));
+    counter_add(&scene->go, 1);
+    counter_wait(&scene->blocking, 1);
+}
+
 START_TEST(a_notice_does_not_wait_for_the_job_behind_it)
 {
     for (unsigned round = 0; round < 20; round++) {
         struct scene scene = {COUNTER_INIT, COUNTER_INIT, COUNTER_INIT, COUNTER_INIT};
         smolscale_queue *queue = notifying_queue(act, &scene, 1, note);
-        push(queue, item_of(HOLDING));
-        counter_wait(&scene.holding, 1);
-        for (unsigned i = 0; i < TINY; i++)
-            push(queue, item_of(i));
-        push(queue, item_of(PROMISING));
-        push(queue, item_of(BLOCKING));
-        counter_add(&scene.go, 1);
-        counter_wait(&scene.blocking, 1);
+        promise_and_block_behind_it(queue, &scene);
         counter_wait(&notices, round + 1); // while the job is blocked
         counter_add(&scene.leave, 1);
         smolscale_queue_free(queue);
@@ -155,14 +161,7 @@ START_TEST(a_notice_that_ends_the_balancers_thread_is_no_balancers_end)
     for (unsigned round = 1; round <= 20; round++) {
         struct scene scene = {COUNTER_INIT, COUNTER_INIT, COUNTER_INIT, COUNTER_INIT};
         smolscale_queue *queue = notifying_queue(promise_many_and_block, &scene, 1, note_and_exit);
-        push(queue, item_of(HOLDING));
-        counter_wait(&scene.holding, 1);
-        for (unsigned i = 0; i < TINY; i++)
-            push(queue, item_of(i));
-        push(queue, item_of(PROMISING));
-        push(queue, item_of(BLOCKING));
-        counter_add(&scene.go, 1);
-        counter_wait(&scene.blocking, 1);
+        promise_and_block_behind_it(queue, &scene);
         counter_wait(&notices, 3 * round); // while the job is blocked
         counter_add(&scene.leave, 1);
         smolscale_queue_free(queue);

@@ -3,9 +3,8 @@
 // Samples of how long jobs wait, while somebody looks at the process: they say of all jobs what
 // each job's own time would, they are few, and nothing of them is left when nobody looks any more.
 
-#include "support.h"
+#include "observed.h"
 
-#include "queue/limits.h"
 #include "queue/observe.h"
 #include "queue/samples.h"
 #include "trace/recent.h"
@@ -164,26 +163,6 @@ END_TEST
 
 // ---- real queues
 
-static struct counter ran = COUNTER_INIT;
-
-static void count(void *item, void *user_data)
-{
-    (void)item, (void)user_data;
-    counter_add(&ran, 1);
-}
-
-static smolscale_queue *labelled(unsigned max_active)
-{
-    smolscale_queue *queue = queue_new(count, NULL, max_active);
-    smolscale_queue_set_label(queue, "test", NULL);
-    return queue;
-}
-
-static const struct ss_pool *pool(void)
-{
-    return ss_pool_find("test", NULL);
-}
-
 static uint64_t times_counted(void)
 {
     return ss_histogram_count(&pool()->times);
@@ -293,29 +272,9 @@ START_TEST(a_sample_of_many_pushed_at_once_stands_for_them)
 }
 END_TEST
 
-static struct counter in_batch = COUNTER_INIT, go_on = COUNTER_INIT;
-
-static void first_of_batch_waits(void *item, void *user_data)
-{
-    (void)user_data;
-    if (number_of(item) == 1) {
-        counter_add(&in_batch, 1);
-        counter_wait(&go_on, 1);
-    }
-    counter_add(&ran, 1);
-}
-
 START_TEST(a_sample_that_is_recalled_keeps_its_time_and_its_place)
 {
-    enum { JOBS = 2000 };
-    smolscale_queue *queue = queue_new(first_of_batch_waits, NULL, 0);
-    smolscale_queue_set_label(queue, "test", NULL);
-    for (uintptr_t i = 2; i < 2 + JOBS; i++)
-        push(queue, item_of(i));
-    smolscale_queue_set_max_active(queue, 1);
-    smolscale_queue_wait(queue);
-    smolscale_queue_set_max_active(queue, 0);
-    queue->mean = 10 << SS_MEAN_SHIFT; // short jobs: whatever they took, it takes a whole batch
+    smolscale_queue *queue = queue_of_batches();
     ss_observe_in_part(true);
     uint64_t first = queue->items.tail;
     for (uintptr_t i = 1; i <= 64; i++)
@@ -328,7 +287,7 @@ START_TEST(a_sample_that_is_recalled_keeps_its_time_and_its_place)
     smolscale_queue_set_max_active(queue, 1);
     counter_wait(&in_batch, 1);
     ck_assert_uint_eq(smolscale_queue_pending(queue), 63);
-    ck_assert_uint_eq(load_relaxed(&queue->pending), 0); // all of them are in the batch
+    ck_assert_uint_eq(load_relaxed(&queue->pending), 0);      // all of them are in the batch
     ck_assert(smolscale_queue_cancel(queue, item_of(64), 0)); // recalls
     ss_lock(queue->runnable.lock);
     ck_assert_uint_eq(queue->samples->count, count - 1 - (before[count - 1].place == first + 63));

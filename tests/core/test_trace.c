@@ -3,11 +3,9 @@
 // What observers see: times in queue, and the events that threads record. Threads record into
 // memory of a limited size, of which the newest events stay; nothing is lost without being counted.
 
-#include "support.h"
+#include "observed.h"
 
 #include "queue/ages.h"
-#include "queue/limits.h"
-#include "queue/queue.h"
 #include "trace/histogram.h"
 #include "trace/pools.h"
 #include "trace/ring.h"
@@ -103,26 +101,6 @@ END_TEST
 
 // ---- times in queue
 
-static struct counter ran = COUNTER_INIT;
-
-static void count(void *item, void *user_data)
-{
-    (void)item, (void)user_data;
-    counter_add(&ran, 1);
-}
-
-static smolscale_queue *labelled(unsigned max_active)
-{
-    smolscale_queue *queue = queue_new(count, NULL, max_active);
-    smolscale_queue_set_label(queue, "test", NULL);
-    return queue;
-}
-
-static const struct ss_pool *pool(void)
-{
-    return ss_pool_find("test", NULL);
-}
-
 START_TEST(no_clock_is_asked_and_nothing_kept_unless_somebody_observes)
 {
     smolscale_queue *queue = labelled(2);
@@ -177,43 +155,23 @@ START_TEST(what_is_taken_back_waits_no_more_and_is_not_counted)
 }
 END_TEST
 
-static struct counter in_batch = COUNTER_INIT, go_on = COUNTER_INIT;
-
-static void first_of_batch_waits(void *item, void *user_data)
-{
-    (void)user_data;
-    if (number_of(item) == 1) {
-        counter_add(&in_batch, 1);
-        counter_wait(&go_on, 1);
-    }
-    counter_add(&ran, 1);
-}
-
 // A job that is recalled from a batch has waited since its push, not since the recall.
 START_TEST(a_job_that_is_recalled_has_waited_all_the_while)
 {
-    enum { JOBS = 2000 };
     ss_observe(SS_OBSERVED_FOR_TIMES);
-    smolscale_queue *queue = queue_new(first_of_batch_waits, NULL, 0);
-    smolscale_queue_set_label(queue, "test", NULL);
-    for (uintptr_t i = 2; i < 2 + JOBS; i++)
-        push(queue, item_of(i));
-    smolscale_queue_set_max_active(queue, 1);
-    smolscale_queue_wait(queue);
-    smolscale_queue_set_max_active(queue, 0);
-    queue->mean = 10 << SS_MEAN_SHIFT; // short jobs: whatever they took, it takes a whole batch
+    smolscale_queue *queue = queue_of_batches();
     for (uintptr_t i = 1; i <= 64; i++)
         push(queue, item_of(i));
     smolscale_queue_set_max_active(queue, 1);
     counter_wait(&in_batch, 1);
     ck_assert_uint_eq(smolscale_queue_pending(queue), 63);
-    ck_assert_uint_eq(load_relaxed(&queue->pending), 0); // all of them are in the batch
+    ck_assert_uint_eq(load_relaxed(&queue->pending), 0);      // all of them are in the batch
     ck_assert(smolscale_queue_cancel(queue, item_of(64), 0)); // recalls
     ck_assert_uint_eq(load_relaxed(&pool()->waiting), 62);
     counter_add(&go_on, 1);
     smolscale_queue_wait(queue);
     ck_assert_uint_eq(load_relaxed(&pool()->waiting), 0);
-    ck_assert_uint_eq(ss_histogram_count(&pool()->times), JOBS + 63);
+    ck_assert_uint_eq(ss_histogram_count(&pool()->times), JOBS_BEFORE + 63);
     smolscale_queue_free(queue);
 }
 END_TEST

@@ -74,8 +74,8 @@ MUTATIONS = [
     ("a job that is left to a worker that stands still stays there", "sched/blocked.c",
      "    bool counted_on = ss_is_counted_on(worker);\n", "    bool counted_on = false;\n", "left"),
     ("a notice is given by two", "queue/notices.c",
-     "            (taken->whom[taken->count] = exchange_acq_rel(&notices->owed[i], NULL)))\n",
-     "            (taken->whom[taken->count] = load_relaxed(&notices->owed[i]),\n             store_relaxed(&notices->owed[i], NULL), taken->whom[taken->count]))\n", "notices-late"),
+     "    return load_relaxed(&notices->owed[i]) ? exchange_acq_rel(&notices->owed[i], NULL) : NULL;\n",
+     "    void *whom = load_relaxed(&notices->owed[i]);\n    store_relaxed(&notices->owed[i], NULL);\n    return whom;\n", "notices-late"),
     ("a notice is forgotten", "queue/notices.c", "            queue->notify(whom);\n", "            (void)whom;\n", "notices"),
     # ---- fronts of queues
     ("an item is left in a front although nobody comes", "queue/fronts.c",

@@ -132,16 +132,11 @@ static int own_output(const char *path)
 
 int ss_append_to_file(const char *path, const char *text, size_t length)
 {
-    int saved_errno = errno, err, own = own_output(path);
+    int saved_errno = errno, own = own_output(path);
     int fd = own >= 0 ? own : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (own >= 0) {
-        err = write_all(fd, text, length);
-    } else if (fd >= 0) {
-        err = write_all(fd, text, length);
+    int err = fd >= 0 ? write_all(fd, text, length) : -errno;
+    if (fd >= 0 && own < 0)
         close(fd);
-    } else {
-        err = -errno;
-    }
     errno = saved_errno;
     return err;
 }

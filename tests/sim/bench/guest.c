@@ -11,7 +11,6 @@
 #include "program.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 
 // ---- the C library
@@ -158,44 +157,6 @@ unsigned peak_threads(void)
 unsigned threads_now(void)
 {
     return sim.alive;
-}
-
-void figure(const char *name, double value, const char *unit)
-{
-    printf("%s %.6g %s\n", name, value, unit);
-}
-
-void figure_meter(const struct meter *used, uint64_t count, const char *unit)
-{
-    double scale = (double)count * (!strcmp(unit, "ns") ? 1 : !strcmp(unit, "us") ? 1e3 : 1e6);
-    figure("wall", (double)used->wall_ns / scale, unit);
-    figure("cpu", (double)used->cpu_ns / scale, unit);
-    figure("switches", (double)used->switches, "count");
-}
-
-static int by_size(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-uint64_t percentile(uint64_t *values, size_t count, double p)
-{
-    if (count == 0)
-        fail("no values");
-    qsort(values, count, sizeof *values, by_size);
-    return values[(size_t)((double)(count - 1) * p / 100.0 + 0.5)];
-}
-
-void fail(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("wrong: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(1);
 }
 
 // In a line of each thread's own: what bench/measure.c does costs two accesses.

@@ -34,7 +34,7 @@ def build(sanitizer, source, work, log):
     folder = os.path.join(work, "sanitized-" + sanitizer.split(",")[0])
     libuv = [path for path in replacement.library_sources(source) if not path.endswith("/threadpool.c")]
     ours = replacement.OURS + sorted(glob.glob(os.path.join(TOP, "core", "**", "*.c"), recursive=True))
-    ours += sorted(glob.glob(os.path.join(TOP, "bench", "libuv", "*.c"))) + [os.path.join(TOP, "bench", "measure.c")]
+    ours += sorted(glob.glob(os.path.join(TOP, "bench", "*.c")) + glob.glob(os.path.join(TOP, "bench", "libuv", "*.c")))
     flags = ["-O1", "-std=gnu11", "-fno-omit-frame-pointer", "-fsanitize=" + sanitizer]
     # Anew each time: what a source includes may have changed.
     shutil.rmtree(folder, ignore_errors=True)
