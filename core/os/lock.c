@@ -7,7 +7,7 @@
 // Pauses between looks double up to this, three microseconds in all. A handful of looks is enough
 // for that time, and threads that look seldom leave the cache line to the one that is to free it
 // (./dev sim bench many-pushers: three times as many jobs a second on 64 CPUs as with a look after
-// each pause, a fifth more than with half as many pauses). Depends on: the time of a PAUSE (20 to
+// each pause, a quarter more than with half as many pauses). Depends on: the time of a PAUSE (20 to
 // 26 ns), and that of a futex round trip, which is much longer.
 #define PAUSES_MAX 64
 
