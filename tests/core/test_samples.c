@@ -127,11 +127,13 @@ END_TEST
 START_TEST(samples_of_a_flood_are_spread_over_all_of_it)
 {
     struct flow *flow = flow_new();
+    unsigned most = 0; // that waited
     while (flow->tail < JOBS_MAX) {
         flow->now += 20;
         flow_push(flow);
-        ck_assert_uint_le(flow->samples.count, SS_SAMPLES_MAX);
+        most = flow->samples.count > most ? flow->samples.count : most;
     }
+    ck_assert_uint_le(most, SS_SAMPLES_MAX);
     ck_assert_uint_ge(flow->samples.count, SS_SAMPLES_MAX / 2);
     flow_drain(flow, 100);
     ck_samples_tell(flow, 10);
@@ -272,6 +274,8 @@ START_TEST(a_sample_of_many_pushed_at_once_stands_for_them)
 }
 END_TEST
 
+// On a clock that stands still samples become rarer with each push, so all of them find room: none
+// is dropped to make some.
 START_TEST(a_sample_that_is_recalled_keeps_its_time_and_its_place)
 {
     smolscale_queue *queue = queue_of_batches();
@@ -298,7 +302,7 @@ START_TEST(a_sample_that_is_recalled_keeps_its_time_and_its_place)
     }
     ss_unlock(queue->runnable.lock);
     counter_add(&go_on, 1);
-    smolscale_queue_wait(queue);
+    counter_wait(&ran, 63);
     ck_assert_uint_gt(times_counted(), 0);
     smolscale_queue_free(queue);
 }
