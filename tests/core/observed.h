@@ -47,8 +47,8 @@ static void first_of_batch_waits(void *item, void *user_data)
 }
 
 // A queue without workers. If it has one and 64 jobs, that one takes them all at once; job 1 waits
-// for `go_on`. Time stands still: else the balancer finds job 1 asleep, sooner or later, and recalls
-// what lies behind it.
+// for `go_on`. Time stands still: else the balancer finds job 1 asleep, sooner or later, and
+// recalls what lies behind it.
 static smolscale_queue *queue_of_batches(void)
 {
     fake_clock_start();

@@ -7,6 +7,7 @@
 
 #include "queue/observe.h"
 #include "queue/samples.h"
+#include "queue/view.h"
 #include "trace/recent.h"
 
 // ---- a queue in numbers: each job's own time beside the samples
@@ -335,6 +336,25 @@ START_TEST(when_nobody_looks_any_more_a_queue_keeps_nothing)
 }
 END_TEST
 
+// So a look that comes while a thread with the lock waits for a CPU shows the times all the same.
+START_TEST(a_queue_whose_lock_is_held_has_its_times)
+{
+    begin();
+    smolscale_queue *queue = labelled(1);
+    struct ss_queue_view view;
+    ss_queue_view(queue, &view);
+    ck_assert_ptr_null(view.pool);
+    push(queue, item_of(1));
+    counter_wait(&ran, 1);
+    ss_lock(queue->runnable.lock);
+    ss_queue_view(queue, &view);
+    ss_unlock(queue->runnable.lock);
+    ck_assert_ptr_eq(view.pool, pool());
+    ck_assert_uint_eq(ss_histogram_count(&view.pool->times), 1);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
 START_TEST(samples_that_wait_are_counted_while_none_are_taken)
 {
     begin();
@@ -485,6 +505,7 @@ int main(void)
         a_sample_of_many_pushed_at_once_stands_for_them,
         a_sample_that_is_recalled_keeps_its_time_and_its_place,
         when_nobody_looks_any_more_a_queue_keeps_nothing,
+        a_queue_whose_lock_is_held_has_its_times,
         samples_that_wait_are_counted_while_none_are_taken,
         a_full_observer_that_comes_meanwhile_counts_each_job,
         looks_may_begin_and_end_at_any_time,
