@@ -312,6 +312,20 @@ def tap_counts(output):
     return ok, skipped, bad
 
 
+def tap_subtests(output):
+    """[(name, "ok", "skipped" or "not ok", what is said of it)] of a TAP output, as tap_counts() counts them."""
+    found = []
+    for line in output.splitlines():
+        match = TAP_LINE.match(line)
+        if not match:
+            continue
+        name, _, note = match.group(2).partition(" # ")
+        name = re.sub(r"^\s*\d+\s+(- )?", "", name).strip()
+        ok, skipped, _ = tap_counts(line)
+        found.append((name, "skipped" if skipped else "ok" if ok else "not ok", re.sub(r"^(?i:skip)\S*\s*", "", note)))
+    return found
+
+
 class Tally:
     """Collects results and prints them: a line for each failure as it comes, the counts at the
     end. Usable from several threads."""

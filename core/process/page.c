@@ -208,9 +208,11 @@ static void pace(uint64_t now)
 // A reader looks, and may say that it will look again.
 static void want_times(uint32_t again)
 {
+    uint64_t now = ss_os.now();
+    if (page.until && now >= page.until)
+        end_times(); // where looks follow each other await() may not come to it
     if (again == 0)
         return;
-    uint64_t now = ss_os.now();
     if (!page.until)
         begin_times(now);
     uint32_t seconds = again < SS_PAGE_AGAIN_MAX ? again : SS_PAGE_AGAIN_MAX;

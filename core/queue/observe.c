@@ -11,12 +11,15 @@
 
 struct ss_pool *ss_queue_pool(smolscale_queue *queue)
 {
-    if (queue->pool)
-        return queue->pool;
+    struct ss_pool *pool = load_relaxed(&queue->pool);
+    if (pool)
+        return pool;
     const char *label = queue->label ? queue->label : queue->name[0] ? queue->name : "queue";
     // Without a label of its layer it is a queue of the program, or of the core.
     const void *code = queue->label ? queue->code : (const void *)queue->run;
-    return queue->pool = ss_pool_find(label, code);
+    pool = ss_pool_find(label, code);
+    store_release(&queue->pool, pool); // pairs with ss_queue_view()
+    return pool;
 }
 
 void ss_observe_push(smolscale_queue *queue, const void *item, unsigned count)

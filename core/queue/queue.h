@@ -108,11 +108,11 @@ struct smolscale_queue {
     struct ss_fronts *fronts_memory; // L: NULL: none yet
 
     // ---- for observers (observe.h)
-    const char *label;          // C from the first push on: of its layer; NULL: none
-    const void *code;           // the same: of the function whose calls are its jobs
-    struct ss_pool *pool;       // L: NULL: nobody has observed it
-    struct ss_ages *ages;       // L: when what waits was pushed; NULL: nobody has asked
-    struct ss_samples *samples; // L: the same of some of it; NULL: the same
+    const char *label;            // C from the first push on: of its layer; NULL: none
+    const void *code;             // the same: of the function whose calls are its jobs
+    struct ss_pool *_Atomic pool; // l: once set it stays; NULL: nobody has observed it
+    struct ss_ages *ages;         // L: when what waits was pushed; NULL: nobody has asked
+    struct ss_samples *samples;   // L: the same of some of it; NULL: the same
 
     // ---- among all queues
     struct ss_elastic elastic;          // S: with SMOLSCALE_QUEUE_ELASTIC

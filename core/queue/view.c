@@ -53,7 +53,6 @@ static void view_accounts(const smolscale_queue *queue, struct ss_queue_view *vi
     view->max_active = queue->max_active;
     view->mean = queue->mean >> SS_MEAN_SHIFT;
     view->ended = queue->ended;
-    view->pool = queue->pool;
     for (const struct ss_batch *batch = queue->oldest; batch; batch = batch->newer)
         view->pending += ss_batch_unclaimed(batch);
 }
@@ -66,6 +65,7 @@ void ss_queue_view(smolscale_queue *queue, struct ss_queue_view *view)
         .parent = queue->parent ? queue->parent->number : 0,
         .flags = queue->flags,
         .run = queue->run,
+        .pool = load_acquire(&queue->pool), // pairs with ss_queue_pool()
     };
     memcpy(view->name, queue->name, sizeof view->name);
     bool locked = ss_lock_soon(queue->runnable.lock);

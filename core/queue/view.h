@@ -30,8 +30,9 @@ struct ss_queue_view {
 // queues there are. Returns how many references. Takes ss.lock, for a bounded time.
 unsigned ss_queues_hold(smolscale_queue **queues, unsigned most, size_t *all);
 
-// What is seen of such a queue. A compare function may run under the queue's lock for long: then
-// only what is known without it is given, and `active` and `blocked` are 0.
+// What is seen of such a queue. A compare function may run under the queue's lock for long, and so
+// may a thread that waits for a CPU have it: then only what is known without it is given, its pool
+// too, and `active` and `blocked` are 0.
 void ss_queue_view(smolscale_queue *queue, struct ss_queue_view *view);
 
 // Gives a reference up. No lock held.

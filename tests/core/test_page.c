@@ -562,6 +562,27 @@ START_TEST(when_no_reader_comes_any_more_the_measuring_ends)
 }
 END_TEST
 
+// Also if the thread has not come to end it before.
+START_TEST(a_look_after_the_end_finds_nothing_measured)
+{
+    fake_clock_start();
+    prepare("1");
+    use_executor();
+    struct ss_page *page = open_page();
+    smolscale_queue *queue = queue_new(stand, NULL, 1); // of the same pool, and listed
+    atomic_store(&page->head.again, 1);
+    ask(page);
+    ck_assert(ss_has_samples());
+    push(queue, item_of(0));
+    smolscale_queue_wait(queue);
+    atomic_store(&page->head.again, 0);
+    fake_clock_advance((1 + SS_PAGE_GRACE_S) * SS_NS_PER_S);
+    ask(page);
+    ck_assert_uint_eq(times_on(page), 0);
+    clean_up();
+}
+END_TEST
+
 START_TEST(a_child_of_a_process_that_is_looked_at_is_not)
 {
     prepare("1");
@@ -628,6 +649,7 @@ int main(void)
         {it_may_be_wanted_again_at_any_time, 1},
         {how_long_jobs_wait_is_measured_while_a_reader_comes_again, 1},
         {when_no_reader_comes_any_more_the_measuring_ends, 1},
+        {a_look_after_the_end_finds_nothing_measured, 1},
         {a_child_of_a_process_that_is_looked_at_is_not, 1},
         {any_number_in_its_words_is_answered, 1},
     };

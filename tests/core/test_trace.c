@@ -169,9 +169,9 @@ START_TEST(a_job_that_is_recalled_has_waited_all_the_while)
     ck_assert(smolscale_queue_cancel(queue, item_of(64), 0)); // recalls
     ck_assert_uint_eq(load_relaxed(&pool()->waiting), 62);
     counter_add(&go_on, 1);
-    smolscale_queue_wait(queue);
+    counter_wait(&ran, 63);
     ck_assert_uint_eq(load_relaxed(&pool()->waiting), 0);
-    ck_assert_uint_eq(ss_histogram_count(&pool()->times), JOBS_BEFORE + 63);
+    ck_assert_uint_eq(ss_histogram_count(&pool()->times), 63);
     smolscale_queue_free(queue);
 }
 END_TEST

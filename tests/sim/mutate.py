@@ -21,9 +21,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from mutations import MUTATIONS  # noqa: E402
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CORE = os.path.join(ROOT, "core")
+from texts import CORE, complaint, read_core  # noqa: E402
 
 
 def core_commands(build):
@@ -107,11 +105,10 @@ def try_one(build, sim, limits, mutation, commands):
     """(was it found, what to say)"""
     name, path, original, mutated, how = mutation[:5]
     sources = mutation[5].split() if len(mutation) > 5 else []
-    with open(os.path.join(CORE, path), encoding="utf-8") as file:
-        text = file.read()
-    if text.count(original) != 1:
-        return False, (f"FAILED  {name}: its text occurs {text.count(original)} times in core/{path}: say in "
-                       "tests/sim/mutations.py what the fault is now")
+    why = complaint(mutation)
+    if why:
+        return False, f"FAILED  {name}: {why}"
+    text = read_core(path)
     with tempfile.TemporaryDirectory() as folder:
         try:
             mutated_library(build, commands, sources, folder, path, text.replace(original, mutated))

@@ -4,7 +4,8 @@
 (name, file below core/, original text, mutated text, how it is looked for[, sources]). The original
 text must occur once. How: programs, and options of `sim explore`. A fault in a header is compiled
 into `sources` alone, which is quicker. A fault whose text is gone from the source
-fails the check: a change of the line says here what the fault is now.
+fails the check, which is one of the unit tests (texts.py): a change of the line says here what the
+fault is now.
 """
 
 MUTATIONS = [
@@ -50,7 +51,7 @@ MUTATIONS = [
      "asks ? ss_time_in(SS_WAIT_RETRY_NS) : ss_balancer_wait_limit()", "asks ? ss_time_in(SS_WAIT_RETRY_NS) : SS_FOREVER",
      "blocked-waited --faults"),
     ("workers that could not be created are not tried again", "sched/growth.c",
-     "        if (to_create > 0 && tick->now >= ss.create_retry_at)\n", "        if (to_create > 0 && ss.create_retry_at == 0)\n",
+     "        if (to_create > 0 && may_create(tick))\n", "        if (to_create > 0 && ss.create_retry_at == 0)\n",
      "blocked --strategy turns"),
     ("a worker serves a queue that may start nothing", "queue/serve.c",
      "    if (!ss_queue_wants_worker(queue))\n        return false;\n", "", "limit family batch"),
