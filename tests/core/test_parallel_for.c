@@ -555,8 +555,9 @@ struct lending {
     int threads;
     _Atomic int lent, helped;
     pthread_t thread[4096];
-    void *team;
-    void (*help)(void *);
+    // Each lend() gives the same ones, and those that were lent before may read them.
+    _Atomic(void *) team;
+    void (*_Atomic help)(void *);
 };
 
 static int lending_threads(void *context)
