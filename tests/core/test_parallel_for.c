@@ -569,7 +569,8 @@ static void *lent_thread(void *context)
 {
     struct lending *l = context;
     of_the_group = true;
-    l->help(l->team);
+    void (*help)(void *) = atomic_load(&l->help); // gcc would read it non-atomically to call it
+    help(l->team);
     l->helped++;
     return NULL;
 }
