@@ -4,9 +4,14 @@
 
 #ifndef CLI_NCURSES
 
+const char *screen_left_out(void)
+{
+    return "this command was built without ncurses and has no live screen; use --once";
+}
+
 const char *screen_open(void)
 {
-    return "this build has no live screen (it was built without ncurses); use --once";
+    return screen_left_out();
 }
 
 void screen_close(void)
@@ -36,11 +41,17 @@ enum screen_key screen_wait(int ms, char *letter)
 #else
 
 #include <curses.h>
+#include <poll.h>
 #include <stdio.h>
 #include <unistd.h>
 
 static SCREEN *screen;
 static int next_line;
+
+const char *screen_left_out(void)
+{
+    return NULL;
+}
 
 const char *screen_open(void)
 {
@@ -94,13 +105,20 @@ void screen_end(const char *last_line)
     refresh();
 }
 
+// Where the terminal has gone, getch() waits for nothing.
+static bool is_gone(void)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    return poll(&input, 1, 0) > 0 && input.revents & (POLLHUP | POLLERR | POLLNVAL);
+}
+
 enum screen_key screen_wait(int ms, char *letter)
 {
     timeout(ms);
     int key = getch();
     switch (key) {
     case ERR:
-        return SCREEN_NO_KEY;
+        return is_gone() ? SCREEN_QUIT : SCREEN_NO_KEY;
     case 'q':
     case 'Q':
         return SCREEN_QUIT;

@@ -10,6 +10,9 @@
 
 enum screen_key { SCREEN_NO_KEY, SCREEN_QUIT, SCREEN_RESIZED, SCREEN_LETTER };
 
+// NULL; or, where that is so, a sentence that says it and what to do.
+const char *screen_left_out(void);
+
 // NULL; or why there is no screen, as a sentence. screen_close() follows a NULL.
 const char *screen_open(void);
 void screen_close(void);
