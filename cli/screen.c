@@ -18,6 +18,11 @@ void screen_close(void)
 {
 }
 
+struct room screen_room(void)
+{
+    return (struct room){0};
+}
+
 void screen_begin(void)
 {
 }
@@ -43,6 +48,7 @@ enum screen_key screen_wait(int ms, char *letter)
 #include <curses.h>
 #include <poll.h>
 #include <stdio.h>
+#include <term.h>
 #include <unistd.h>
 
 static SCREEN *screen;
@@ -57,9 +63,16 @@ const char *screen_open(void)
 {
     if (!isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO))
         return "input or output is no terminal; use --once";
+    int found;
+    if (setupterm(NULL, STDOUT_FILENO, &found) != OK)
+        return "the terminal's type is not known (TERM); use --once";
+    bool places = tigetstr("cup"); // it can put its cursor anywhere
+    del_curterm(cur_term);
+    if (!places)
+        return "the terminal (TERM) can only write line after line; use --once";
     screen = newterm(NULL, stdout, stdin);
     if (!screen)
-        return "the terminal's type is not known (TERM); use --once";
+        return "the terminal cannot be used; use --once";
     cbreak();
     noecho();
     nonl();
@@ -72,9 +85,18 @@ void screen_close(void)
 {
     if (!screen)
         return;
+    // Where the picture stays, what is written next begins on a line of its own.
+    move(LINES - 1, 0);
+    clrtoeol();
+    refresh();
     endwin();
     delscreen(screen);
     screen = NULL;
+}
+
+struct room screen_room(void)
+{
+    return (struct room){.width = (unsigned)COLS, .low = LINES < 20};
 }
 
 void screen_begin(void)

@@ -181,7 +181,7 @@ static void show_once(struct page *page, const struct arguments *arguments)
     if (arguments->json)
         look_write_json(look, stdout);
     else
-        look_write(look, print_line, stdout);
+        look_write(look, (struct room){0}, print_line, stdout);
 }
 
 // ---- live
@@ -203,11 +203,11 @@ static uint64_t now_ms(void)
 static void draw(struct look *look, enum sort sort)
 {
     char help[128];
-    snprintf(help, sizeof help, "q quit   order: w waiting  r rate  m mean  n number   (now: %s)",
+    snprintf(help, sizeof help, "q quit   order (now: %s): w waiting  r rate  m mean  n number",
              sort_words[sort]);
     look_sort(look, sort);
     screen_begin();
-    look_write(look, screen_line, NULL);
+    look_write(look, screen_room(), screen_line, NULL);
     screen_end(help);
 }
 
