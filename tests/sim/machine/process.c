@@ -200,6 +200,7 @@ void ss_shared_wake(_Atomic uint32_t *word)
 SS_ROOM(os_ticks, NULL, NULL);
 SS_ROOM(os_linux_linux, NULL, NULL);
 SS_ROOM(os_linux_refused, NULL, NULL);
+SS_ROOM(os_linux_process, NULL, NULL);
 SS_ROOM(os_linux_cpus, NULL, NULL);
 SS_ROOM(os_linux_placement, NULL, NULL);
 SS_ROOM(os_linux_look, NULL, NULL);
