@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 // Has `in_child` called in each child of fork(), by its only thread, before fork() returns there.
@@ -19,6 +20,9 @@ void ss_process_at_fork(void (*in_child)(void));
 void ss_process_at_exit(void (*handler)(void));
 
 pid_t ss_process_id(void);
+
+// The CPU time that all its threads have taken, ns.
+uint64_t ss_process_cpu_ns(void);
 
 // Does the program have privileges that its caller does not (setuid and the like)?
 bool ss_process_is_privileged(void);

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 // The dynamic section of the object that this file is part of; none in a static program, which need
@@ -68,6 +69,15 @@ void ss_process_at_exit(void (*handler)(void))
 pid_t ss_process_id(void)
 {
     return getpid();
+}
+
+uint64_t ss_process_cpu_ns(void)
+{
+    int saved_errno = errno;
+    struct timespec taken = {0};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &taken);
+    errno = saved_errno;
+    return (uint64_t)taken.tv_sec * SS_NS_PER_S + (uint64_t)taken.tv_nsec;
 }
 
 bool ss_process_is_privileged(void)

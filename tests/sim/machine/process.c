@@ -57,6 +57,11 @@ pid_t ss_process_id(void)
     return 1;
 }
 
+uint64_t ss_process_cpu_ns(void)
+{
+    return 0;
+}
+
 bool ss_process_is_privileged(void)
 {
     return false;
