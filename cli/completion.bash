@@ -37,6 +37,32 @@ _smolscale_layers() {
     done
 }
 
+# Names of files: bash quotes them, and puts a slash behind folders.
+_smolscale_files() {
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+}
+
+# Commands and files, but not what only the shell knows: smolscale is no shell.
+_smolscale_commands() {
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <({
+        compgen -c -- "$cur" | grep -vxF -f <(compgen -k)
+        compgen -f -- "$cur"
+    } | sort -u)
+}
+
+# The processes that can be looked at.
+_smolscale_processes() {
+    local page pid runtime=${XDG_RUNTIME_DIR:-/run/user/$UID}
+    for page in "$runtime"/smolscale/*-* "/dev/shm/smolscale-$UID"/*-*; do
+        pid=${page##*/}
+        pid=${pid%%-*}
+        # A page may be left by a process that has ended.
+        [[ -e $page && -d /proc/$pid && $pid == "$cur"* ]] && COMPREPLY+=("$pid")
+    done
+}
+
 _smolscale() {
     local cur prev words cword at options
     words=("${COMP_WORDS[@]}")
@@ -59,7 +85,7 @@ _smolscale() {
         if declare -F _command_offset >/dev/null; then
             _command_offset "$at"
         else
-            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            _smolscale_files
         fi
         return
     fi
@@ -71,7 +97,7 @@ _smolscale() {
         prev=${words[cword - 2]}
     fi
     if [[ ${words[1]} == report || ${words[1]} == export ]] && [[ $prev == -o || $prev == --output ]]; then
-        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        _smolscale_files
         return
     fi
     case $prev in
@@ -85,11 +111,11 @@ _smolscale() {
             return
             ;;
         --stats | --trace)
-            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            _smolscale_files
             return
             ;;
         -t) # a file in run, seconds in compare
-            [[ ${words[1]} == run ]] && mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            [[ ${words[1]} == run ]] && _smolscale_files
             return
             ;;
         -w | --workers | --rounds | --timeout) return ;;
@@ -112,18 +138,13 @@ _smolscale() {
         *) return ;;
     esac
     if [[ $cur != -* && (${words[1]} == report || ${words[1]} == export) ]]; then
-        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        _smolscale_files
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [[ ${words[1]} == top ]]; then
-        # The processes that can be looked at; one name may be left by a process that has ended.
-        local folder runtime=${XDG_RUNTIME_DIR:-/run/user/$UID}
-        for folder in "$runtime/smolscale" "/dev/shm/smolscale-$UID"; do
-            [[ -d $folder ]] && mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(
-                cd "$folder" && compgen -W "$(printf '%s\n' *-* | cut -d- -f1)" -- "$cur")
-        done
+        _smolscale_processes
     elif [[ ${words[1]} != options ]]; then
-        mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
+        _smolscale_commands
     fi
 }
 

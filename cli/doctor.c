@@ -15,6 +15,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ struct patient {
     struct use (*uses)[LAYER_COUNT];  // of each object
     char *obstacle;                   // why nothing can be preloaded; NULL: it can
     pid_t pid;                        // 0: it does not run
+    const char *command;              // how it was named; NULL: it runs
     unsigned loaded;                  // of a process: the layers whose library is in it
     bool disabled;                    // of a process: SMOLSCALE_DISABLE is set
     unsigned found, captured, native; // findings so far
@@ -258,7 +260,8 @@ static void print_conclusion(const struct patient *patient)
                "'smolscale doctor PID' shows them then.\n");
     if (patient->captured && !patient->pid)
         printf(
-            "  To run it on smolscale: smolscale run COMMAND; to see what that brings: smolscale compare COMMAND\n");
+            "  To run it on smolscale: smolscale run %s; to see what that brings: smolscale compare %s\n",
+            patient->command, patient->command);
 }
 
 static int diagnose(struct patient *patient)
@@ -279,7 +282,7 @@ static int diagnose(struct patient *patient)
 
 static int diagnose_command(const char *command)
 {
-    struct patient patient = {0};
+    struct patient patient = {.command = command};
     struct program program;
     program_must_examine(command, &program);
     printf("%s", program.path);
@@ -482,7 +485,11 @@ int command_doctor(int argc, char **argv)
     char *what = NULL;
     if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &what))
         return STATUS_FAILED;
-    if (*what && what[strspn(what, "0123456789")] == '\0')
-        return diagnose_process((pid_t)strtol(what, NULL, 10));
-    return diagnose_command(what);
+    if (!*what || what[strspn(what, "0123456789")])
+        return diagnose_command(what);
+    errno = 0;
+    long pid = strtol(what, NULL, 10);
+    if (errno || pid > INT_MAX)
+        fail(STATUS_FAILED, "process %s: there is none", what);
+    return diagnose_process((pid_t)pid);
 }

@@ -110,12 +110,41 @@ static void must_be_complete(const char *path)
     closure_finish(&closure);
 }
 
+// Whether a name is that of a layer's library, but not of the one that belongs to this command.
+static bool is_of_another_installation(const char *name)
+{
+    for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+        const char *path = layer_library(layer);
+        if (path && strcmp(path, name) == 0)
+            return false;
+    }
+    return is_layer_library(name);
+}
+
+// The names of a list for which `drop` does not hold; NULL: none.
+static char *without(const char *list, bool (*drop)(const char *name))
+{
+    char *value = NULL;
+    list += list ? strspn(list, separators) : 0;
+    while (list && *list) {
+        size_t length = strcspn(list, separators);
+        char *name = must_format("%.*s", (int)length, list);
+        if (!drop(name))
+            value = append(value, name, length);
+        free(name);
+        list += length;
+        list += strspn(list, separators);
+    }
+    return value;
+}
+
+// A library of another installation would stand before ours, and bring another core.
 char *preload_value(const struct settings *settings, const char *existing)
 {
     bool by_name = settings->layers != 0;
     unsigned wanted = by_name ? settings->layers : ALL_LAYERS;
     bool any = false;
-    char *value = existing && *existing ? must_copy(existing) : NULL;
+    char *value = without(existing, is_of_another_installation);
     for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
         if (!(wanted & (1u << layer)))
             continue;
@@ -142,15 +171,5 @@ char *preload_value(const struct settings *settings, const char *existing)
 
 char *native_preload_value(const char *existing)
 {
-    char *value = NULL;
-    while (existing && *existing) {
-        size_t length = strcspn(existing, separators);
-        char *name = must_format("%.*s", (int)length, existing);
-        if (length && !is_layer_library(name))
-            value = append(value, name, length);
-        free(name);
-        existing += length;
-        existing += strspn(existing, separators);
-    }
-    return value;
+    return without(existing, is_layer_library);
 }

@@ -272,6 +272,7 @@ static void time_words(uint64_t ns, char *text, size_t size)
 struct lines {
     void (*line)(void *to, bool heading, const char *text);
     void *to;
+    struct room room;
 };
 
 __attribute__((format(printf, 3, 4))) static void put(const struct lines *lines, bool heading,
@@ -287,18 +288,97 @@ __attribute__((format(printf, 3, 4))) static void put(const struct lines *lines,
     lines->line(lines->to, heading, text);
 }
 
+enum { INDENT = 9 }; // of what follows the first word of a line
+
+// How much of a text fits: up to a mark behind which a line may end, or else up to a blank. All of
+// it, if it has neither that soon.
+static size_t fitting(const char *text, size_t width)
+{
+    size_t length = strlen(text), at_mark = 0, at_blank = 0;
+    for (size_t i = 1; length > width && i <= width; i++) {
+        if (text[i] != ' ')
+            continue;
+        at_blank = i;
+        if (strchr(",;:", text[i - 1]))
+            at_mark = i;
+    }
+    return at_mark ? at_mark : at_blank ? at_blank : length;
+}
+
+// A list in words, on as many lines as it takes, or as much of it as fits on one.
+__attribute__((format(printf, 2, 3))) static void put_list(const struct lines *lines,
+                                                           const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    size_t width = lines->room.width ? lines->room.width : sizeof text, fits = fitting(text, width);
+    put(lines, false, "%.*s", (int)fits, text);
+    for (const char *rest = text + fits; !lines->room.low && *rest; rest += fits) {
+        rest++; // the blank
+        fits = fitting(rest, width > INDENT ? width - INDENT : 1);
+        put(lines, false, "%*s%.*s", INDENT, "", (int)fits, rest);
+    }
+}
+
+// A table's columns, from the left. In a narrow place those with the highest rank are left out:
+// half a number says something else than the whole.
+struct column {
+    const char *title;
+    int width; // less than 0: the text begins at the left
+    unsigned rank;
+};
+
+enum { COLUMNS_MAX = 12, CELL_SIZE = 32 };
+
+static unsigned width_of(const struct column *columns, unsigned count, unsigned rank)
+{
+    unsigned width = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (columns[i].rank <= rank)
+            width += (unsigned)abs(columns[i].width) + 1;
+    return width - 1; // no blank behind the last
+}
+
+// The highest rank that there is room for.
+static unsigned rank_fitting(const struct column *columns, unsigned count, unsigned width)
+{
+    unsigned rank = COLUMNS_MAX;
+    while (width && rank > 0 && width_of(columns, count, rank) > width)
+        rank--;
+    return rank;
+}
+
+static void put_row(const struct lines *lines, const struct column *columns, unsigned count,
+                    char (*cells)[CELL_SIZE])
+{
+    unsigned rank = rank_fitting(columns, count, lines->room.width);
+    char text[512];
+    size_t length = 0;
+    text[0] = '\0';
+    for (unsigned i = 0; i < count; i++)
+        if (columns[i].rank <= rank)
+            length += (size_t)snprintf(text + length, sizeof text - length, "%s%*.*s",
+                                       length ? " " : "", columns[i].width, CELL_SIZE - 1,
+                                       cells ? cells[i] : columns[i].title);
+    put(lines, !cells, "%s", text);
+}
+
 static void write_rates(const struct look *look, const struct lines *lines)
 {
     char text[SS_PAGE_COUNTERS][32];
     for (unsigned i = 0; i < SS_PAGE_COUNTERS; i++)
         rate_words(look->rates[i], text[i], sizeof text[i]);
     const uint64_t *counters = look->body.counters;
-    put(lines, false, "jobs     %llu, %s/s; wake-ups %llu, %s/s; saved %llu, %s/s; naps %llu, %s/s",
-        (unsigned long long)counters[SS_PAGE_JOBS], text[SS_PAGE_JOBS],
-        (unsigned long long)counters[SS_PAGE_WAKES], text[SS_PAGE_WAKES],
-        (unsigned long long)counters[SS_PAGE_WAKES_SAVED], text[SS_PAGE_WAKES_SAVED],
-        (unsigned long long)counters[SS_PAGE_NAPS], text[SS_PAGE_NAPS]);
-    put(lines, false,
+    put_list(lines, "jobs     %llu, %s/s; wake-ups %llu, %s/s; saved %llu, %s/s; naps %llu, %s/s",
+             (unsigned long long)counters[SS_PAGE_JOBS], text[SS_PAGE_JOBS],
+             (unsigned long long)counters[SS_PAGE_WAKES], text[SS_PAGE_WAKES],
+             (unsigned long long)counters[SS_PAGE_WAKES_SAVED], text[SS_PAGE_WAKES_SAVED],
+             (unsigned long long)counters[SS_PAGE_NAPS], text[SS_PAGE_NAPS]);
+    put_list(
+        lines,
         "balancer %s, %s looks/s; took back %llu; added for blocked %llu, %s/s; threads begun %llu, ended %llu, "
         "failed %llu",
         balancer_word(look->body.balancer), text[SS_PAGE_TICKS],
@@ -313,42 +393,61 @@ static void write_head(const struct look *look, const struct lines *lines)
 {
     const struct ss_page_body *body = &look->body;
     put(lines, false, "process  %d  %s", (int)look->pid, look->command);
-    put(lines, false,
-        "workers  %u on %u CPUs (at most %llu so far): %u running, %u blocked, %u looking, "
-        "%u napping, %u parked",
-        body->workers, body->cpus, (unsigned long long)body->counters[SS_PAGE_WORKERS_PEAK],
-        look->doing[RUNNING], look->doing[BLOCKED], look->doing[LOOKING] + look->doing[STARTING],
-        look->doing[NAPPING], body->parked);
+    put_list(lines,
+             "workers  %u on %u CPUs (at most %llu so far): %u running, %u blocked, %u looking, "
+             "%u napping, %u parked",
+             body->workers, body->cpus, (unsigned long long)body->counters[SS_PAGE_WORKERS_PEAK],
+             look->doing[RUNNING], look->doing[BLOCKED],
+             look->doing[LOOKING] + look->doing[STARTING], look->doing[NAPPING], body->parked);
     write_rates(look, lines);
 }
+
+// In 80 columns: without the threads' name, which is the pool's, the limit and the maximum.
+static const struct column queue_columns[] = {
+    {"QUEUE", 6, 0}, {"POOL", -12, 4},   {"THREADS", -15, 8}, {"WAITING", 8, 0},
+    {"BUSY", 5, 2},  {"BLOCKED", 7, 5},  {"LIMIT", 6, 6},     {"JOBS/s", 9, 1},
+    {"MEAN", 8, 3},  {"IN Q p50", 8, 4}, {"p99", 8, 1},       {"max", 8, 7},
+};
+enum { QUEUE_COLUMNS = sizeof queue_columns / sizeof *queue_columns };
 
 static void write_queue(const struct queue_look *seen, const struct lines *lines)
 {
     const struct ss_page_queue *queue = seen->queue;
-    char limit[16] = "-", rate_text[32], mean[32] = "-", waits[3][32] = {"-", "-", "-"};
+    char cells[QUEUE_COLUMNS][CELL_SIZE];
+    unsigned cell = 0;
+#define CELL(...) snprintf(cells[cell++], CELL_SIZE, __VA_ARGS__)
+    CELL("%llu", (unsigned long long)queue->number);
+    CELL("%.12s", pool_of(queue));
+    CELL("%.15s", queue->name);
+    CELL("%llu", (unsigned long long)queue->pending);
+    CELL("%u", queue->active);
+    CELL("%u", seen->blocked);
     if (queue->max_active != SMOLSCALE_UNLIMITED)
-        snprintf(limit, sizeof limit, "%u", queue->max_active);
-    rate_words(seen->rate, rate_text, sizeof rate_text);
-    if (queue->mean)
-        time_words(queue->mean, mean, sizeof mean);
-    if (queue->waits) {
-        time_words(queue->wait_p50, waits[0], sizeof waits[0]);
-        time_words(queue->wait_p99, waits[1], sizeof waits[1]);
-        time_words(queue->wait_max, waits[2], sizeof waits[2]);
-    }
-    put(lines, false, "%6llu %-12.12s %-15s %8llu %5u %7u %6s %9s %8s %8s %8s %8s",
-        (unsigned long long)queue->number, pool_of(queue), queue->name,
-        (unsigned long long)queue->pending, queue->active, seen->blocked, limit, rate_text, mean,
-        waits[0], waits[1], waits[2]);
+        CELL("%u", queue->max_active);
+    else
+        CELL("-");
+    rate_words(seen->rate, cells[cell++], CELL_SIZE);
+    const struct {
+        bool known;
+        uint64_t ns;
+    } times[] = {{queue->mean, queue->mean},
+                 {queue->waits, queue->wait_p50},
+                 {queue->waits, queue->wait_p99},
+                 {queue->waits, queue->wait_max}};
+    for (unsigned i = 0; i < sizeof times / sizeof *times; i++)
+        if (times[i].known)
+            time_words(times[i].ns, cells[cell++], CELL_SIZE);
+        else
+            CELL("-");
+#undef CELL
+    put_row(lines, queue_columns, QUEUE_COLUMNS, cells);
 }
 
 static void write_queues(const struct look *look, const struct lines *lines)
 {
     const struct ss_page_body *body = &look->body;
     put(lines, false, "%s", "");
-    put(lines, true, "%6s %-12s %-15s %8s %5s %7s %6s %9s %8s %8s %8s %8s", "QUEUE", "POOL",
-        "THREADS", "WAITING", "BUSY", "BLOCKED", "LIMIT", "JOBS/s", "MEAN", "IN Q p50", "p99",
-        "max");
+    put_row(lines, queue_columns, QUEUE_COLUMNS, NULL);
     for (uint32_t i = 0; i < body->queue_count; i++)
         write_queue(&look->queue[i], lines);
     if (body->queues > body->queue_count)
@@ -356,27 +455,34 @@ static void write_queues(const struct look *look, const struct lines *lines)
             (unsigned long long)(body->queues - body->queue_count));
 }
 
+static const struct column worker_columns[] = {
+    {"THREAD", 8, 0}, {"NAME", -15, 2}, {"DOES", -9, 0}, {"SERVES", -20, 0}, {"BEGUN/s", 9, 1}};
+enum { WORKER_COLUMNS = sizeof worker_columns / sizeof *worker_columns };
+
 static void write_workers(const struct look *look, const struct lines *lines)
 {
     const struct ss_page_body *body = &look->body;
     put(lines, false, "%s", "");
-    put(lines, true, "%8s %-15s %-9s %-24s %9s", "THREAD", "NAME", "DOES", "SERVES", "BEGUN/s");
+    put_row(lines, worker_columns, WORKER_COLUMNS, NULL);
     for (uint32_t i = 0; i < body->worker_count; i++) {
         const struct worker_look *seen = &look->worker[i];
-        char serves[64], rate_text[32];
+        char cells[WORKER_COLUMNS][CELL_SIZE], serves[64];
         serves_words(look, seen->worker, serves, sizeof serves);
-        rate_words(seen->rate, rate_text, sizeof rate_text);
-        put(lines, false, "%8d %-15s %-9s %-24.24s %9s", (int)seen->worker->tid, seen->name,
-            doing_words[seen->doing], serves, rate_text);
+        snprintf(cells[0], CELL_SIZE, "%d", (int)seen->worker->tid);
+        snprintf(cells[1], CELL_SIZE, "%.15s", seen->name);
+        snprintf(cells[2], CELL_SIZE, "%s", doing_words[seen->doing]);
+        snprintf(cells[3], CELL_SIZE, "%.20s", serves);
+        rate_words(seen->rate, cells[4], CELL_SIZE);
+        put_row(lines, worker_columns, WORKER_COLUMNS, cells);
     }
     if (body->workers > body->worker_count)
         put(lines, false, "         ... and %u more", body->workers - body->worker_count);
 }
 
-void look_write(const struct look *look, void (*line)(void *to, bool heading, const char *text),
-                void *to)
+void look_write(const struct look *look, struct room room,
+                void (*line)(void *to, bool heading, const char *text), void *to)
 {
-    const struct lines lines = {line, to};
+    const struct lines lines = {line, to, room};
     write_head(look, &lines);
     if (look->interval <= 0)
         put(&lines, false, "         one look: rates and times in queue are not known yet");

@@ -52,9 +52,16 @@ char *look_take(struct look *look, struct page *page, const struct look *before,
 
 void look_sort(struct look *look, enum sort sort);
 
+// What the lines have room in.
+struct room {
+    unsigned width; // 0: any. In a narrow one tables have fewer columns, and lists more lines.
+    bool low;       // lists have one line each, and end earlier
+};
+
 // Writes lines of text. `line` is called with each, whether it is the heading of a table, and `to`.
-void look_write(const struct look *look, void (*line)(void *to, bool heading, const char *text),
-                void *to);
+// What has no place to break, like the command, may be wider than there is room.
+void look_write(const struct look *look, struct room room,
+                void (*line)(void *to, bool heading, const char *text), void *to);
 
 void look_write_json(const struct look *look, FILE *file);
 

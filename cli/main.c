@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct subcommand {
     const char *name;
@@ -32,27 +33,31 @@ const char *argp_program_version = "smolscale " CLI_VERSION;
 
 static void print_help(FILE *file)
 {
-    fputs("usage: smolscale SUBCOMMAND ...\n\n", file);
+    fputs("Usage: smolscale SUBCOMMAND [OPTION...] ...\n"
+          "  or:  smolscale --help | --version\n\n",
+          file);
     for (size_t i = 0; i < SUBCOMMANDS; i++)
         fprintf(file, "  %-9s %s\n", subcommands[i].name, subcommands[i].purpose);
     fputs("\nSee smolscale SUBCOMMAND --help, and the man pages smolscale(1) and smolscale(7).\n",
           file);
 }
 
-// What was asked for went to stdout; whether it got there is part of the result.
-static int finish(int status)
+// What was asked for went to stdout; whether it got there is part of the result. At exit, for
+// argp's help ends the program, too.
+static void check_output(void)
 {
-    if (fflush(stdout) || ferror(stdout)) {
-        complain("cannot write to standard output: %s", strerror(errno));
-        return STATUS_FAILED;
-    }
-    return status;
+    if (!fflush(stdout) && !ferror(stdout))
+        return;
+    complain("cannot write to standard output: %s", strerror(errno));
+    _exit(STATUS_FAILED);
 }
 
 int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, ""); // numbers stay in the C locale
     argp_err_exit_status = STATUS_FAILED;
+    if (atexit(check_output))
+        fail(STATUS_FAILED, "no memory");
     if (argc < 2) {
         print_help(stderr);
         return STATUS_FAILED;
@@ -60,16 +65,16 @@ int main(int argc, char **argv)
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-?") == 0 || strcmp(name, "help") == 0) {
         print_help(stdout);
-        return finish(0);
+        return 0;
     }
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
         puts(argp_program_version);
-        return finish(0);
+        return 0;
     }
     for (size_t i = 0; i < SUBCOMMANDS; i++) {
         if (strcmp(name, subcommands[i].name) == 0) {
             argv[1] = must_format("smolscale %s", name);
-            return finish(subcommands[i].call(argc - 1, argv + 1));
+            return subcommands[i].call(argc - 1, argv + 1);
         }
     }
     complain("there is no subcommand '%s'; smolscale --help lists them", name);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const struct argp_option output_options[] = {
@@ -45,12 +46,22 @@ static bool to_stdout(const struct output_arguments *arguments)
     return strcmp(arguments->output, "-") == 0;
 }
 
+// Also by another name.
+static bool is_the_trace(const struct output_arguments *arguments)
+{
+    struct stat trace, output;
+    return stat(arguments->file, &trace) == 0 && stat(arguments->output, &output) == 0 &&
+           trace.st_dev == output.st_dev && trace.st_ino == output.st_ino;
+}
+
 FILE *output_must_open(struct output_arguments *arguments)
 {
     if (!arguments->output)
         arguments->output = must_format("%s%s", arguments->file, arguments->suffix);
     if (to_stdout(arguments))
         return stdout;
+    if (is_the_trace(arguments))
+        fail(STATUS_FAILED, "%s: it is the trace itself, which would be lost", arguments->output);
     FILE *out = fopen(arguments->output, "we");
     if (!out)
         fail(STATUS_FAILED, "%s: %s", arguments->output, strerror(errno));

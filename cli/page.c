@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <math.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -24,10 +25,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WAIT_NS    (100 * 1000000L) // one sleep for an answer
-#define ASK_AGAIN  5   // after so many sleeps: another reader may have taken the number
-#define PATIENCE   300 // sleeps, until the process counts as unable to answer
-#define READ_TRIES 100
+#define WAIT_NS        (100 * 1000000L) // one sleep for an answer
+#define ASK_AGAIN      5   // after so many sleeps: another reader may have taken the number
+#define PATIENCE       300 // sleeps, until the process counts as unable to answer
+#define READ_TRIES     100
+#define ENDS_WITHIN_MS 1000
 
 // ---- what is believed
 
@@ -399,6 +401,19 @@ static bool has_ended(const struct page *page)
                           : kill(page->pid, 0) < 0 && errno == ESRCH;
 }
 
+// Its threads end one after the other, and then it waits for its parent: so the one that answered
+// may be gone a while before the process is. A process that lives on is waited for in vain.
+static bool process_ends(pid_t pid)
+{
+    int file = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (file < 0)
+        return kill(pid, 0) < 0;
+    struct pollfd ended = {.fd = file, .events = POLLIN};
+    bool ends = poll(&ended, 1, ENDS_WITHIN_MS) > 0;
+    close(file);
+    return ends;
+}
+
 char *page_ask(struct page *page, double again, struct ss_page_body *body, bool *ended)
 {
     uint32_t seconds = (uint32_t)ceil(again);
@@ -416,7 +431,8 @@ char *page_ask(struct page *page, double again, struct ss_page_body *body, bool 
         *ended = (fault || atomic_load(&page->head.answered) != number) && has_ended(page);
         if (*ended) {
             free(fault);
-            return must_copy(kill(page->pid, 0) < 0 ? "it has ended" : "it uses smolscale no more");
+            return must_copy(process_ends(page->pid) ? "it has ended"
+                                                     : "it uses smolscale no more");
         }
         if (fault)
             return fault;

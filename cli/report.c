@@ -172,8 +172,16 @@ static char *percent_interval(double low, double high)
     return text;
 }
 
+enum { SURE = 95 }; // per cent
+
+// Too few rounds for an interval of that confidence.
+static bool too_few(const struct ratio *ratio)
+{
+    return ratio->known && ratio->level * 100 < SURE;
+}
+
 // What the rounds say of one quantity, in half a sentence. A difference is claimed only where the
-// interval leaves no difference out and is one of 95 %.
+// interval leaves no difference out; where the rounds are too few, what is said is no claim.
 static char *judge(const struct ratio *ratio, const char *what)
 {
     if (!ratio->known)
@@ -181,9 +189,8 @@ static char *judge(const struct ratio *ratio, const char *what)
     char *middle = percent(ratio->estimate), *interval = percent_interval(ratio->low, ratio->high);
     double most = fmax(fabs(ratio->low - 1), fabs(ratio->high - 1));
     char *text;
-    if (ratio->level < 0.95)
-        text = must_format("%s %s, but the rounds are too few to be sure (-n 6 or more)", middle,
-                           what);
+    if (too_few(ratio))
+        text = must_format("%s %s", middle, what);
     else if (most <= 0.05)
         text = must_format("%s as natively (within %.1f %%)", what, fmax(most * 100, 0.1));
     else if (ratio->low > 1 || ratio->high < 1)
@@ -193,6 +200,16 @@ static char *judge(const struct ratio *ratio, const char *what)
     free(middle);
     free(interval);
     return text;
+}
+
+// How sure that is.
+static char *confidence(const struct ratio *cpu, const struct ratio *wall)
+{
+    if (too_few(cpu) || too_few(wall))
+        return must_copy(", but the rounds are too few to be sure (-n 6 or more)");
+    if (!cpu->known && !wall->known)
+        return must_copy("");
+    return must_format(", with %.0f %% confidence", 100 * (cpu->known ? cpu->level : wall->level));
 }
 
 static bool any_job(const struct comparison *c)
@@ -253,8 +270,9 @@ static char *verdict(const struct comparison *c)
             c->command[0]);
     struct ratio cpu = ratio_for(c, CPU), wall = ratio_for(c, WALL);
     char *of_cpu = judge(&cpu, "CPU time"), *of_wall = judge(&wall, "wall time");
-    char *text = must_format("%s, %s, with %.0f %% confidence; %s", of_cpu, of_wall,
-                             100 * (cpu.known ? cpu.level : wall.level), agreement_in_words(c));
+    char *sure = confidence(&cpu, &wall);
+    char *text = must_format("%s, %s%s; %s", of_cpu, of_wall, sure, agreement_in_words(c));
+    free(sure);
     free(of_cpu);
     free(of_wall);
     return text;

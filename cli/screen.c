@@ -4,13 +4,23 @@
 
 #ifndef CLI_NCURSES
 
+const char *screen_left_out(void)
+{
+    return "this command was built without ncurses and has no live screen; use --once";
+}
+
 const char *screen_open(void)
 {
-    return "this build has no live screen (it was built without ncurses); use --once";
+    return screen_left_out();
 }
 
 void screen_close(void)
 {
+}
+
+struct room screen_room(void)
+{
+    return (struct room){0};
 }
 
 void screen_begin(void)
@@ -36,19 +46,33 @@ enum screen_key screen_wait(int ms, char *letter)
 #else
 
 #include <curses.h>
+#include <poll.h>
 #include <stdio.h>
+#include <term.h>
 #include <unistd.h>
 
 static SCREEN *screen;
 static int next_line;
 
+const char *screen_left_out(void)
+{
+    return NULL;
+}
+
 const char *screen_open(void)
 {
     if (!isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO))
         return "input or output is no terminal; use --once";
+    int found;
+    if (setupterm(NULL, STDOUT_FILENO, &found) != OK)
+        return "the terminal's type is not known (TERM); use --once";
+    bool places = tigetstr("cup"); // it can put its cursor anywhere
+    del_curterm(cur_term);
+    if (!places)
+        return "the terminal (TERM) can only write line after line; use --once";
     screen = newterm(NULL, stdout, stdin);
     if (!screen)
-        return "the terminal's type is not known (TERM); use --once";
+        return "the terminal cannot be used; use --once";
     cbreak();
     noecho();
     nonl();
@@ -61,9 +85,18 @@ void screen_close(void)
 {
     if (!screen)
         return;
+    // Where the picture stays, what is written next begins on a line of its own.
+    move(LINES - 1, 0);
+    clrtoeol();
+    refresh();
     endwin();
     delscreen(screen);
     screen = NULL;
+}
+
+struct room screen_room(void)
+{
+    return (struct room){.width = (unsigned)COLS, .low = LINES < 20};
 }
 
 void screen_begin(void)
@@ -94,13 +127,20 @@ void screen_end(const char *last_line)
     refresh();
 }
 
+// Where the terminal has gone, getch() waits for nothing.
+static bool is_gone(void)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    return poll(&input, 1, 0) > 0 && input.revents & (POLLHUP | POLLERR | POLLNVAL);
+}
+
 enum screen_key screen_wait(int ms, char *letter)
 {
     timeout(ms);
     int key = getch();
     switch (key) {
     case ERR:
-        return SCREEN_NO_KEY;
+        return is_gone() ? SCREEN_QUIT : SCREEN_NO_KEY;
     case 'q':
     case 'Q':
         return SCREEN_QUIT;

@@ -6,13 +6,18 @@
 #ifndef SMOLSCALE_CLI_SCREEN_H
 #define SMOLSCALE_CLI_SCREEN_H
 
-#include <stdbool.h>
+#include "look.h"
 
 enum screen_key { SCREEN_NO_KEY, SCREEN_QUIT, SCREEN_RESIZED, SCREEN_LETTER };
+
+// NULL; or, where that is so, a sentence that says it and what to do.
+const char *screen_left_out(void);
 
 // NULL; or why there is no screen, as a sentence. screen_close() follows a NULL.
 const char *screen_open(void);
 void screen_close(void);
+
+struct room screen_room(void);
 
 // One picture: begin, lines from the top, end. What does not fit is left out; `to` is not used.
 void screen_begin(void);

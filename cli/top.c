@@ -88,12 +88,18 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
+#ifdef CLI_NCURSES
+#define NOTE ""
+#else
+#define NOTE "This command was built without ncurses and has no live screen: use --once or --json. "
+#endif
+
 static const struct argp argp = {
     options,
     parse,
     "[PID]",
     "Shows what a process on smolscale does: its queues, its workers, and what the balancer did. Without PID it takes the "
-    "one process that can be looked at, or lists them if there are several.\v"
+    "one process that can be looked at, or lists them if there are several.\v" NOTE
     "A process can be looked at if it was started by 'smolscale run', or with SMOLSCALE_TOP=1. Keys: w, r, m and n order the "
     "queues by what waits, rate, mean and number; q ends.",
     NULL,
@@ -175,7 +181,7 @@ static void show_once(struct page *page, const struct arguments *arguments)
     if (arguments->json)
         look_write_json(look, stdout);
     else
-        look_write(look, print_line, stdout);
+        look_write(look, (struct room){0}, print_line, stdout);
 }
 
 // ---- live
@@ -197,11 +203,11 @@ static uint64_t now_ms(void)
 static void draw(struct look *look, enum sort sort)
 {
     char help[128];
-    snprintf(help, sizeof help, "q quit   order: w waiting  r rate  m mean  n number   (now: %s)",
+    snprintf(help, sizeof help, "q quit   order (now: %s): w waiting  r rate  m mean  n number",
              sort_words[sort]);
     look_sort(look, sort);
     screen_begin();
-    look_write(look, screen_line, NULL);
+    look_write(look, screen_room(), screen_line, NULL);
     screen_end(help);
 }
 
@@ -268,6 +274,9 @@ int command_top(int argc, char **argv)
     struct arguments arguments = {.sort = BY_WAITING};
     if (argp_parse(&argp, argc, argv, 0, NULL, &arguments))
         return STATUS_FAILED;
+    const char *left_out = arguments.once ? NULL : screen_left_out();
+    if (left_out)
+        fail(STATUS_FAILED, "%s", left_out);
     pid_t pid = arguments.pid ? arguments.pid : pick_process(arguments.json);
     if (!pid)
         return 0;

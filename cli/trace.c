@@ -370,7 +370,9 @@ static char *pattern_of(const char *name)
 static _Noreturn void say_which(const char *name, char *const *found, size_t count)
 {
     if (count == 0)
-        fail(STATUS_FAILED, "%s: there is no such file, and none with a process id behind it",
+        fail(STATUS_FAILED,
+             "%s: there is no such file, and none with a process id behind it (a process that ran "
+             "no job on smolscale, or was killed, leaves none)",
              name);
     complain("%s: there are several traces of that name, one of each process; name one:", name);
     for (size_t i = 0; i < count; i++) {

@@ -13,7 +13,9 @@
 
 // throughput.c
 void bench_empty(int argc, char **argv);
+void bench_bursts(int argc, char **argv);
 void bench_producers(int argc, char **argv);
+void bench_gated(int argc, char **argv);
 void bench_sorted(int argc, char **argv);
 void bench_sleeping(int argc, char **argv);
 void bench_spinning(int argc, char **argv);

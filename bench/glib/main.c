@@ -13,7 +13,9 @@ static const struct {
     const char *help;
 } benchmarks[] = {
     {"empty", bench_empty, "--jobs N --max N --exclusive 0|1: empty jobs from one producer"},
+    {"bursts", bench_bursts, "--jobs N --max N: the same for each line of standard input"},
     {"producers", bench_producers, "--jobs N --max N --producers N: empty jobs from several"},
+    {"gated", bench_gated, "--jobs N: empty jobs that are all pushed before one runs"},
     {"sorted", bench_sorted, "--jobs N: pushes with random keys into a sorted, blocked queue"},
     {"sleeping", bench_sleeping, "--jobs N --max N --ms N: jobs that sleep"},
     {"spinning", bench_spinning, "--us N --max N --total-ms N: jobs that compute"},

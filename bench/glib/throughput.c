@@ -7,6 +7,7 @@
 #include "bench.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define ITEM GINT_TO_POINTER(1) // GLib takes no NULL item
@@ -41,6 +42,33 @@ void bench_empty(int argc, char **argv)
     expect_jobs(jobs);
     figure_meter(&used, jobs, "ns");
     figure("threads", peak_threads() - 1, "count");
+}
+
+// ---- bursts ----
+
+// For each line of standard input one burst of empty jobs, and what it took: so that processes can
+// take turns, each some tens of milliseconds.
+void bench_bursts(int argc, char **argv)
+{
+    uint64_t jobs = (uint64_t)option(argc, argv, "jobs", 200000), total = 0;
+    long max = option(argc, argv, "max", (long)cpus_allowed());
+    char line[16];
+    // The workers stay from one burst to the next.
+    GThreadPool *first = new_pool(empty_job, NULL, max, FALSE);
+
+    while (fgets(line, sizeof line, stdin)) {
+        GThreadPool *pool = new_pool(empty_job, NULL, max, FALSE);
+        struct meter start = meter_start();
+        for (uint64_t i = 0; i < jobs; i++)
+            push(pool, ITEM);
+        g_thread_pool_free(pool, FALSE, TRUE);
+        struct meter used = meter_stop(&start);
+        figure_meter(&used, jobs, "ns");
+        fflush(stdout);
+        total += jobs;
+    }
+    g_thread_pool_free(first, FALSE, TRUE);
+    expect_jobs(total);
 }
 
 // ---- several producers ----
@@ -85,14 +113,76 @@ void bench_producers(int argc, char **argv)
     pthread_barrier_destroy(&all.ready);
 }
 
-// ---- sorted ----
+// ---- behind a gate ----
 
+// The pool's only thread stays in the first job until all others are queued.
 struct gate {
     GMutex mutex;
     GCond changed;
     gboolean entered;
     gboolean open;
 };
+
+static void gate_pass(struct gate *gate)
+{
+    g_mutex_lock(&gate->mutex);
+    gate->entered = TRUE;
+    g_cond_broadcast(&gate->changed);
+    while (!gate->open)
+        g_cond_wait(&gate->changed, &gate->mutex);
+    g_mutex_unlock(&gate->mutex);
+}
+
+static void gate_await(struct gate *gate)
+{
+    g_mutex_lock(&gate->mutex);
+    while (!gate->entered)
+        g_cond_wait(&gate->changed, &gate->mutex);
+    g_mutex_unlock(&gate->mutex);
+}
+
+static void gate_open(struct gate *gate)
+{
+    g_mutex_lock(&gate->mutex);
+    gate->open = TRUE;
+    g_cond_broadcast(&gate->changed);
+    g_mutex_unlock(&gate->mutex);
+}
+
+static void gated_job(gpointer item, gpointer data)
+{
+    if (item == ITEM)
+        tally_one();
+    else
+        gate_pass(data);
+}
+
+// All jobs are pushed while none runs, and then run by one thread: what a push and a job take
+// hangs on no chance. So their instructions can be counted (bench/top/looked_at.py).
+void bench_gated(int argc, char **argv)
+{
+    uint64_t jobs = (uint64_t)option(argc, argv, "jobs", 1000000);
+    static struct gate gate;
+
+    GThreadPool *pool = new_pool(gated_job, &gate, 1, FALSE);
+    push(pool, &gate);
+    gate_await(&gate);
+    struct meter start = meter_start();
+    for (uint64_t i = 0; i < jobs; i++)
+        push(pool, ITEM);
+    struct meter used = meter_stop(&start);
+
+    struct meter drain = meter_start();
+    gate_open(&gate);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    struct meter drained = meter_stop(&drain);
+
+    expect_jobs(jobs);
+    figure_meter(&used, jobs, "ns");
+    figure("drain", (double)drained.wall_ns / (double)jobs, "ns");
+}
+
+// ---- sorted ----
 
 struct sorted {
     struct gate gate;
@@ -109,18 +199,13 @@ static gint compare_keys(gconstpointer a, gconstpointer b, gpointer data)
     return (x > y) - (x < y);
 }
 
-// Key 1 is the first item: it keeps the pool's only thread until all others are queued.
+// Key 1 is the first item.
 static void sorted_job(gpointer item, gpointer data)
 {
     struct sorted *state = data;
     guint key = GPOINTER_TO_UINT(item);
     if (key == 1) {
-        g_mutex_lock(&state->gate.mutex);
-        state->gate.entered = TRUE;
-        g_cond_broadcast(&state->gate.changed);
-        while (!state->gate.open)
-            g_cond_wait(&state->gate.changed, &state->gate.mutex);
-        g_mutex_unlock(&state->gate.mutex);
+        gate_pass(&state->gate);
         return;
     }
     state->disorder |= key < state->last;
@@ -139,10 +224,7 @@ void bench_sorted(int argc, char **argv)
     GThreadPool *pool = new_pool(sorted_job, &state, 1, FALSE);
     g_thread_pool_set_sort_function(pool, compare_keys, NULL);
     push(pool, GUINT_TO_POINTER(1));
-    g_mutex_lock(&state.gate.mutex);
-    while (!state.gate.entered)
-        g_cond_wait(&state.gate.changed, &state.gate.mutex);
-    g_mutex_unlock(&state.gate.mutex);
+    gate_await(&state.gate);
 
     struct meter start = meter_start();
     for (uint64_t i = 0; i < jobs; i++)
@@ -150,10 +232,7 @@ void bench_sorted(int argc, char **argv)
     struct meter used = meter_stop(&start);
 
     struct meter drain = meter_start();
-    g_mutex_lock(&state.gate.mutex);
-    state.gate.open = TRUE;
-    g_cond_broadcast(&state.gate.changed);
-    g_mutex_unlock(&state.gate.mutex);
+    gate_open(&state.gate);
     g_thread_pool_free(pool, FALSE, TRUE);
     struct meter drained = meter_stop(&drain);
 

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 // Has `in_child` called in each child of fork(), by its only thread, before fork() returns there.
@@ -19,6 +20,9 @@ void ss_process_at_fork(void (*in_child)(void));
 void ss_process_at_exit(void (*handler)(void));
 
 pid_t ss_process_id(void);
+
+// The CPU time that all its threads have taken, ns.
+uint64_t ss_process_cpu_ns(void);
 
 // Does the program have privileges that its caller does not (setuid and the like)?
 bool ss_process_is_privileged(void);
@@ -32,8 +36,13 @@ const char *ss_process_environment(const char *name);
 void ss_process_object_of(void (*code)(void), char *name, size_t size);
 
 // Appends a text to a file, which is created if it does not exist; /dev/stdout and /dev/stderr are
-// what the program has as these. 0 or a negative errno value.
+// what ss_note_output() found as these. 0 or a negative errno value; -EBADF: the program
+// has closed that one, or has another file in its place.
 int ss_append_to_file(const char *path, const char *text, size_t length);
+
+// Takes what standard output and standard error are now for the program's own. Done when this code
+// is loaded; tests do it when they have put something else there. Not while others write.
+void ss_note_output(void);
 
 // A file that is written from its beginning, part by part; what was in it is gone. The descriptor
 // is above those of the standard streams. -1 or, of the next two, false: errno says why.
@@ -48,7 +57,8 @@ const char *ss_process_name(void);
 // knows, else "LIBRARY+0xOFFSET", else the number. Takes the loader's lock: no lock held.
 void ss_process_symbol(const void *address, char *text, size_t size);
 
-// Writes a text to standard error, by one call: lines of several processes do not mix.
+// Writes a text to standard error, by one call: lines of several processes do not mix. To nowhere,
+// where the program has closed it, or has another file in its place.
 void ss_write_to_stderr(const char *text);
 
 #endif // SS_PROCESS_H

@@ -16,6 +16,7 @@
     X(os_linux_cpus)      \
     X(os_linux_placement) \
     X(os_linux_look)      \
+    X(os_linux_process)   \
     X(os_fence)           \
     X(os_ticks)           \
     X(trace_points)       \

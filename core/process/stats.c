@@ -42,9 +42,10 @@ void smolscale_get_stats(struct smolscale_stats *out)
     memcpy(out, &all, out->size < sizeof all ? out->size : sizeof all);
 }
 
-#define TEXT_MAX 2048 // 13 counters and 11 costs; four lines with the name of a pool
+#define TEXT_MAX 2048 // 13 counters, the CPU time and 11 costs; four lines with the name of a pool
 
-// A line `NAME VALUE` for each counter and each cost, after `prefix`. Returns the length.
+// A line `NAME VALUE` for each counter and each cost, after `prefix`. Returns the length. The CPU
+// time is that of the whole process.
 static size_t write_stats(char *text, const char *prefix)
 {
     struct smolscale_stats s = {.size = sizeof s};
@@ -67,6 +68,8 @@ static size_t write_stats(char *text, const char *prefix)
     WRITE(workers_peak);
     WRITE(workers_blocked);
 #undef WRITE
+    length += (size_t)snprintf(text + length, TEXT_MAX - length, "%scpu_ns %llu\n", prefix,
+                               (unsigned long long)ss_process_cpu_ns());
     for (unsigned i = 0; i < SS_COST_COUNT; i++)
         length += (size_t)snprintf(text + length, TEXT_MAX - length, "%scost_%s %u\n", prefix,
                                    ss_cost_name((enum ss_cost)i), ss_cost((enum ss_cost)i));

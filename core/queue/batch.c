@@ -34,7 +34,7 @@ static unsigned sharers(const smolscale_queue *queue)
     return count ? count : 1;
 }
 
-static unsigned size(const smolscale_queue *queue)
+unsigned ss_batch_size(const smolscale_queue *queue)
 {
     if (queue->mean == 0 || queue->items.compare)
         return 1;
@@ -47,7 +47,7 @@ static unsigned size(const smolscale_queue *queue)
 
 unsigned ss_batch_take(smolscale_queue *queue, struct ss_batch *batch, uint64_t now)
 {
-    unsigned n = ss_items_pop(&queue->items, batch->item, size(queue));
+    unsigned n = ss_items_pop(&queue->items, batch->item, ss_batch_size(queue));
     ss_queue_publish_pending(queue);
     store_relaxed(&queue->runnable.taken, load_relaxed(&queue->runnable.taken) + n);
     queue->taken_at = now;

@@ -50,6 +50,9 @@ static inline uint32_t ss_batch_claim(struct ss_batch *batch)
 
 // The following: the queue's lock held.
 
+// How many jobs a worker would take now. There is one at least.
+unsigned ss_batch_size(const smolscale_queue *queue);
+
 // The owner takes as many jobs as suit; there is one at least. Returns how many. `now`: ns.
 unsigned ss_batch_take(smolscale_queue *queue, struct ss_batch *batch, uint64_t now);
 

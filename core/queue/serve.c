@@ -26,14 +26,6 @@ struct visit {
 
 // ---- a batch
 
-// Will the notices that the worker owes be late after the `jobs` that it has taken? Lock held.
-static bool notices_are_due(const struct visit *visit, unsigned jobs)
-{
-    const struct ss_server *server = visit->server;
-    uint64_t age = server->batch_start - load_relaxed(&server->notices.since);
-    return age + (jobs * visit->queue->mean >> SS_MEAN_SHIFT) >= ss_policy(owed_ns);
-}
-
 // Lock held on entry, not on exit. What is left to others is brought to them before the jobs run.
 static void take_batch(struct visit *visit)
 {
@@ -45,10 +37,7 @@ static void take_batch(struct visit *visit)
     ss_forget_blocked(&visit->worker->doing);
     enum ss_follow_up todo;
     struct ss_worker *wake = ss_queue_call_worker(queue, &todo);
-    bool due = server->notices.count > 0 && notices_are_due(visit, jobs);
     ss_unlock(queue->runnable.lock);
-    if (due)
-        ss_notices_give(queue, &server->notices);
     // Should the first job block, the balancer must see to the others and to the notices.
     bool holds_more = jobs > 1 || server->notices.count > 0;
     ss_follow_up(queue->group, wake, holds_more && todo == SS_DO_NOTHING ? SS_WAKE_BALANCER : todo);
@@ -150,13 +139,25 @@ static bool must_leave(const struct visit *visit)
     return others_wait || surplus || ss_queue_above_limit(queue);
 }
 
-// May drop the lock meanwhile.
+// Will the notices that the worker owes be late after the jobs that it would take now?
+static bool notices_are_due(const struct visit *visit)
+{
+    const smolscale_queue *queue = visit->queue;
+    const struct ss_server *server = visit->server;
+    if (load_relaxed(&queue->pending) == 0)
+        return true;
+    uint64_t age = server->batch_start - load_relaxed(&server->notices.since);
+    return age + (ss_batch_size(queue) * queue->mean >> SS_MEAN_SHIFT) >= ss_policy(owed_ns);
+}
+
+// May drop the lock meanwhile. Notices are given here, where no job is taken: notify() may end the
+// thread.
 static bool stays(const struct visit *visit)
 {
     smolscale_queue *queue = visit->queue;
     struct ss_server *server = visit->server;
     bool leaves = must_leave(visit);
-    if (server->notices.count > 0 && (leaves || load_relaxed(&queue->pending) == 0)) {
+    if (server->notices.count > 0 && (leaves || notices_are_due(visit))) {
         ss_unlock(queue->runnable.lock);
         ss_notices_give(queue, &server->notices);
         ss_lock(queue->runnable.lock);

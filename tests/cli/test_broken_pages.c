@@ -145,7 +145,7 @@ static void show(const struct ss_page_body *body, FILE *nowhere, bool also_json)
     for (uint32_t i = 0; i < body->queue_count; i++)
         look.queue[i].queue = &look.body.queue[i];
     look_sort(&look, (enum sort)(body->cpus % SORTS));
-    look_write(&look, count_text, NULL);
+    look_write(&look, (struct room){body->cpus % 140, body->cpus % 2}, count_text, NULL);
     if (also_json)
         look_write_json(&look, nowhere);
 }

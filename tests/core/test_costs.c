@@ -5,6 +5,8 @@
 
 #include "support.h"
 
+#include "os/process.h"
+
 #include "base/choice.h"
 #include "sched/costs.h"
 #include "sched/executor.h"
@@ -284,8 +286,10 @@ static void start_with(const char *value, char *said, size_t size)
     dup2(pipe_fds[1], 2);
     close(pipe_fds[1]);
     setenv("SMOLSCALE_COSTS", value, 1);
+    ss_note_output();
     ss_start();
     dup2(before, 2);
+    ss_note_output();
     close(before);
     ssize_t length = read(pipe_fds[0], said, size - 1);
     said[length > 0 ? length : 0] = '\0';

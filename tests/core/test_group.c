@@ -406,6 +406,44 @@ START_TEST(a_worker_that_frees_its_own_group_leaves_no_thread_behind)
 }
 END_TEST
 
+static bool (*real_futex_wait_until)(_Atomic uint32_t *word, uint32_t expected, uint64_t until);
+static struct tids before_group;
+
+// Who has ordered a worker and waits for it gets no CPU until that worker and its spawner have
+// gone, and the balancer (with the thread that looks for it) sleeps.
+static bool come_back_last(_Atomic uint32_t *word, uint32_t expected, uint64_t until)
+{
+    bool woken = real_futex_wait_until(word, expected, until);
+    if (word == &ss.spawn_answers) {
+        EVENTUALLY(atomic_load(&freed_from_within), ==, true);
+        EVENTUALLY(threads_new(&before_group), <=, 2);
+        EVENTUALLY(atomic_load(&ss.balancer), <, SS_BALANCER_DOZING);
+    }
+    return woken;
+}
+
+static void free_own_queue_and_group(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    smolscale_queue_close(smolscale_current_queue(), NULL, NULL);
+    free_own_group(NULL, NULL);
+}
+
+START_TEST(the_balancer_ends_when_who_waited_for_a_worker_is_the_last_to_go_on)
+{
+    threads_before_first_use(&before_group);
+    smolscale_group *of_main = group_new(4, 0, SMOLSCALE_GROUP_EAGER);
+    own_group = group_of_lowered_thread(SMOLSCALE_GROUP_EAGER); // with a spawner of its own
+    smolscale_group_free(of_main);
+    real_futex_wait_until = ss_os.futex_wait_until;
+    ss_os.futex_wait_until = come_back_last;
+    smolscale_queue *queue = queue_of(own_group, free_own_queue_and_group, NULL);
+    push(queue, item_of(0));
+    EVENTUALLY(atomic_load(&freed_from_within), ==, true);
+    EVENTUALLY(threads_new(&before_group), ==, 0);
+}
+END_TEST
+
 static unsigned groups_there(void)
 {
     unsigned count = 0;
@@ -1273,6 +1311,7 @@ int main(void)
         {workers_of_an_eager_group_are_confined_as_its_maker_whichever_thread_needs_the_first, 1},
         {workers_created_later_follow_what_was_changed_from_outside, 1},
         {a_worker_that_frees_its_own_group_leaves_no_thread_behind, 1},
+        {the_balancer_ends_when_who_waited_for_a_worker_is_the_last_to_go_on, 1},
         {a_group_is_gone_though_items_were_taken_back_before_a_worker_came, 1},
         {free_does_not_wait_for_what_tasks_wait_for, 2},
         {settings_stay_with_a_group_whose_work_waits_for_a_thread, 1},

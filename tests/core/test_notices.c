@@ -192,6 +192,36 @@ START_TEST(a_notice_that_ends_a_worker_leaves_no_other_behind)
 }
 END_TEST
 
+static void count_behind(void *item, void *user_data)
+{
+    struct counter *ran = ((void **)user_data)[1];
+    promise_many_and_block(item, ((void **)user_data)[0]);
+    if (number_of(item) < TINY)
+        counter_add(ran, 1);
+}
+
+// A notice is due when more is queued than one batch takes: the job that is first in the next one
+// runs all the same.
+START_TEST(a_notice_that_ends_a_worker_between_two_batches_loses_no_job)
+{
+    for (unsigned round = 1; round <= 20; round++) {
+        struct scene scene = {COUNTER_INIT, COUNTER_INIT, COUNTER_INIT, COUNTER_INIT};
+        struct counter ran = COUNTER_INIT;
+        void *both[] = {&scene, &ran};
+        smolscale_queue *queue = notifying_queue(count_behind, both, 1, note_and_exit);
+        push(queue, item_of(HOLDING));
+        counter_wait(&scene.holding, 1);
+        push(queue, item_of(PROMISING));
+        for (unsigned i = 0; i < TINY; i++)
+            push(queue, item_of(i));
+        counter_add(&scene.go, 1);
+        smolscale_queue_wait(queue);
+        smolscale_queue_free(queue);
+        ck_assert_uint_eq(counter_get(&ran), TINY);
+    }
+}
+END_TEST
+
 static void promise_and_block(void *item, void *user_data)
 {
     struct scene *scene = user_data;
@@ -378,6 +408,7 @@ int main(void)
                           a_notice_does_not_wait_for_the_job_behind_it,
                           a_notice_that_ends_the_balancers_thread_is_no_balancers_end,
                           a_notice_that_ends_a_worker_leaves_no_other_behind,
+                          a_notice_that_ends_a_worker_between_two_batches_loses_no_job,
                           a_job_that_says_it_blocks_gives_its_notices_first,
                           a_job_that_ends_its_thread_leaves_no_notice_behind,
                           consumers_that_are_told_once_for_many_results_get_all,

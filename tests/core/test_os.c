@@ -8,6 +8,7 @@
 
 #include "os/process.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -342,14 +343,35 @@ START_TEST(a_standard_error_that_does_not_wait_gets_all)
     struct pipe_reader reader = {.writer = gettid(), .from = ends[0]};
     dup2(ends[1], STDERR_FILENO);
     close(ends[1]);
+    ss_note_output();
     pthread_t thread = thread_start(read_when_writer_sleeps, &reader);
     int err = ss_append_to_file("/dev/stderr", text, sizeof text);
     dup2(before, STDERR_FILENO);
     close(before);
+    ss_note_output();
     ck_assert_int_eq(err, 0);
     pthread_join(thread, NULL);
     close(ends[0]);
     ck_assert_uint_eq(reader.count, sizeof text);
+}
+END_TEST
+
+START_TEST(a_file_in_the_place_of_standard_error_gets_nothing)
+{
+    int ends[2], before = dup(STDERR_FILENO);
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+    int err = ss_append_to_file("/dev/stderr", "text", 4);
+    ss_write_to_stderr("text");
+    dup2(before, STDERR_FILENO);
+    int here = ss_append_to_file("/dev/stderr", "", 0);
+    close(before);
+    char byte;
+    ck_assert_int_eq(read(ends[0], &byte, 1), 0); // its end, and nothing before
+    close(ends[0]);
+    ck_assert_int_eq(err, -EBADF);
+    ck_assert_int_eq(here, 0);
 }
 END_TEST
 
@@ -365,6 +387,7 @@ int main(void)
                                 what_looks_need_is_gone_when_they_have_ended,
                                 a_child_looks_anew,
                                 a_standard_error_that_does_not_wait_gets_all,
+                                a_file_in_the_place_of_standard_error_gets_nothing,
                                 NULL,
                             });
 }

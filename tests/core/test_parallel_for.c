@@ -555,8 +555,9 @@ struct lending {
     int threads;
     _Atomic int lent, helped;
     pthread_t thread[4096];
-    void *team;
-    void (*help)(void *);
+    // Each lend() gives the same ones, and those that were lent before may read them.
+    _Atomic(void *) team;
+    void (*_Atomic help)(void *);
 };
 
 static int lending_threads(void *context)
@@ -568,7 +569,8 @@ static void *lent_thread(void *context)
 {
     struct lending *l = context;
     of_the_group = true;
-    l->help(l->team);
+    void (*help)(void *) = atomic_load(&l->help); // gcc would read it non-atomically to call it
+    help(l->team);
     l->helped++;
     return NULL;
 }

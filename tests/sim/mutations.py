@@ -26,7 +26,7 @@ MUTATIONS = [
     ("the balancer's futex is not woken", "sched/balancer.c",
      "        ss_os.futex_wake(&ss.balancer, 1);\n", "        ;\n", "blocked-late"),
     ("a worker is taken off the idle list and not woken", "sched/idle.c",
-     "        ss_os.futex_wake(&worker->park, 1);\n", "        ;\n", "retire-limit group-limit limit free"),
+     "        ss_os.futex_wake(&worker->park, 1);\n", "        ;\n", "limit --strategy turns"),
     ("a dedicated worker ends because it was told so once", "sched/worker.c",
      "    worker->exit = false;\n    return group->workers > group->wanted;\n", "    return worker->exit;\n", "dedicated-twice"),
     ("a lock is let go without its sleepers being woken", "os/lock.h",

@@ -3,6 +3,7 @@
 // The process: its code in memory, its children, its end, its environment, its output.
 
 #include "os/process.h"
+#include "base/room.h"
 #include "os/linux/linux.h"
 
 #include <dlfcn.h>
@@ -15,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 // The dynamic section of the object that this file is part of; none in a static program, which need
@@ -66,6 +69,15 @@ void ss_process_at_exit(void (*handler)(void))
 pid_t ss_process_id(void)
 {
     return getpid();
+}
+
+uint64_t ss_process_cpu_ns(void)
+{
+    int saved_errno = errno;
+    struct timespec taken = {0};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &taken);
+    errno = saved_errno;
+    return (uint64_t)taken.tv_sec * SS_NS_PER_S + (uint64_t)taken.tv_nsec;
 }
 
 bool ss_process_is_privileged(void)
@@ -121,6 +133,44 @@ static int write_all(int fd, const char *text, size_t length)
     return 0;
 }
 
+// ---- the program's own output
+
+// What the two descriptors were when this code was loaded. A program that closes one may get a file
+// of its own in that place, or a connection: that one gets nothing from here.
+static struct {
+    bool looked, open;
+    dev_t device;
+    ino_t inode;
+} first[STDERR_FILENO + 1];
+
+__attribute__((constructor)) static void look_at_output(void)
+{
+    ss_note_output();
+}
+
+void ss_note_output(void)
+{
+    int saved_errno = errno;
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
+        struct stat file;
+        first[fd].open = fstat(fd, &file) == 0;
+        if (first[fd].open) {
+            first[fd].device = file.st_dev;
+            first[fd].inode = file.st_ino;
+        }
+        first[fd].looked = true;
+    }
+    errno = saved_errno;
+}
+
+// Calls that come before constructors take it for what it was.
+static bool is_as_it_was(int fd)
+{
+    struct stat file;
+    return !first[fd].looked || (first[fd].open && fstat(fd, &file) == 0 &&
+                                 file.st_dev == first[fd].device && file.st_ino == first[fd].inode);
+}
+
 // The program's own output has a place in its file, and need not be what this user may open (it may
 // be a socket, or another user's file): so it is not opened again.
 static int own_output(const char *path)
@@ -134,7 +184,9 @@ int ss_append_to_file(const char *path, const char *text, size_t length)
 {
     int saved_errno = errno, own = own_output(path);
     int fd = own >= 0 ? own : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    int err = fd >= 0 ? write_all(fd, text, length) : -errno;
+    int err = fd < 0                           ? -errno
+              : own >= 0 && !is_as_it_was(own) ? -EBADF
+                                               : write_all(fd, text, length);
     if (fd >= 0 && own < 0)
         close(fd);
     errno = saved_errno;
@@ -179,7 +231,9 @@ void ss_process_symbol(const void *address, char *text, size_t size)
 void ss_write_to_stderr(const char *text)
 {
     int saved_errno = errno;
-    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+    ssize_t ignored = is_as_it_was(STDERR_FILENO) ? write(STDERR_FILENO, text, strlen(text)) : 0;
     (void)ignored; // there is no other place to say it
     errno = saved_errno;
 }
+
+SS_ROOM(os_linux_process, NULL, NULL); // a child has its parent's output

@@ -57,6 +57,11 @@ pid_t ss_process_id(void)
     return 1;
 }
 
+uint64_t ss_process_cpu_ns(void)
+{
+    return 0;
+}
+
 bool ss_process_is_privileged(void)
 {
     return false;
@@ -200,6 +205,7 @@ void ss_shared_wake(_Atomic uint32_t *word)
 SS_ROOM(os_ticks, NULL, NULL);
 SS_ROOM(os_linux_linux, NULL, NULL);
 SS_ROOM(os_linux_refused, NULL, NULL);
+SS_ROOM(os_linux_process, NULL, NULL);
 SS_ROOM(os_linux_cpus, NULL, NULL);
 SS_ROOM(os_linux_placement, NULL, NULL);
 SS_ROOM(os_linux_look, NULL, NULL);

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: ISC
+//
+// What `smolscale top` writes fits into the columns that there are, and no number is cut.
+
+#include "look.h"
+#include "suite.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NARROWEST = 40, WIDEST = 160, LINES_MAX = 40, LINE_MAX_SIZE = 512 };
+
+struct written {
+    unsigned count;
+    bool heading[LINES_MAX];
+    char line[LINES_MAX][LINE_MAX_SIZE];
+};
+
+static void note(void *to, bool heading, const char *text)
+{
+    struct written *written = to;
+    ck_assert_uint_lt(written->count, LINES_MAX);
+    written->heading[written->count] = heading;
+    snprintf(written->line[written->count++], LINE_MAX_SIZE, "%s", text);
+}
+
+// One with large numbers, none of which is a part of another.
+static const struct look *large(void)
+{
+    static struct look look;
+    look.pid = 4711;
+    strcpy(look.command, "./program");
+    look.interval = 1;
+    look.body.workers = look.body.worker_count = 2;
+    look.body.queues = look.body.queue_count = 2;
+    look.body.cpus = 2;
+    for (unsigned i = 0; i < SS_PAGE_COUNTERS; i++) {
+        look.body.counters[i] = 1234567 + i;
+        look.rates[i] = 98765 + i;
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        look.body.worker[i].tid = (int32_t)(4194303 - i);
+        look.body.worker[i].state = SS_PAGE_IN_JOB;
+        look.body.worker[i].queue = 1;
+        look.worker[i].worker = &look.body.worker[i];
+        look.worker[i].doing = BLOCKED;
+        look.worker[i].rate = 54321 + i;
+        strcpy(look.worker[i].name, "fifteen-letters");
+        struct ss_page_queue *queue = &look.body.queue[i];
+        queue->number = 1 + i;
+        queue->pending = 87654321;
+        queue->active = 1023;
+        queue->max_active = 16384;
+        queue->mean = 555 * 1000;
+        queue->waits = 100;
+        queue->wait_p50 = 666 * 1000;
+        queue->wait_p99 = 777 * 1000 * 1000;
+        queue->wait_max = 888 * 1000 * 1000;
+        strcpy(queue->name, "fifteen-letters");
+        strcpy(queue->object, "libsmolscale-pthreadpool.so");
+        look.queue[i].queue = queue;
+        look.queue[i].blocked = 511;
+        look.queue[i].rate = 43210;
+    }
+    return &look;
+}
+
+static struct written *written_in(unsigned width, bool low)
+{
+    static struct written written[2];
+    struct written *to = &written[width != 0];
+    memset(to, 0, sizeof *to);
+    look_write(large(), (struct room){width, low}, note, to);
+    return to;
+}
+
+// Whether each word of a line is a word of the other one, in the same order.
+static bool is_part_of(const char *line, const char *whole)
+{
+    char copy[LINE_MAX_SIZE], *rest = copy;
+    snprintf(copy, sizeof copy, "%s", line);
+    for (char *word; (word = strsep(&rest, " "));) {
+        size_t length = strlen(word);
+        if (!length)
+            continue;
+        for (;;) {
+            whole += strspn(whole, " ");
+            size_t other = strcspn(whole, " ");
+            if (!other)
+                return false;
+            bool same = other == length && strncmp(word, whole, length) == 0;
+            whole += other;
+            if (same)
+                break;
+        }
+    }
+    return true;
+}
+
+static unsigned table_at(const struct written *written)
+{
+    unsigned at = 0;
+    while (at < written->count && !written->heading[at])
+        at++;
+    return at;
+}
+
+START_TEST(a_narrow_table_has_fewer_columns_and_whole_words)
+{
+    const struct written *whole = written_in(0, false);
+    ck_assert_ptr_nonnull(strstr(whole->line[table_at(whole)], "p99      max"));
+    for (unsigned width = NARROWEST; width <= WIDEST; width++) {
+        const struct written *narrow = written_in(width, false);
+        unsigned from = table_at(narrow), whole_from = table_at(whole);
+        ck_assert_uint_eq(narrow->count - from, whole->count - whole_from);
+        for (unsigned i = 0; from + i < narrow->count; i++) {
+            const char *line = narrow->line[from + i];
+            ck_assert_msg(strlen(line) <= width, "%u columns: %s", width, line);
+            ck_assert_msg(is_part_of(line, whole->line[whole_from + i]),
+                          "%u columns: \"%s\" of \"%s\"", width, line, whole->line[whole_from + i]);
+        }
+        const char *heading = narrow->line[from];
+        ck_assert_msg(strstr(heading, "QUEUE") && strstr(heading, "WAITING"), "%s", heading);
+        if (width >= 80)
+            ck_assert_msg(strstr(heading, "JOBS/s") && strstr(heading, "MEAN") &&
+                              strstr(heading, "p99") && strstr(heading, "POOL"),
+                          "%s", heading);
+    }
+}
+END_TEST
+
+// The lines before the tables, with single blanks.
+static void join_head(const struct written *written, char *text, size_t size)
+{
+    size_t length = 0;
+    for (unsigned i = 0; i < table_at(written); i++) {
+        for (const char *at = written->line[i]; *at && length + 2 < size; at++)
+            if (*at != ' ' || (length && text[length - 1] != ' '))
+                text[length++] = *at;
+        if (length && text[length - 1] != ' ')
+            text[length++] = ' ';
+    }
+    text[length] = '\0';
+}
+
+START_TEST(narrow_lists_are_broken_and_lose_nothing)
+{
+    char whole[4096], narrow[4096];
+    join_head(written_in(0, false), whole, sizeof whole);
+    ck_assert_ptr_nonnull(strstr(whole, "threads begun"));
+    for (unsigned width = NARROWEST; width <= WIDEST; width++) {
+        const struct written *written = written_in(width, false);
+        for (unsigned i = 0; i < table_at(written); i++)
+            ck_assert_msg(strlen(written->line[i]) <= width, "%u columns: %s", width,
+                          written->line[i]);
+        join_head(written, narrow, sizeof narrow);
+        ck_assert_str_eq(narrow, whole);
+    }
+}
+END_TEST
+
+START_TEST(where_there_are_few_lines_no_list_takes_more_than_one)
+{
+    unsigned usual = table_at(written_in(0, false));
+    for (unsigned width = NARROWEST; width <= WIDEST; width++) {
+        const struct written *written = written_in(width, true);
+        ck_assert_uint_eq(table_at(written), usual);
+        for (unsigned i = 0; i < usual; i++)
+            ck_assert_msg(strlen(written->line[i]) <= width, "%u columns: %s", width,
+                          written->line[i]);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    return run_tests("look", 180,
+                     (const TTest *[]){
+                         a_narrow_table_has_fewer_columns_and_whole_words,
+                         narrow_lists_are_broken_and_lose_nothing,
+                         where_there_are_few_lines_no_list_takes_more_than_one,
+                         NULL,
+                     });
+}
