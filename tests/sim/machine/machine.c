@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <link.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 struct sim_machine sim;
 struct sim_thread sim_threads[SIM_THREADS_MAX];
@@ -60,8 +62,11 @@ static int find_core(struct dl_phdr_info *info, size_t size, void *arg)
 
 extern char __start_sim_state[] __attribute__((weak)), __stop_sim_state[] __attribute__((weak));
 
+static void begin_looks(void);
+
 void sim_begin(void)
 {
+    begin_looks();
     local_size = (size_t)(sim_thread_local_end() - sim_thread_local_begin());
     if (local_size > SIM_LOCAL_MAX)
         abort();
@@ -219,11 +224,45 @@ void sim_wake(struct sim_thread *thread, bool time_up)
 
 // ---- a run
 
+// ---- loops without a step, as over a list that has become a ring
+
+// None comes back to the driver by itself. So a timer of this process' CPU time looks twice whether
+// a thread has come to no step, and if so breaks it off. No step computes for nearly as long.
+#define LOOK_S 2
+
+static unsigned run_number;
+
+static void look(int number)
+{
+    static const struct sim_thread *thread;
+    static uint64_t steps;
+    static unsigned run;
+    (void)number;
+    struct sim_thread *self = sim.self;
+    if (!self || sim.over)
+        return;
+    if (thread == self && steps == self->steps && run == run_number)
+        sim_fail("thread %u goes round and round without a step", self->id);
+    thread = self;
+    steps = self->steps;
+    run = run_number;
+}
+
+static void begin_looks(void)
+{
+    // The handler may leave for good, to the driver: so the signal must not stay blocked.
+    struct sigaction action = {.sa_handler = look, .sa_flags = SA_RESTART | SA_NODEFER};
+    const struct itimerval times = {{LOOK_S, 0}, {LOOK_S, 0}};
+    sigaction(SIGPROF, &action, NULL);
+    setitimer(ITIMER_PROF, &times, NULL);
+}
+
 enum sim_verdict sim_run(const struct sim_driver *driver, const struct sim_config *config,
                          void *(*main)(void *), void *arg)
 {
     reset();
     memset(&sim, 0, sizeof sim);
+    run_number++;
     sim.driver = driver;
     sim.config = *config;
     sim.clock = SS_NS_PER_S; // 0 means "never" to some
