@@ -408,13 +408,14 @@ END_TEST
 
 static bool (*real_futex_wait_until)(_Atomic uint32_t *word, uint32_t expected, uint64_t until);
 static struct tids before_group;
+static atomic_bool comes_last;
 
 // Who has ordered a worker and waits for it gets no CPU until that worker and its spawner have
 // gone, and the balancer (with the thread that looks for it) sleeps.
 static bool come_back_last(_Atomic uint32_t *word, uint32_t expected, uint64_t until)
 {
     bool woken = real_futex_wait_until(word, expected, until);
-    if (word == &ss.spawn_answers) {
+    if (word == &ss.spawn_answers && atomic_load(&comes_last)) {
         EVENTUALLY(atomic_load(&freed_from_within), ==, true);
         EVENTUALLY(threads_new(&before_group), <=, 2);
         EVENTUALLY(atomic_load(&ss.balancer), <, SS_BALANCER_DOZING);
@@ -432,11 +433,12 @@ static void free_own_queue_and_group(void *item, void *user_data)
 START_TEST(the_balancer_ends_when_who_waited_for_a_worker_is_the_last_to_go_on)
 {
     threads_before_first_use(&before_group);
+    real_futex_wait_until = ss_os.futex_wait_until;
+    ss_os.futex_wait_until = come_back_last; // before there are threads that use it
     smolscale_group *of_main = group_new(4, 0, SMOLSCALE_GROUP_EAGER);
     own_group = group_of_lowered_thread(SMOLSCALE_GROUP_EAGER); // with a spawner of its own
     smolscale_group_free(of_main);
-    real_futex_wait_until = ss_os.futex_wait_until;
-    ss_os.futex_wait_until = come_back_last;
+    atomic_store(&comes_last, true);
     smolscale_queue *queue = queue_of(own_group, free_own_queue_and_group, NULL);
     push(queue, item_of(0));
     EVENTUALLY(atomic_load(&freed_from_within), ==, true);

@@ -95,6 +95,11 @@ static ssize_t read_once(int fd, char *text, size_t size)
     return syscall(SYS_read, fd, text, size);
 }
 
+static ssize_t read_from_start(int fd, char *text, size_t size)
+{
+    return syscall(SYS_pread64, fd, text, size, 0L);
+}
+
 static void close_file(int fd)
 {
     syscall(SYS_close, fd);
@@ -140,7 +145,7 @@ static unsigned look_at_load(void)
     if (kept.load < 0) {
         n = read_file(AT_FDCWD, "/proc/loadavg", text, sizeof text);
     } else {
-        n = pread(kept.load, text, sizeof text - 1, 0);
+        n = read_from_start(kept.load, text, sizeof text - 1);
         text[n > 0 ? n : 0] = '\0';
     }
     ss_noted(SS_CALL_OPEN, n >= 0);
@@ -262,8 +267,8 @@ static void *looker_main(void *arg)
     uint32_t answered = load_relaxed(&looker.answered);
     bool left = leave_table();
     if (left) {
-        kept.tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        kept.load = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+        kept.tasks = open_in(AT_FDCWD, "/proc/self/task");
+        kept.load = open_in(AT_FDCWD, "/proc/loadavg");
     }
     store_release(&looker.state, left ? LOOKER_READY : LOOKER_REFUSED);
     ss_futex_wake(&looker.state, 1);
