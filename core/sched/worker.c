@@ -553,6 +553,7 @@ static void abandon(struct ss_worker *worker)
     struct ss_runnable *served = worker->serves;
     if (served && served->ops->abandon)
         served->ops->abandon(served, worker);
+    ss_leave_job(worker); // the balancer must not find it in a job, and mark it, when it has left
     end_parts(worker);
 }
 
