@@ -74,6 +74,8 @@ MUTATIONS = [
      " || ss_is_counted_on(worker);\n", ";\n", "blocked-late"),
     ("a job that is left to a worker that stands still stays there", "sched/blocked.c",
      "    bool counted_on = ss_is_counted_on(worker);\n", "    bool counted_on = false;\n", "left"),
+    ("a worker whose job has ended its thread stays in its job", "sched/worker.c",
+     "    ss_leave_job(worker); // the balancer", "    // the balancer", "left-by-end --strategy random"),
     ("a notice is given by two", "queue/notices.c",
      "    return load_relaxed(&notices->owed[i]) ? exchange_acq_rel(&notices->owed[i], NULL) : NULL;\n",
      "    void *whom = load_relaxed(&notices->owed[i]);\n    store_relaxed(&notices->owed[i], NULL);\n    return whom;\n", "notices-late"),

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: ISC
 //
-// Jobs that are left: to the worker that serves their queue, so that this is not listed; and to a
-// worker that is on its way, without a look under the executor's lock.
+// Jobs that are left: to the worker that serves their queue, so that this is not listed; to a
+// worker that is on its way, without a look under the executor's lock; and by a job that ends its
+// thread.
 
 #include "count.h"
+#include "sched/executor.h"
 
 SIM_STATE static smolscale_queue *queue, *other;
 SIM_STATE static struct sim_flag go;
@@ -71,3 +73,51 @@ const struct sim_program program_left_to_come = {
     .run = left_to_come,
     .check = check_left_to_come,
     .needs_threads = true};
+
+// ---- a job ends its thread, after it was seen asleep
+
+// The first job waits for the second, and then ends its worker.
+static void run_ending(void *item, void *user_data)
+{
+    run_waiting(item, user_data);
+    if (item == count_item(0))
+        sim_exit_thread();
+}
+
+// Each worker that there is said to be is on a list, and no other.
+static unsigned workers_listed(void)
+{
+    unsigned listed = 0;
+    ss_lock(&ss.lock);
+    for (struct ss_worker *worker = ss_first_worker(); worker; worker = ss_next_worker(worker))
+        listed++;
+    ss_unlock(&ss.lock);
+    return listed;
+}
+
+static void left_by_end(void)
+{
+    queue = count_queue_of(run_ending, SMOLSCALE_UNLIMITED, 0);
+    count_warm_up(queue, 2);
+    push(queue, 0);
+    push(queue, 1);
+    count_wait();
+    smolscale_queue_free(queue);
+    uint64_t until = sim_now() + 50 * SS_NS_PER_MS;
+    unsigned listed, said;
+    do { // one may be on its way out
+        ss_os.rest();
+        listed = workers_listed();
+        said = load_relaxed(&ss.stats.workers);
+    } while (listed != said && sim_now() < until);
+    SIM_CHECK(listed == said, "%u workers are listed, of %u", listed, said);
+    SIM_CHECK(ss.shared.blocked == 0, "%u workers are said to be blocked", ss.shared.blocked);
+}
+
+const struct sim_program program_left_by_end = {.name = "left-by-end",
+                                                .what =
+                                                    "a job that waits for another ends its thread",
+                                                .run = left_by_end,
+                                                .jobs = 2,
+                                                .limit_ns = 100 * SS_NS_PER_MS,
+                                                .needs_threads = true};
