@@ -26,18 +26,23 @@ static void expect_jobs(uint64_t jobs)
              (unsigned long long)tally_sum());
 }
 
-void bench_empty(int argc, char **argv)
+// What empty jobs take, from the first push to the end of the last one.
+static struct meter run_empty(uint64_t jobs, long max, gboolean exclusive)
 {
-    uint64_t jobs = (uint64_t)option(argc, argv, "jobs", 1000000);
-    long max = option(argc, argv, "max", (long)cpus_allowed());
-    gboolean exclusive = option(argc, argv, "exclusive", 0) != 0;
-
     GThreadPool *pool = new_pool(empty_job, NULL, max, exclusive);
     struct meter start = meter_start();
     for (uint64_t i = 0; i < jobs; i++)
         push(pool, ITEM);
     g_thread_pool_free(pool, FALSE, TRUE);
-    struct meter used = meter_stop(&start);
+    return meter_stop(&start);
+}
+
+void bench_empty(int argc, char **argv)
+{
+    uint64_t jobs = (uint64_t)option(argc, argv, "jobs", 1000000);
+    long max = option(argc, argv, "max", (long)cpus_allowed());
+    gboolean exclusive = option(argc, argv, "exclusive", 0) != 0;
+    struct meter used = run_empty(jobs, max, exclusive);
 
     expect_jobs(jobs);
     figure_meter(&used, jobs, "ns");
@@ -57,14 +62,8 @@ void bench_bursts(int argc, char **argv)
     GThreadPool *first = new_pool(empty_job, NULL, max, FALSE);
 
     while (fgets(line, sizeof line, stdin)) {
-        GThreadPool *pool = new_pool(empty_job, NULL, max, FALSE);
-        struct meter start = meter_start();
-        for (uint64_t i = 0; i < jobs; i++)
-            push(pool, ITEM);
-        g_thread_pool_free(pool, FALSE, TRUE);
-        struct meter used = meter_stop(&start);
+        struct meter used = run_empty(jobs, max, FALSE);
         figure_meter(&used, jobs, "ns");
-        fflush(stdout);
         total += jobs;
     }
     g_thread_pool_free(first, FALSE, TRUE);
