@@ -146,6 +146,11 @@ static bool identify(pid_t pid, struct identity *identity)
     return known;
 }
 
+static bool exists(pid_t pid)
+{
+    return kill(pid, 0) == 0 || errno != ESRCH;
+}
+
 // Does the thread that answers live? It ends with exec(), the file does not.
 static bool is_answered(pid_t pid, const struct ss_page_head *head)
 {
@@ -397,8 +402,7 @@ static bool read_body(struct page *page, struct ss_page_body *body)
 
 static bool has_ended(const struct page *page)
 {
-    return page->same_ids ? !is_answered(page->pid, &page->head)
-                          : kill(page->pid, 0) < 0 && errno == ESRCH;
+    return page->same_ids ? !is_answered(page->pid, &page->head) : !exists(page->pid);
 }
 
 // Its threads end one after the other, and then it waits for its parent: so the one that answered
@@ -407,7 +411,7 @@ static bool process_ends(pid_t pid)
 {
     int file = (int)syscall(SYS_pidfd_open, pid, 0);
     if (file < 0)
-        return kill(pid, 0) < 0;
+        return !exists(pid);
     struct pollfd ended = {.fd = file, .events = POLLIN};
     bool ends = poll(&ended, 1, ENDS_WITHIN_MS) > 0;
     close(file);
@@ -480,7 +484,7 @@ static void look_at(struct list *list, int folder, const char *name, unsigned lo
     if (sscanf(name, SS_SHARED_NAME "%n", &pid, &namespace, &end) != 2 || name[end] != '\0' ||
         pid <= 0 || namespace != here)
         return;
-    if (kill(pid, 0) < 0 && errno == ESRCH) {
+    if (!exists(pid)) {
         unlinkat(folder, name, 0);
         return;
     }

@@ -6,7 +6,7 @@
 
 const char *screen_left_out(void)
 {
-    return "this command was built without ncurses and has no live screen; use --once";
+    return "this command was " SCREEN_LEFT_OUT "; use --once";
 }
 
 const char *screen_open(void)

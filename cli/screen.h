@@ -10,6 +10,10 @@
 
 enum screen_key { SCREEN_NO_KEY, SCREEN_QUIT, SCREEN_RESIZED, SCREEN_LETTER };
 
+#ifndef CLI_NCURSES
+#define SCREEN_LEFT_OUT "built without ncurses and has no live screen"
+#endif
+
 // NULL; or, where that is so, a sentence that says it and what to do.
 const char *screen_left_out(void);
 

@@ -88,10 +88,10 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-#ifdef CLI_NCURSES
-#define NOTE ""
+#ifdef SCREEN_LEFT_OUT
+#define NOTE "This command was " SCREEN_LEFT_OUT ": use --once or --json. "
 #else
-#define NOTE "This command was built without ncurses and has no live screen: use --once or --json. "
+#define NOTE ""
 #endif
 
 static const struct argp argp = {
