@@ -205,12 +205,19 @@ static void pace(uint64_t now)
                                           : SS_SAMPLES_OFF_NS);
 }
 
+static bool end_times_if_over(uint64_t now)
+{
+    bool over = page.until && now >= page.until;
+    if (over)
+        end_times();
+    return over;
+}
+
 // A reader looks, and may say that it will look again.
 static void want_times(uint32_t again)
 {
     uint64_t now = ss_os.now();
-    if (page.until && now >= page.until)
-        end_times(); // where looks follow each other await() may not come to it
+    end_times_if_over(now); // where looks follow each other await() may not come to it
     if (again == 0)
         return;
     if (!page.until)
@@ -226,10 +233,8 @@ static bool await(_Atomic uint32_t *word, uint32_t request)
     if (!page.until)
         return ss_shared_wait(word, request, SS_FOREVER);
     uint64_t now = ss_os.now();
-    if (now >= page.until) {
-        end_times();
+    if (end_times_if_over(now))
         return true;
-    }
     pace(now);
     uint64_t end = page.until < page.pace_at ? page.until : page.pace_at;
     return ss_shared_wait(word, request, end - now);

@@ -570,10 +570,12 @@ int ss_group_first_worker(struct ss_group *group)
         err = 0; // another thread may have created it, as the last that could be had
     else
         ss_spawner_group_left(group); // which may have waited for an order that does not come
-    bool left = group->workers == 0;
+    bool no_worker = group->workers == 0;
     ss_unlock(&ss.lock);
-    if (left)
-        ss_wake_balancer_if_any(); // it does not end while a thread waits, and all else may be over
+    // The balancer does not end while a thread waits. This one waits no more, and all else may be
+    // over.
+    if (no_worker)
+        ss_wake_balancer_if_any();
     return err;
 }
 

@@ -20,11 +20,16 @@ static void count(void *item, void *user_data)
     counter_add(&ran, 1);
 }
 
-static smolscale_queue *labelled(unsigned max_active)
+static smolscale_queue *labelled_queue(smolscale_run_fn *run, unsigned max_active)
 {
-    smolscale_queue *queue = queue_new(count, NULL, max_active);
+    smolscale_queue *queue = queue_new(run, NULL, max_active);
     smolscale_queue_set_label(queue, "test", NULL);
     return queue;
+}
+
+static smolscale_queue *labelled(unsigned max_active)
+{
+    return labelled_queue(count, max_active);
 }
 
 static const struct ss_pool *pool(void)
@@ -52,8 +57,7 @@ static void first_of_batch_waits(void *item, void *user_data)
 static smolscale_queue *queue_of_batches(void)
 {
     fake_clock_start();
-    smolscale_queue *queue = queue_new(first_of_batch_waits, NULL, 0);
-    smolscale_queue_set_label(queue, "test", NULL);
+    smolscale_queue *queue = labelled_queue(first_of_batch_waits, 0);
     queue->mean = 10 << SS_MEAN_SHIFT; // short jobs
     return queue;
 }

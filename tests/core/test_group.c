@@ -308,7 +308,7 @@ static void lower_settings(void)
         if (CPU_ISSET(cpu, &all))
             CPU_SET(cpu, &one);
     sched_setaffinity(0, sizeof one, &one);
-    int nice = getpriority(PRIO_PROCESS, 0); // of a process that may have been started with a low one
+    int nice = getpriority(PRIO_PROCESS, 0); // the process may have been started with a low one
     setpriority(PRIO_PROCESS, 0, nice < 12 ? nice + 7 : 19);
     sigset_t mask;
     sigemptyset(&mask);
@@ -410,8 +410,8 @@ static bool (*real_futex_wait_until)(_Atomic uint32_t *word, uint32_t expected, 
 static struct tids before_group;
 static atomic_bool comes_last;
 
-// Who has ordered a worker and waits for it gets no CPU until that worker and its spawner have
-// gone, and the balancer (with the thread that looks for it) sleeps.
+// The thread that has ordered a worker and waits for it gets no CPU until that worker and its
+// spawner have gone, and the balancer (with the thread that looks for it) sleeps.
 static bool come_back_last(_Atomic uint32_t *word, uint32_t expected, uint64_t until)
 {
     bool woken = real_futex_wait_until(word, expected, until);
@@ -430,7 +430,7 @@ static void free_own_queue_and_group(void *item, void *user_data)
     free_own_group(NULL, NULL);
 }
 
-START_TEST(the_balancer_ends_when_who_waited_for_a_worker_is_the_last_to_go_on)
+START_TEST(the_balancer_ends_when_a_thread_that_waited_for_a_worker_goes_on_last)
 {
     threads_before_first_use(&before_group);
     real_futex_wait_until = ss_os.futex_wait_until;
@@ -1198,7 +1198,7 @@ START_TEST(a_spawner_that_a_groups_end_kept_ends_after_it)
     struct freeing freeing = {.rounds = SCALED(2000) + 10};
     pthread_barrier_init(&freeing.meet, NULL, 2);
     smolscale_group *of_main = group_new(1, 0, SMOLSCALE_GROUP_EAGER); // with the balancer
-    smolscale_set_idle_timeout(1); // ns: at once
+    smolscale_set_idle_timeout(1);                                     // ns: at once
     pthread_t thread = thread_start(free_a_group_each_round, &freeing);
     for (unsigned i = 0; i < freeing.rounds; i++) {
         seen.count = 0;
@@ -1313,7 +1313,7 @@ int main(void)
         {workers_of_an_eager_group_are_confined_as_its_maker_whichever_thread_needs_the_first, 1},
         {workers_created_later_follow_what_was_changed_from_outside, 1},
         {a_worker_that_frees_its_own_group_leaves_no_thread_behind, 1},
-        {the_balancer_ends_when_who_waited_for_a_worker_is_the_last_to_go_on, 1},
+        {the_balancer_ends_when_a_thread_that_waited_for_a_worker_goes_on_last, 1},
         {a_group_is_gone_though_items_were_taken_back_before_a_worker_came, 1},
         {free_does_not_wait_for_what_tasks_wait_for, 2},
         {settings_stay_with_a_group_whose_work_waits_for_a_thread, 1},
