@@ -989,6 +989,11 @@ SMOLSCALE_API bool smolscale_quiet(void);
 // Starts nothing; may be called before constructors. For compatibility layers.
 SMOLSCALE_API long smolscale_option(const char *name);
 
+// Writes a text to standard error, by one call: lines of several processes do not mix. To nowhere,
+// where the program has closed it, or has another file in its place; errno stays as it is. Starts
+// nothing. Any thread. For compatibility layers: for what SMOLSCALE_VERBOSE asks them to tell.
+SMOLSCALE_API void smolscale_say(const char *text);
+
 // Counters since the start of the process. Each is read on its own; together they are not a
 // snapshot.
 struct smolscale_stats {

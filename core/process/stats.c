@@ -97,6 +97,11 @@ static size_t write_times(const struct ss_pool *pool, char *text, size_t size)
     return length > 0 && (size_t)length < size ? (size_t)length : 0;
 }
 
+void smolscale_say(const char *text)
+{
+    ss_write_to_stderr(text);
+}
+
 // One call for each part: lines of several processes may come between them, and are whole.
 static int append_all(const char *path)
 {

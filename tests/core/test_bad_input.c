@@ -571,6 +571,7 @@ START_TEST(the_executor_answers_wrong_arguments)
     GIVES(smolscale_current_queue() != NULL, false);
     GIVES(smolscale_option("SMOLSCALE_NOTHING_LIKE_IT"), -1);
     GIVES(smolscale_option(""), -1);
+    smolscale_say("");
     smolscale_set_max_idle(UINT_MAX);
     smolscale_set_idle_timeout(UINT64_MAX);
     smolscale_set_idle_timeout(0);
@@ -695,6 +696,7 @@ START_TEST(NULL_where_it_is_not_allowed_ends_the_process_there)
     FAULTS(smolscale_group_new(null, &(struct smolscale_group_attr)SMOLSCALE_GROUP_ATTR_INIT));
     FAULTS(smolscale_option(null));
     FAULTS_VOID(smolscale_get_stats(null));
+    FAULTS_VOID(smolscale_say(null));
 
     FAULTS(*(volatile char *)smolscale_frame(null));
     FAULTS(smolscale_waker_new(null));

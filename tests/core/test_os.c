@@ -363,7 +363,7 @@ START_TEST(a_file_in_the_place_of_standard_error_gets_nothing)
     dup2(ends[1], STDERR_FILENO);
     close(ends[1]);
     int err = ss_append_to_file("/dev/stderr", "text", 4);
-    ss_write_to_stderr("text");
+    smolscale_say("text");
     dup2(before, STDERR_FILENO);
     int here = ss_append_to_file("/dev/stderr", "", 0);
     close(before);

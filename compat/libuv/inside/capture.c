@@ -79,12 +79,10 @@ static void say(const struct record *record)
                  verdict->error != 0 ? strerrordesc_np(-verdict->error) : "");
     ssize_t end = readlink(record->loaded.path, path, sizeof(path) - 1); // /proc/self/exe
     path[end > 0 ? end : 0] = '\0';
-    int length = snprintf(line, sizeof(line), "smolscale: libuv%s in %s: %s\n", version,
-                          end > 0 ? path : record->loaded.path,
-                          verdict->reason == SS_INSIDE_SERVED ? "served" : why);
-    ssize_t ignored =
-        write(STDERR_FILENO, line, (size_t)length < sizeof(line) ? (size_t)length : sizeof(line));
-    (void)ignored;
+    snprintf(line, sizeof(line), "smolscale: libuv%s in %s: %s\n", version,
+             end > 0 ? path : record->loaded.path,
+             verdict->reason == SS_INSIDE_SERVED ? "served" : why);
+    smolscale_say(line);
     errno = saved_errno;
 }
 
