@@ -370,6 +370,7 @@ static void reset(smolscale_queue *queue)
     queue->runnable.next = NULL;
     queue->runnable.prev_link = NULL;
     store_relaxed(&queue->runnable.taken, 0);
+    store_relaxed(&queue->runnable.job_ns, 0);
     queue->runnable.seen_taken = queue->runnable.stalled_since = 0;
     ss_items_reset(&queue->items);
     ss_fronts_reset(queue);

@@ -117,6 +117,8 @@ static inline void ss_queue_learn(smolscale_queue *queue, uint64_t elapsed, unsi
 {
     uint64_t sample = (elapsed << SS_MEAN_SHIFT) / jobs + 1;
     queue->mean = queue->mean ? queue->mean - queue->mean / 4 + sample / 4 : sample;
+    uint64_t ns = (queue->mean >> SS_MEAN_SHIFT) + 1;
+    store_relaxed(&queue->runnable.job_ns, ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX);
 }
 
 // ---- what the scheduler asks (runnable.h)

@@ -119,7 +119,7 @@ static void settle_batch(struct visit *visit, unsigned jobs)
     queue->ended += jobs;
     ss_resume(visit->worker);
     ss_blocking_end(&visit->worker->doing); // whatever its job has left open
-    server->batch_start = now; // the wait for the lock is not the jobs' time
+    server->batch_start = now;              // the wait for the lock is not the jobs' time
     server->batch_progress = load_relaxed(&visit->worker->progress); // what was run is counted
     visit->served += jobs;
     queue->steady |= visit->served >= SS_STEADY_JOBS;
@@ -271,7 +271,7 @@ static void abandon(struct ss_runnable *runnable, struct ss_worker *worker)
 #define OPS                                                                                        \
     .run = serve, .demand = ss_queue_demand, .holds = holds, .reclaim = reclaim,                   \
     .inject = ss_queue_inject_family, .count_blocked = ss_queue_count_blocked, .abandon = abandon, \
-    .release = ss_queue_release
+    .release = ss_queue_release, .times_jobs = true
 
 const struct ss_runnable_ops ss_queue_ops = {OPS};
 const struct ss_runnable_ops ss_queue_ops_with_notices = {OPS, .gives_notices = true};

@@ -241,6 +241,16 @@ static void park(void)
         ss_seat_leave();
 }
 
+// While work waits. A thread that publishes more, for which there is no room, hurries the balancer
+// if it is slow (recruit.c). As ticks are slow only after several quick ones, that happens every
+// few ms at most.
+static void sleep_between_ticks(uint64_t sleep)
+{
+    store_relaxed(&ss.balancer_is_slow, sleep >= SS_TICK_MAX_NS);
+    ss_os.futex_wait_until(&ss.balancer, SS_BALANCER_AWAKE, ss_time_in(sleep));
+    store_relaxed(&ss.balancer_is_slow, false);
+}
+
 // Sleeps until the next tick. Returns the interval that this tick counts as.
 static uint64_t sleep_until_tick(const struct wanted *wanted)
 {
@@ -255,8 +265,7 @@ static uint64_t sleep_until_tick(const struct wanted *wanted)
     }
     uint64_t timer = until_timer(), sleep = wanted->by_queues;
     sleep = wanted->by_watched < sleep ? wanted->by_watched : sleep;
-    ss_os.futex_wait_until(&ss.balancer, SS_BALANCER_AWAKE,
-                           ss_time_in(timer < sleep ? timer : sleep));
+    sleep_between_ticks(timer < sleep ? timer : sleep);
     return wanted->by_queues;
 }
 
@@ -306,7 +315,8 @@ bool ss_balance(void)
         interval = sleep_until_tick(&wanted);
         // From here on a thread that hurries the balancer is answered by the tick that follows.
         uint32_t hurried = SS_BALANCER_HURRIED;
-        cas_strong_acq_rel(&ss.balancer, &hurried, SS_BALANCER_AWAKE);
+        if (cas_strong_acq_rel(&ss.balancer, &hurried, SS_BALANCER_AWAKE))
+            interval = ss_policy(tick_ns); // for it something has changed
     }
 }
 
@@ -369,6 +379,7 @@ static void after_fork(void)
 {
     store_relaxed(&ss.balancer, SS_BALANCER_NONE);
     store_relaxed(&ss.balancer_runs, false);
+    store_relaxed(&ss.balancer_is_slow, false);
     store_relaxed(&ss.cpus_due, 0);
     quiet_ticks = 0;
     was_watching = in_tick = false;

@@ -3,9 +3,10 @@
 // Which workers stand still: asleep in their job (*blocked*), or computing on one job for long
 // (*hogs*). What they have taken and not started is put back.
 //
-// A worker counts as blocked if it has started nothing between two ticks, its CPU clock has stood
-// still, and /proc says that it sleeps. Where neither can be had, stalls alone bring more workers
-// (growth.c).
+// A worker counts as blocked if it has started nothing between two ticks, its CPU clock has run for
+// less than half of the time, and /proc says that it sleeps now. So a job that goes on for long and
+// sleeps most of the time counts as often as it is found asleep, though it runs a little between
+// any two ticks. Where neither can be had, stalls alone bring more workers (growth.c).
 //
 // The survey looks at the workers under ss.lock, a few at a time, and lists those to be examined.
 // Each of these is then looked at without the lock. No structure of a worker is freed before the
@@ -216,7 +217,8 @@ void ss_survey(struct ss_tick *tick)
 enum clock {
     CLOCK_NOT_READ,
     CLOCK_RUNS,
-    CLOCK_LAGS,    // it has run for less than half of the time, or nothing is known yet
+    CLOCK_NEW,     // nothing is known yet
+    CLOCK_LAGS,    // it has run for less than half of the time
     CLOCK_WAITS,   // it has stood since the worker was found to wait for a CPU
     CLOCK_STOPPED, // the worker is asleep, or waits for a CPU
 };
@@ -241,7 +243,7 @@ static enum clock clock_since_last_look(const struct ss_tick *tick, struct ss_wo
     seen->cpu_at = tick->now;
     bool waits = waits_for_cpu(tick, seen, known && stands);
     if (!known)
-        return cpu != UINT64_MAX ? CLOCK_LAGS : CLOCK_RUNS;
+        return cpu != UINT64_MAX ? CLOCK_NEW : CLOCK_RUNS;
     if (stands && is_still(tick, worker))
         return waits ? CLOCK_WAITS : CLOCK_STOPPED;
     return cpu - before < (tick->now - at) / 2 ? CLOCK_LAGS : CLOCK_RUNS;
@@ -266,33 +268,55 @@ static bool all_asleep(void)
     return runnable > 0 && runnable <= ss_cpus();
 }
 
-// Which of those whose clocks have stopped are asleep, and which wait for a CPU: of those that do
-// not rest, `stopped` of which there are. One that was asleep and has not run since still is.
+// Is the suspect to be asked about? One whose clock runs from time to time is not asked about each
+// time that it lags: it may wait for a CPU again and again.
+static bool is_asked_about(const struct ss_tick *tick, unsigned i, enum clock clock)
+{
+    struct ss_worker *worker = suspects.worker[i];
+    bool rests = i >= suspects.count - suspects.resting;
+    if (clock != CLOCK_LAGS)
+        return clock == CLOCK_STOPPED && !rests; // one that rests has not run since it was asleep
+    struct ss_seen *seen = &worker->seen;
+    if (!is_still(tick, worker) || tick->now - seen->lags_at < SS_LAGGARD_NS)
+        return false;
+    seen->lags_at = tick->now;
+    return true;
+}
+
+// For all that is known without asking.
+static bool is_asleep(const struct ss_tick *tick, const struct ss_worker *worker, enum clock clock)
+{
+    bool was = ss_activity_of(&worker->doing) == SS_BLOCKED && is_still(tick, worker);
+    return clock == CLOCK_STOPPED || (clock == CLOCK_LAGS && was);
+}
+
+// Which of the suspects are asleep, and which wait for a CPU. `stopped`: how many do not rest and
+// have clocks that have stopped.
 static void find_sleepers(const struct ss_tick *tick, enum clock *clocks, unsigned stopped,
                           bool *sleeps)
 {
     static pid_t tids[SUSPECTS_MAX];
+    static unsigned of[SUSPECTS_MAX]; // which suspects they are
     static enum ss_thread_state states[SUSPECTS_MAX];
     bool presumed = stopped >= SS_CROWD && all_asleep();
-    unsigned asked = 0, active = suspects.count - suspects.resting;
-    for (unsigned i = 0; i < active; i++)
-        if (clocks[i] == CLOCK_STOPPED)
-            tids[asked++] = load_relaxed(&suspects.worker[i]->tid);
-    if (!presumed && asked > 0)
-        ss_os.thread_states(tids, states, asked);
-    for (unsigned i = 0, k = 0; i < active; i++) {
-        sleeps[i] = false;
-        if (clocks[i] != CLOCK_STOPPED)
+    unsigned asked = 0;
+    for (unsigned i = 0; i < suspects.count; i++) {
+        sleeps[i] = is_asleep(tick, suspects.worker[i], clocks[i]);
+        if (!is_asked_about(tick, i, clocks[i]) || (presumed && clocks[i] == CLOCK_STOPPED))
             continue;
-        enum ss_thread_state state = presumed ? SS_THREAD_SLEEPING : states[k++];
-        sleeps[i] = state == SS_THREAD_SLEEPING;
-        if (state == SS_THREAD_RUNNABLE) {
+        of[asked] = i;
+        tids[asked++] = load_relaxed(&suspects.worker[i]->tid);
+    }
+    if (asked > 0)
+        ss_os.thread_states(tids, states, asked);
+    for (unsigned k = 0; k < asked; k++) {
+        unsigned i = of[k];
+        sleeps[i] = states[k] == SS_THREAD_SLEEPING;
+        if (states[k] == SS_THREAD_RUNNABLE && clocks[i] == CLOCK_STOPPED) {
             suspects.worker[i]->seen.waits_at = tick->now;
             clocks[i] = CLOCK_WAITS;
         }
     }
-    for (unsigned i = active; i < suspects.count; i++)
-        sleeps[i] = clocks[i] == CLOCK_STOPPED;
 }
 
 static enum ss_activity judge(const struct ss_tick *tick, const struct ss_worker *worker,
@@ -435,11 +459,12 @@ void ss_examine(struct ss_tick *tick)
     }
     find_sleepers(tick, clocks, stopped, sleeps);
     for (unsigned i = 0; i < active; i++)
-        tick->suspicious |= clocks[i] == CLOCK_LAGS || clocks[i] == CLOCK_STOPPED;
+        tick->suspicious |= clocks[i] >= CLOCK_NEW && clocks[i] != CLOCK_WAITS;
     for (unsigned i = 0; i < suspects.count; i++) {
         struct ss_worker *worker = suspects.worker[i];
         enum ss_activity was = ss_activity_of(&worker->doing);
         bool known = clocks[i] != CLOCK_NOT_READ;
+        tick->computing |= clocks[i] == CLOCK_RUNS && is_still(tick, worker);
         settle(tick, worker, suspects.counted_on[i], was,
                known ? judge(tick, worker, sleeps[i]) : was);
     }

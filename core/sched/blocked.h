@@ -21,6 +21,7 @@ struct ss_seen {
     uint64_t cpu;      // B: CPU time at the last look at its clock, ns; UINT64_MAX: not known
     uint64_t cpu_at;   // B: when that was, ns; 0: never
     uint64_t waits_at; // B: when it was found to wait for a CPU, with that CPU time, ns; 0: was not
+    uint64_t lags_at;  // B: when it was last asked about though its clock had run, ns; 0: never
 };
 
 // Looks at all workers: which have moved, what waits and what is held.

@@ -218,6 +218,7 @@ void ss_policies_derive(struct ss_policies *to, const uint32_t *cost)
     SET(homing_late_ns, 25 * C(ARRIVAL_HOME), 50 * US, 200 * US);
     // A sleep that is well longer than its overshoot.
     SET(tick_ns, 5 * C(OVERSHOOT), 100 * US, 200 * US);
+    SET(stall_soon_ns, C(CREATION) * 5 / 2, 100 * US, 1000 * US);
     SET(events_every_ns, 370 * C(SYSCALL), 50 * US, 200 * US); // a third of a percent
     SET(long_poll_ns, 350 * C(LINE), 20 * US, 100 * US);
     SET(help_ns, wake * 4 / 3, 15 * US, 150 * US);

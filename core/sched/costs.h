@@ -123,6 +123,8 @@ void ss_policies_follow(void);
     X(homing_late_ns)                                                                              \
     /* The shortest time between the balancer's looks. */                                          \
     X(tick_ns)                                                                                     \
+    /* After this time without a start a queue gets a worker, if its jobs ought to have ended. */  \
+    X(stall_soon_ns)                                                                               \
     /* How often a thread that runs tasks looks for events, while any are waited for. */           \
     X(events_every_ns)                                                                             \
     /* Spreading tasks over a second lane gains in any case where polls are longer. */             \
@@ -186,8 +188,8 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 #define SS_STEADY_JOBS 64u
 
 // Where somebody looks how long jobs wait, one in so many pushes of a queue is a sample
-// (queue/samples.h): in twice as many after _IN_ROW samples that were less than _GAP apart, in fewer
-// after a gap of more than _LATE, and never in more than 1 << _SHIFT_MAX. A sample costs some
+// (queue/samples.h): in twice as many after _IN_ROW samples that were less than _GAP apart, in
+// fewer after a gap of more than _LATE, and never in more than 1 << _SHIFT_MAX. A sample costs some
 // 0.2 us. bench/top.
 #define SS_SAMPLE_GAP_NS    (50 * SS_NS_PER_US)
 #define SS_SAMPLE_LATE_NS   (200 * SS_NS_PER_US)
@@ -274,6 +276,10 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 #define SS_WORKERS_PER_HOLD   64
 #define SS_RUNNABLES_PER_LOOK 256
 
+// A worker that goes on with one job, and whose clock has run a little, is asked about once in so
+// much time whether it sleeps. Depends on: the cost of such a look in /proc, 3 to 10 us.
+#define SS_LAGGARD_NS SS_NS_PER_MS
+
 // So many workers whose clocks stand are asked about by one question (how many threads of the
 // machine are runnable?) before each is looked at in /proc. Both are looks there: the ratio of
 // their costs is the same everywhere. bench/glib sleeping-unlimited.
@@ -293,13 +299,19 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 #define SS_HOGS_PER_CPU 3u
 
 // How long a queue that may start a job may stand before it gets one more worker, whatever the
-// others do. Quick for the first two added workers, so that a handful of jobs that wait for one
-// another meet soon; then so that one starts every 10 ms, and once there are four workers a CPU
-// every 100 ms: contract 4's times, less what the looks before and after take. bench/libuv
-// behind-computing, bench/glib mutual.
+// others do. Quick for the first two added workers; then so that one starts every 10 ms, and once
+// there are four workers a CPU every 100 ms: contract 4's times, less what the looks before and
+// after take. bench/libuv behind-computing.
+//
+// Where a worker computes on one job meanwhile, less: ss_policy(stall_soon_ns), or the time of so
+// many jobs of the queue. Its jobs ought to have ended, or wait behind longer ones; on threads of
+// their own they would run. Where nothing is known of them there are twice as many workers each
+// time, so that a handful of jobs that wait for one another meet soon. bench/glib mutual,
+// bench/apps compositor.
 #define SS_STALL_FIRST_NS   (4 * SS_NS_PER_MS)
 #define SS_STALL_NS         (8 * SS_NS_PER_MS)
 #define SS_STALL_CROWDED_NS (95 * SS_NS_PER_MS)
+#define SS_STALL_JOBS       8u
 
 // ---- constants: the CPUs that the process may use
 

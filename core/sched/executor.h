@@ -93,6 +93,7 @@ struct ss_executor {
     _Atomic uint64_t keeper_until;      // S+: when it wakes by itself, ns; set before `keeper`
     _Atomic uint32_t balancer;          // A: enum ss_balancer_state; futex word; see balancer.c
     _Atomic bool balancer_runs;         // A: its thread has begun: it is not only being created
+    _Atomic bool balancer_is_slow;      // A, a hint: its next look is a millisecond away, or more
     _Atomic uint32_t spawn_answers;     // S+: futex word: counts the orders for workers that were
                                         // dealt with
     uint64_t create_retry_at;           // S: after a failure no attempt before this time, ns

@@ -5,8 +5,9 @@
 //   request       A pusher found fewer workers than CPUs busy: one.
 //   compensation  Work waits and fewer workers than CPUs are busy: the missing ones. If those added
 //                 before are found blocked, too, four times as many each time.
-//   stall         A runnable that may start something has started nothing for some ms: one, or two.
-//                 What runs may be waiting for what does not.
+//   stall         A runnable that may start something has started nothing for some ms, or for longer
+//                 than its jobs take while a worker computes on one job: one, or two. What runs may
+//                 be waiting for what does not.
 //
 // A parked worker is woken. Where there is none, one is ordered of the group's spawner.
 //
@@ -101,12 +102,39 @@ static unsigned compensate(struct ss_tick *tick, struct ss_group *group, struct 
 
 // ---- stall
 
-static uint64_t stall_ns(const struct ss_group *group)
+// Does nothing of it run while a worker computes on one job? Then either its own jobs take longer
+// than they should, as where they wait for those that do not run, or it is kept by longer ones.
+static bool may_be_kept(const struct ss_tick *tick, const struct ss_group *group,
+                        const struct ss_runnable *runnable)
+{
+    return runnable->ops->times_jobs && tick->computing && running(group) < 4 * ss_cpus();
+}
+
+static uint64_t stall_ns(const struct ss_tick *tick, const struct ss_group *group,
+                         const struct ss_runnable *runnable)
 {
     unsigned count = running(group), cpus = ss_cpus();
-    if (count < cpus + 2)
-        return SS_STALL_FIRST_NS;
-    return count < 4 * cpus ? SS_STALL_NS : SS_STALL_CROWDED_NS;
+    uint64_t usual = count < cpus + 2   ? SS_STALL_FIRST_NS
+                     : count < 4 * cpus ? SS_STALL_NS
+                                        : SS_STALL_CROWDED_NS;
+    if (!may_be_kept(tick, group, runnable))
+        return usual;
+    uint64_t soon = (uint64_t)load_relaxed(&runnable->job_ns) * SS_STALL_JOBS;
+    soon = soon > ss_policy(stall_soon_ns) ? soon : ss_policy(stall_soon_ns);
+    return soon < usual ? soon : usual;
+}
+
+// How many workers a runnable gets that has stood for too long. Where no job of it has ended yet,
+// nothing says that one will before the others run.
+static unsigned stall_workers(const struct ss_tick *tick, const struct ss_group *group,
+                              struct ss_runnable *runnable)
+{
+    unsigned count = running(group), cpus = ss_cpus(), extra = count > cpus ? count - cpus : 0;
+    if (!may_be_kept(tick, group, runnable) || load_relaxed(&runnable->job_ns) != 0)
+        return extra == 1 ? 2 : 1;
+    unsigned demand = runnable->ops->demand(runnable), room = 4 * cpus - count;
+    unsigned most = demand < room ? demand : room;
+    return extra + 1 < most ? extra + 1 : most;
 }
 
 // When the runnable will have stood for too long.
@@ -126,13 +154,12 @@ static uint64_t stall_deadline(const struct ss_tick *tick, struct ss_runnable *r
 static struct ss_runnable *find_stalled(struct ss_tick *tick, struct ss_group *group)
 {
     struct ss_runnable *found = NULL;
-    uint64_t allowed = stall_ns(group);
     unsigned left = SS_RUNNABLES_PER_LOOK;
     for (struct ss_runnable *runnable = group->head; runnable && left > 0;
          runnable = runnable->next, left--) {
         if (runnable->ops->demand(runnable) == 0)
             continue;
-        uint64_t deadline = stall_deadline(tick, runnable, allowed);
+        uint64_t deadline = stall_deadline(tick, runnable, stall_ns(tick, group, runnable));
         if (deadline <= tick->now && !found) {
             found = runnable;
             runnable->stalled_since = tick->now;
@@ -151,7 +178,7 @@ static unsigned unstall(struct ss_tick *tick, struct ss_group *group, struct ss_
     ss_inject_first(group, runnable);
     fetch_add_relaxed(&ss.stats.compensations, 1);
     tick->acted = true;
-    unsigned extra = running(group) - ss_cpus(), count = extra == 1 ? 2 : 1;
+    unsigned count = stall_workers(tick, group, runnable);
     ss_point_order(SS_ORDER_UNSTALLS, count);
     return call_workers(group, count, list);
 }

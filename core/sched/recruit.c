@@ -44,6 +44,8 @@ struct ss_worker *ss_recruit(struct ss_group *group, enum ss_follow_up *todo)
     } else if (room && ss_group_can_grow(group) && !group->spawn_requested) {
         group->spawn_requested = true;
         *todo = SS_HURRY_BALANCER;
+    } else if (!room && load_relaxed(&ss.balancer_is_slow)) {
+        *todo = SS_HURRY_BALANCER; // those that count as busy may have fallen asleep meanwhile
     }
     return NULL;
 }

@@ -86,6 +86,7 @@ struct ss_runnable_ops {
     // The last reference is gone: frees it. NULL: it lives for ever. No lock held.
     void (*release)(struct ss_runnable *runnable);
 
+    bool times_jobs;    // `job_ns` says how long they take
     bool gives_notices; // its jobs may leave notices
     bool keeps_time;    // a worker that serves it also fires timers and looks for events
 };
@@ -99,6 +100,7 @@ struct ss_runnable {
     struct ss_lock *lock;              // C: of its accounts; NULL: ss.lock
     _Atomic unsigned refs;             // A
     _Atomic bool staffed;              // l: the workers that serve it will do: more would not pay
+    _Atomic uint32_t job_ns;           // l: how long a job of it takes; 0: none has ended yet
     _Atomic uint64_t taken;            // l: counts what of it was begun
     uint64_t seen_taken;               // B
     uint64_t stalled_since;            // B: ns; 0: not seen yet

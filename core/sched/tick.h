@@ -19,6 +19,7 @@ struct ss_tick {
     bool notices;      // a worker owes one, or holds jobs of a queue that gives notices
     bool moved;        // some worker has started something since the last tick
     bool suspicious;   // some worker used little CPU: may be blocked at the next tick
+    bool computing;    // some worker has computed on one job since the last tick
     bool acted;        // workers were added
     bool timed_line;   // what fetching a cache line costs was learnt
     unsigned blocked;  // workers found newly blocked

@@ -167,6 +167,104 @@ START_TEST(a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute
 }
 END_TEST
 
+// Clocks of workers that compute, until their jobs fall asleep: of all at the same time.
+
+static _Atomic uint64_t asleep_since; // 0: they compute
+
+static uint64_t clock_that_runs(pid_t tid)
+{
+    (void)tid;
+    uint64_t since = atomic_load(&asleep_since);
+    return since ? since : ss_os.now();
+}
+
+static void all_as_their_clocks(const pid_t *of, enum ss_thread_state *states, unsigned count)
+{
+    (void)of;
+    for (unsigned i = 0; i < count; i++)
+        states[i] = atomic_load(&asleep_since) ? SS_THREAD_SLEEPING : SS_THREAD_RUNNABLE;
+}
+
+static unsigned not_told(void)
+{
+    return 0;
+}
+
+static void jobs_compute(void)
+{
+    ss_os.thread_cpu_time = clock_that_runs;
+    ss_os.thread_states = all_as_their_clocks;
+    ss_os.runnable_threads = not_told;
+}
+
+enum { A_MILLISECOND = 1000, NO_TIME }; // what a job is known to take, or else it spins
+
+static void spin_or_end(void *item, void *user_data)
+{
+    if (number_of(item) == A_MILLISECOND)
+        fake_clock_advance(MS);
+    else if (number_of(item) != NO_TIME)
+        spin(item, user_data);
+}
+
+START_TEST(six_jobs_of_which_nothing_is_known_meet_within_5_ms)
+{
+    begin();
+    jobs_compute();
+    smolscale_queue *queue = queue_new(spin, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = 6;
+    for (unsigned i = 0; i < 6; i++)
+        push(queue, item_of(i));
+    pass(5 * MS, 100 * US);
+    counter_wait(&started, 6);
+    atomic_store(&stop, true);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+START_TEST(jobs_that_are_known_to_take_long_make_no_worker_too_many_in_3_ms)
+{
+    begin();
+    jobs_compute();
+    smolscale_queue *queue = queue_new(spin_or_end, NULL, SMOLSCALE_UNLIMITED);
+    push(queue, item_of(A_MILLISECOND));
+    smolscale_queue_wait(queue);
+    keeping_jobs = CPUS;
+    for (unsigned i = 0; i < 6; i++)
+        push(queue, item_of(i));
+    while (counter_get(&started) < CPUS)
+        pass(100 * US, 100 * US);
+    pass(3 * MS, 100 * US);
+    ck_assert_uint_eq(counter_get(&started), CPUS);
+    atomic_store(&stop, true);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+START_TEST(a_short_job_starts_within_1_ms_though_all_workers_compute)
+{
+    begin();
+    jobs_compute();
+    smolscale_queue *spinners = queue_new(spin, NULL, CPUS);
+    smolscale_queue *shorts = queue_new(spin_or_end, NULL, 1);
+    push(shorts, item_of(NO_TIME));
+    smolscale_queue_wait(shorts);
+    keeping_jobs = CPUS;
+    for (unsigned i = 0; i < CPUS; i++)
+        push(spinners, item_of(i));
+    while (counter_get(&started) < CPUS)
+        pass(100 * US, 100 * US);
+    balancer_parks();
+    keeping_jobs = CPUS + 1;
+    push(shorts, item_of(0)); // it starts, and shows that
+    pass(MS, 100 * US);
+    counter_wait(&started, CPUS + 1);
+    atomic_store(&stop, true);
+    smolscale_queue_free(spinners);
+    smolscale_queue_free(shorts);
+}
+END_TEST
+
 // ---- what a tick costs
 
 static atomic_ulong clocks_read, states_asked;
@@ -184,11 +282,6 @@ static void all_sleep(const pid_t *of, enum ss_thread_state *states, unsigned co
     atomic_fetch_add(&states_asked, count);
     for (unsigned i = 0; i < count; i++)
         states[i] = SS_THREAD_SLEEPING;
-}
-
-static unsigned not_told(void)
-{
-    return 0;
 }
 
 // Whatever is in a job counts as blocked when a tick sees it for the second time.
@@ -482,6 +575,57 @@ START_TEST(blocked_workers_are_replaced_within_1_ms_and_several_at_a_time)
 }
 END_TEST
 
+static uint64_t clock_that_lags(pid_t tid)
+{
+    (void)tid;
+    return ss_os.now() / 10;
+}
+
+// As the threads of a pipeline, each of which runs a little for each frame.
+START_TEST(jobs_that_sleep_most_of_the_time_are_replaced_within_1_ms)
+{
+    begin();
+    jobs_are_blocked();
+    ss_os.thread_cpu_time = clock_that_lags;
+    smolscale_queue *queue = queue_new(wait_for_go, NULL, SMOLSCALE_UNLIMITED);
+    keeping_jobs = CPUS;
+    for (unsigned i = 0; i < CPUS; i++)
+        push(queue, item_of(i));
+    while (counter_get(&started) < CPUS)
+        pass(MS, 100 * US);
+    balancer_parks();
+    keeping_jobs = CPUS + 1;
+    push(queue, item_of(CPUS));
+    pass(MS, 100 * US);
+    counter_wait(&started, CPUS + 1);
+    counter_add(&go, 1);
+    smolscale_queue_free(queue);
+}
+END_TEST
+
+// The workers compute, and nothing changes: the balancer's looks have become seldom.
+START_TEST(new_work_hurries_the_balancer_that_has_not_seen_the_workers_fall_asleep)
+{
+    begin();
+    jobs_compute();
+    smolscale_queue *spinners = queue_new(spin, NULL, SMOLSCALE_UNLIMITED);
+    smolscale_queue *other = queue_new(spin, NULL, 1);
+    keeping_jobs = 4 * CPUS;
+    for (unsigned i = 0; i < 4 * CPUS + 1; i++) // the last one waits
+        push(spinners, item_of(i));
+    while (counter_get(&started) < 4 * CPUS || !load_relaxed(&ss.balancer_is_slow))
+        pass(100 * US, 100 * US);
+    atomic_store(&asleep_since, ss_os.now());
+    keeping_jobs = 4 * CPUS + 2;
+    push(other, item_of(0));
+    pass(MS, 100 * US);
+    counter_wait(&started, 4 * CPUS + 2);
+    atomic_store(&stop, true);
+    smolscale_queue_free(spinners);
+    smolscale_queue_free(other);
+}
+END_TEST
+
 // The balancer looks for lanes at first, as after tasks have run: every 8 ms, until it is told of
 // something else.
 START_TEST(a_balancer_that_looks_for_lanes_alone_comes_for_a_blocked_worker_within_1_ms)
@@ -700,6 +844,9 @@ int main(void)
                      while_all_workers_compute_a_job_starts_every_10_ms,
                      in_a_crowd_of_computing_workers_a_job_starts_every_100_ms,
                      a_job_of_another_queue_starts_within_10_ms_though_all_workers_compute,
+                     six_jobs_of_which_nothing_is_known_meet_within_5_ms,
+                     jobs_that_are_known_to_take_long_make_no_worker_too_many_in_3_ms,
+                     a_short_job_starts_within_1_ms_though_all_workers_compute,
                      a_tick_looks_at_few_of_the_workers_that_are_known_to_be_blocked,
                      a_worker_that_waits_for_a_cpu_is_asked_about_once_in_4_ms,
                      a_tick_looks_at_few_of_the_queues_that_wait,
@@ -707,6 +854,8 @@ int main(void)
                      of_all_threads_that_serve_lanes_one_looks_for_events,
                      thousands_of_jobs_that_wait_for_one_another_meet_in_few_ticks,
                      blocked_workers_are_replaced_within_1_ms_and_several_at_a_time,
+                     jobs_that_sleep_most_of_the_time_are_replaced_within_1_ms,
+                     new_work_hurries_the_balancer_that_has_not_seen_the_workers_fall_asleep,
                      a_balancer_that_looks_for_lanes_alone_comes_for_a_blocked_worker_within_1_ms,
                      with_nothing_to_do_no_thread_wakes_up_for_a_year,
                      surplus_workers_retire_after_a_second,
