@@ -137,7 +137,7 @@ def createrepo(place):
 def compositor(place):
     needs("gst-launch-1.0")
     it = module("gstreamer/run")
-    it.FRAMES = 300
+    it.FRAMES = 1500
     return Program(it.command(place.box), of_files("cwd/frames"),
                    env={"GST_REGISTRY_FORK": "no", "GST_REGISTRY": os.path.join(place.build, "apps/gst-registry")})
 
