@@ -241,9 +241,9 @@ static void park(void)
         ss_seat_leave();
 }
 
-// While work waits. A thread that publishes more, for which there is no room, hurries the balancer
-// if it is slow (recruit.c). As ticks are slow only after several quick ones, that happens every
-// few ms at most.
+// While work waits. If a thread publishes more for which there is no room, and the balancer is
+// slow, the thread hurries it (recruit.c). The ticks after that are quick at first. So this happens
+// once in some ms at most.
 static void sleep_between_ticks(uint64_t sleep)
 {
     store_relaxed(&ss.balancer_is_slow, sleep >= SS_TICK_MAX_NS);

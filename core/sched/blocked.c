@@ -268,22 +268,18 @@ static bool all_asleep(void)
     return runnable > 0 && runnable <= ss_cpus();
 }
 
-// Is the suspect to be asked about? One whose clock runs from time to time is not asked about each
+// Is the worker to be asked about? One whose clock runs from time to time is not asked about each
 // time that it lags: it may wait for a CPU again and again.
-static bool is_asked_about(const struct ss_tick *tick, unsigned i, enum clock clock)
+static bool is_to_be_asked(const struct ss_tick *tick, const struct ss_worker *worker,
+                           enum clock clock, bool rests)
 {
-    struct ss_worker *worker = suspects.worker[i];
-    bool rests = i >= suspects.count - suspects.resting;
-    if (clock != CLOCK_LAGS)
-        return clock == CLOCK_STOPPED && !rests; // one that rests has not run since it was asleep
-    struct ss_seen *seen = &worker->seen;
-    if (!is_still(tick, worker) || tick->now - seen->lags_at < SS_LAGGARD_NS)
-        return false;
-    seen->lags_at = tick->now;
-    return true;
+    if (clock == CLOCK_STOPPED)
+        return !rests; // one that rests has not run since it was asleep
+    return clock == CLOCK_LAGS && is_still(tick, worker) &&
+           tick->now - worker->seen.lags_at >= SS_LAGGARD_NS;
 }
 
-// For all that is known without asking.
+// As far as is known without asking.
 static bool is_asleep(const struct ss_tick *tick, const struct ss_worker *worker, enum clock clock)
 {
     bool was = ss_activity_of(&worker->doing) == SS_BLOCKED && is_still(tick, worker);
@@ -299,13 +295,17 @@ static void find_sleepers(const struct ss_tick *tick, enum clock *clocks, unsign
     static unsigned of[SUSPECTS_MAX]; // which suspects they are
     static enum ss_thread_state states[SUSPECTS_MAX];
     bool presumed = stopped >= SS_CROWD && all_asleep();
-    unsigned asked = 0;
+    unsigned asked = 0, active = suspects.count - suspects.resting;
     for (unsigned i = 0; i < suspects.count; i++) {
-        sleeps[i] = is_asleep(tick, suspects.worker[i], clocks[i]);
-        if (!is_asked_about(tick, i, clocks[i]) || (presumed && clocks[i] == CLOCK_STOPPED))
+        struct ss_worker *worker = suspects.worker[i];
+        sleeps[i] = is_asleep(tick, worker, clocks[i]);
+        if (!is_to_be_asked(tick, worker, clocks[i], i >= active) ||
+            (presumed && clocks[i] == CLOCK_STOPPED))
             continue;
+        if (clocks[i] == CLOCK_LAGS)
+            worker->seen.lags_at = tick->now;
         of[asked] = i;
-        tids[asked++] = load_relaxed(&suspects.worker[i]->tid);
+        tids[asked++] = load_relaxed(&worker->tid);
     }
     if (asked > 0)
         ss_os.thread_states(tids, states, asked);
@@ -459,7 +459,8 @@ void ss_examine(struct ss_tick *tick)
     }
     find_sleepers(tick, clocks, stopped, sleeps);
     for (unsigned i = 0; i < active; i++)
-        tick->suspicious |= clocks[i] >= CLOCK_NEW && clocks[i] != CLOCK_WAITS;
+        tick->suspicious |=
+            clocks[i] == CLOCK_NEW || clocks[i] == CLOCK_LAGS || clocks[i] == CLOCK_STOPPED;
     for (unsigned i = 0; i < suspects.count; i++) {
         struct ss_worker *worker = suspects.worker[i];
         enum ss_activity was = ss_activity_of(&worker->doing);

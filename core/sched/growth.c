@@ -5,9 +5,9 @@
 //   request       A pusher found fewer workers than CPUs busy: one.
 //   compensation  Work waits and fewer workers than CPUs are busy: the missing ones. If those added
 //                 before are found blocked, too, four times as many each time.
-//   stall         A runnable that may start something has started nothing for some ms, or for longer
-//                 than its jobs take while a worker computes on one job: one, or two. What runs may
-//                 be waiting for what does not.
+//   stall         A runnable that may start something has started nothing for some ms: one, or two.
+//                 What runs may be waiting for what does not. While a worker computes on one job,
+//                 the time of some of the runnable's own jobs is enough.
 //
 // A parked worker is woken. Where there is none, one is ordered of the group's spawner.
 //
@@ -102,22 +102,29 @@ static unsigned compensate(struct ss_tick *tick, struct ss_group *group, struct 
 
 // ---- stall
 
-// Does nothing of it run while a worker computes on one job? Then either its own jobs take longer
-// than they should, as where they wait for those that do not run, or it is kept by longer ones.
-static bool may_be_kept(const struct ss_tick *tick, const struct ss_group *group,
-                        const struct ss_runnable *runnable)
+// So many workers of a group are a crowd: more are added slowly.
+static unsigned crowd(void)
 {
-    return runnable->ops->times_jobs && tick->computing && running(group) < 4 * ss_cpus();
+    return 4 * ss_cpus();
+}
+
+// A worker computes on one job while nothing of the runnable starts. Either that job is one of its
+// own, and may be waiting for those that have not started; or the runnable waits behind longer jobs
+// than its own.
+static bool waits_behind_a_job(const struct ss_tick *tick, const struct ss_group *group,
+                               const struct ss_runnable *runnable)
+{
+    return runnable->ops->times_jobs && tick->computing && running(group) < crowd();
 }
 
 static uint64_t stall_ns(const struct ss_tick *tick, const struct ss_group *group,
                          const struct ss_runnable *runnable)
 {
     unsigned count = running(group), cpus = ss_cpus();
-    uint64_t usual = count < cpus + 2   ? SS_STALL_FIRST_NS
-                     : count < 4 * cpus ? SS_STALL_NS
-                                        : SS_STALL_CROWDED_NS;
-    if (!may_be_kept(tick, group, runnable))
+    uint64_t usual = count < cpus + 2  ? SS_STALL_FIRST_NS
+                     : count < crowd() ? SS_STALL_NS
+                                       : SS_STALL_CROWDED_NS;
+    if (!waits_behind_a_job(tick, group, runnable))
         return usual;
     uint64_t soon = (uint64_t)load_relaxed(&runnable->job_ns) * SS_STALL_JOBS;
     soon = soon > ss_policy(stall_soon_ns) ? soon : ss_policy(stall_soon_ns);
@@ -130,9 +137,9 @@ static unsigned stall_workers(const struct ss_tick *tick, const struct ss_group 
                               struct ss_runnable *runnable)
 {
     unsigned count = running(group), cpus = ss_cpus(), extra = count > cpus ? count - cpus : 0;
-    if (!may_be_kept(tick, group, runnable) || load_relaxed(&runnable->job_ns) != 0)
+    if (!waits_behind_a_job(tick, group, runnable) || load_relaxed(&runnable->job_ns) != 0)
         return extra == 1 ? 2 : 1;
-    unsigned demand = runnable->ops->demand(runnable), room = 4 * cpus - count;
+    unsigned demand = runnable->ops->demand(runnable), room = crowd() - count;
     unsigned most = demand < room ? demand : room;
     return extra + 1 < most ? extra + 1 : most;
 }
