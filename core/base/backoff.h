@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: ISC
 //
-// Backoff. What did not pay is left alone, for longer each time that it fails again. Two forms:
+// Backoff. What did not pay is left alone, for longer each time that it fails again. Three forms:
 //
 //   ss_backoff  counts time. Several threads may use one: a step that is lost between them makes a
 //               pause somewhat longer or shorter.
 //   ss_skips    counts occasions. Only success makes it forget. Its user's lock guards it.
+//   ss_gains    the same for what gains or loses some time: it fails while it loses in the mean.
 
 #ifndef SS_BACKOFF_H
 #define SS_BACKOFF_H
@@ -79,6 +80,26 @@ static inline void ss_skips_note(struct ss_skips *skips, bool paid, unsigned lon
     else if (skips->length < longest)
         skips->length = skips->length * 2 + 1;
     skips->left = skips->length;
+}
+
+// A trial begins with a credit of half of what can be lost, so that it is made some times: often
+// what is tried changes what it is tried on.
+struct ss_gains {
+    int64_t mean; // of this trial, ns; below 0: it loses
+    struct ss_skips skips;
+};
+
+static inline void ss_gains_note(struct ss_gains *gains, int64_t ns, int64_t most, unsigned longest)
+{
+    int64_t credit = most / 2;
+    ns = ns < -most ? -most : ns > most ? most : ns; // beyond, it was disturbed
+    gains->mean += (ns - gains->mean) / 8;
+    if (gains->mean < 0) {
+        ss_skips_note(&gains->skips, false, longest);
+        gains->mean = credit;
+    } else if (gains->mean > credit) {
+        ss_skips_note(&gains->skips, true, longest);
+    }
 }
 
 #endif // SS_BACKOFF_H

@@ -17,8 +17,8 @@
 
 #define SS_CHOICE_TURN      8u  // occasions of one way in a row, in a trial
 #define SS_CHOICE_TRIAL     32u // of a trial
-#define SS_CHOICE_STAY_MIN  1024u
-#define SS_CHOICE_STAY_MAX  (64 * SS_CHOICE_STAY_MIN)
+#define SS_CHOICE_STAY_MIN  256u
+#define SS_CHOICE_STAY_MAX  65536u
 #define SS_CHOICE_ADVANTAGE 8u // the other way must be cheaper by such a part of its cost
 
 struct ss_choice {

@@ -10,6 +10,8 @@ const struct ss_dry_policy ss_dry_policy = {
     .nap_below_ns = &ss_policies.tiny_job_ns,
     .linger_ns = &ss_policies.linger_ns,
     .linger_jobs = 0,
+    .linger_most = 2, // two threads that hand work to one another are quicker once neither sleeps
+    .linger_gain = 1,
 };
 
 const struct ss_dry_policy ss_dry_policy_with_notices = {
@@ -17,6 +19,8 @@ const struct ss_dry_policy ss_dry_policy_with_notices = {
     .nap_below_ns = &ss_policies.noticed_nap_below_ns,
     .linger_ns = &ss_policies.noticed_linger_ns,
     .linger_jobs = SS_NOTICED_LINGER_JOBS,
+    .linger_most = 1,
+    .linger_gain = 3,
 };
 
 static bool nap_may_pay(smolscale_queue *queue)
@@ -74,29 +78,44 @@ void ss_queue_end_nap(smolscale_queue *queue)
 
 static uint64_t linger_time(const smolscale_queue *queue)
 {
-    return load_relaxed(queue->dry->linger_ns) +
-           (queue->dry->linger_jobs * queue->mean >> SS_MEAN_SHIFT);
+    uint64_t time = load_relaxed(queue->dry->linger_ns);
+    if (ss_queue_has_tiny_jobs(queue))
+        time += queue->dry->linger_jobs * queue->mean >> SS_MEAN_SHIFT;
+    return time;
 }
 
 static void linger(smolscale_queue *queue, struct ss_server *server)
 {
-    uint64_t end = server->batch_start + linger_time(queue);
+    const struct ss_dry_policy *dry = queue->dry;
+    uint64_t begin = server->batch_start, time = linger_time(queue), most = dry->linger_most * time;
+    unsigned yields = 0;
     observe(queue, ss_note_nap);
+    queue->lingering++;
     ss_unlock(queue->runnable.lock);
     do
         ss_os.yield();
-    while (load_relaxed(&queue->pending) == 0 && ss_os.now() < end);
+    while (load_relaxed(&queue->pending) == 0 && ss_os.now() < begin + most &&
+           ++yields < SS_LINGER_YIELDS);
     ss_lock(queue->runnable.lock);
+    queue->lingering--;
     observe(queue, ss_note_nap_end);
     server->batch_start = ss_os.now();
-    ss_skips_note(&queue->linger, load_relaxed(&queue->pending) > 0, SS_DRY_SKIPS_MAX);
+    uint64_t took = server->batch_start - begin;
+    took = took < most ? took : most; // others have had the CPU for the rest
+    uint64_t gained = load_relaxed(&queue->pending) > 0 ? dry->linger_gain * time : 0;
+    ss_gains_note(&queue->linger, (int64_t)(gained - took), (int64_t)time, SS_DRY_SKIPS_MAX);
+}
+
+static bool linger_may_pay(smolscale_queue *queue)
+{
+    return load_relaxed(&queue->pending) == 0 && queue->steady && !queue->closed &&
+           !queue->waiters && !ss_skip(&queue->linger.skips);
 }
 
 void ss_queue_await_jobs(smolscale_queue *queue, struct ss_worker *worker)
 {
     if (ss_queue_expected_ns(queue) < ss_policy(tiny_job_ns) && nap_may_pay(queue))
         nap(queue, worker);
-    else if (load_relaxed(&queue->pending) == 0 && ss_queue_has_tiny_jobs(queue) &&
-             !ss_skip(&queue->linger))
+    else if (linger_may_pay(queue))
         linger(queue, ss_server_of(worker));
 }

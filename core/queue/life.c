@@ -383,9 +383,11 @@ static void reset(smolscale_queue *queue)
     queue->listed = false;
     queue->oldest = queue->newest = NULL;
     queue->napper = NULL;
+    queue->lingering = 0;
     queue->dry_since = queue->taken_at = queue->pushed_at = queue->mean = queue->ended = 0;
     queue->steady = false;
-    queue->nap = queue->linger = (struct ss_skips){0};
+    queue->nap = (struct ss_skips){0};
+    queue->linger = (struct ss_gains){0};
     queue->wakes_saved = queue->pushes_since_take = 0;
     // A queue that was being freed stays as it is.
     store_relaxed(&queue->runnable.refs, 1 + (queue->closed ? 1u : 0u));

@@ -78,10 +78,11 @@ struct smolscale_queue {
 
     // ---- what the policies know (dry.h, wake_policy.h)
     struct ss_worker *napper;   // L: the worker that naps with its place kept; NULL: none
+    unsigned lingering;         // L: workers that linger
     uint64_t dry_since;         // L: when a worker left it last, ns
     bool steady;                // L: jobs keep coming
     struct ss_skips nap;        // L: occasions to nap
-    struct ss_skips linger;     // L: occasions to linger
+    struct ss_gains linger;     // L: occasions to linger
     unsigned wakes_saved;       // L: not yet added to the counters
     unsigned crowding;          // L: how often workers find the lock taken; see batch.h
     uint64_t taken_at;          // L: when a worker last took jobs, ns

@@ -68,7 +68,7 @@ static inline struct ss_worker *ss_queue_call_worker(smolscale_queue *queue,
     // Left to those that serve it. The workers of a parent's children count as its own here, but do
     // not come to its items.
     if (!needed && (queue->listed || (staffed && !queue->children))) {
-        *todo = queue->napper ? SS_DO_NOTHING : SS_WAKE_BALANCER;
+        *todo = ss_queue_is_awaited(queue) ? SS_DO_NOTHING : SS_WAKE_BALANCER;
         return NULL;
     }
     // can_recruit is read without ss.lock. If it is stale no worker is woken now; SS_WAKE_BALANCER

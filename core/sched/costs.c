@@ -117,11 +117,16 @@ static void ask_something(void)
     ss_os.sleeps();
 }
 
-static void measure(enum ss_cost cost, void (*what)(void), uint64_t clock)
+// What is measured seldom would take a minute to be learnt, so the `first` measurement is believed.
+static void measure(enum ss_cost cost, void (*what)(void), uint64_t clock, bool first)
 {
     uint64_t took = least_time(what);
     took = took > clock ? took - clock : 0;
-    if (took >= table[cost].least) // else the kernel was not asked: it is forbidden
+    if (took < table[cost].least)
+        return; // the kernel was not asked: it is forbidden
+    if (first)
+        store_relaxed(&ss_costs.ns[cost], bounded(took, table[cost].least, table[cost].most));
+    else
         ss_cost_learn(cost, took);
 }
 
@@ -149,15 +154,16 @@ void ss_costs_measure(uint64_t now)
     uint64_t clock = least_time(nothing);
     if (membarrier) {
         membarrier_measured = true;
-        measure(SS_COST_MEMBARRIER, fence, clock);
+        measure(SS_COST_MEMBARRIER, fence, clock, true);
     }
     if (now < measure_at)
         return;
-    if (measure_at == 0)
+    bool first = measure_at == 0;
+    if (first)
         measure_nap(); // from then on naps tell
     measure_at = now + MEASURE_EVERY_NS;
-    measure(SS_COST_SYSCALL, ask_something, clock);
-    measure(SS_COST_YIELD, ss_os.yield, clock);
+    measure(SS_COST_SYSCALL, ask_something, clock, first);
+    measure(SS_COST_YIELD, ss_os.yield, clock, first);
 }
 
 // ---- policies
@@ -212,7 +218,8 @@ void ss_policies_derive(struct ss_policies *to, const uint32_t *cost)
     SET(nap_ns, naps > late ? naps - late : 0, 20 * US, 60 * US);
     SET(noticed_nap_ns, wake * 19 / 20 > late ? wake * 19 / 20 - late : 0, 5 * US, 40 * US);
     SET(noticed_nap_below_ns, wake > late ? wake / 78 : 0, 0, 1 * US);
-    SET(linger_ns, most_of(wake / 6, 4 * C(YIELD)), 2 * US, 20 * US);
+    // What a sleep takes of CPU: the wake-up, two system calls, and the changes of threads.
+    SET(linger_ns, C(WAKE) + 4 * C(SYSCALL), 5 * US, 20 * US);
     SET(noticed_linger_ns, most_of(wake / 3, 8 * C(YIELD)), 4 * US, 40 * US);
     SET(homing_gap_ns, 2 * wake, 30 * US, 200 * US);
     SET(homing_late_ns, 25 * C(ARRIVAL_HOME), 50 * US, 200 * US);

@@ -208,6 +208,10 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // pushers' round is the longer, the longer their jobs. bench/libuv stat-64.
 #define SS_NOTICED_LINGER_JOBS 10u
 
+// A worker that lingers yields so often at most: the clock may be a test's. Depends on: the cheapest
+// yield, 0.1 us.
+#define SS_LINGER_YIELDS 400u
+
 // After a failure that follows failures, at most about twice as many occasions are skipped.
 #define SS_DRY_SKIPS_MAX 1024u
 
@@ -224,6 +228,20 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // Round trips in a row until it is thought of, with a sleep of the waker between. bench/glib
 // round-trip.
 #define SS_HOMING_STREAK 4u
+
+// And then, how often it is asked whether it has slept, where no worker has to be homed: a system
+// call. bench/glib round-trip.
+#define SS_HOMING_WAKES_PER_LOOK 8u
+
+// So many workers in a row are homed at most before one that slept on its waker's CPU is left to
+// the kernel, to see whether it stays there. bench/glib round-trip.
+#define SS_HOMING_ASTRAY_MAX 63u
+
+// Wakes that are further apart than so many round trips may be are seldom.
+#define SS_HOMING_SELDOM 4u
+
+// A thread that has not slept is asked again after so many wakes at most.
+#define SS_HOMING_SKIPS_MAX 64u
 
 // A homed worker was late: no homing for a while, twice as long each time that it happens again
 // soon. bench/glib part-load-50k.
@@ -300,8 +318,10 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 
 // How long a queue that may start a job may stand before it gets one more worker, whatever the
 // others do. Quick for the first two added workers; then so that one starts every 10 ms, and once
-// there are four workers a CPU every 100 ms: contract 4's times, less what the looks before and
-// after take. bench/libuv behind-computing.
+// they are a crowd every 100 ms: contract 4's times, less what the looks before and after take.
+// bench/libuv behind-computing. The contract's crowd is four workers a CPU. The least makes no
+// difference but on one CPU, where the fifth of a handful of jobs that wait for one another would
+// be crowded out. bench/glib mutual.
 //
 // Where a worker computes on one job meanwhile, less: ss_policy(stall_soon_ns), or the time of so
 // many jobs of the queue. Its jobs ought to have ended, or wait behind longer ones; on threads of
@@ -312,6 +332,9 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 #define SS_STALL_NS         (8 * SS_NS_PER_MS)
 #define SS_STALL_CROWDED_NS (95 * SS_NS_PER_MS)
 #define SS_STALL_JOBS       8u
+
+#define SS_STALL_CROWD_PER_CPU 4u
+#define SS_STALL_CROWD_MIN     8u
 
 // ---- constants: the CPUs that the process may use
 

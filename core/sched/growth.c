@@ -105,7 +105,8 @@ static unsigned compensate(struct ss_tick *tick, struct ss_group *group, struct 
 // So many workers of a group are a crowd: more are added slowly.
 static unsigned crowd(void)
 {
-    return 4 * ss_cpus();
+    unsigned crowd = SS_STALL_CROWD_PER_CPU * ss_cpus();
+    return crowd > SS_STALL_CROWD_MIN ? crowd : SS_STALL_CROWD_MIN;
 }
 
 // A worker computes on one job while nothing of the runnable starts. Either that job is one of its

@@ -325,6 +325,7 @@ void ss_park(struct ss_worker *worker)
     uint64_t now = ss_os.now(), until = ss_time_after(now, timeout);
     worker->slept = (struct ss_slept){
         .parked_at = now, .until = until, .wakes_at = wakes_at(worker, now, until)};
+    ss_placing_sleep(&worker->placing);
     add(worker, timeout == SS_FOREVER);
     keep_time(worker);
     store_relaxed(&worker->park, seated ? SS_PARK_SEATED : SS_PARK_PARKED);

@@ -13,6 +13,11 @@
 // less time is kept (base/choice.h): from one wake to the next, all that it has cost is in that.
 // While the kernel's way is kept, none of the system calls is made.
 //
+// Some kernels leave a thread for a while on the CPU on which it slept, others take it to an idle
+// one at once. So a worker that slept on its waker's CPU is left to the kernel, too. If it goes
+// astray, the next ones are homed, wherever they slept: one, and each time that the next one goes
+// astray again, twice as many and one more.
+//
 // Two corrections. If a woken worker is late, the next one is kept away from its waker's CPU. If a
 // homed worker comes late, its waker's CPU has too much to do, and no worker is homed for a while.
 //
@@ -34,16 +39,27 @@ static struct ss_choice way;
 // The last wakes by the calling thread.
 static SS_THREAD_LOCAL struct {
     uint64_t last_wake; // ns
-    uint64_t sleeps;    // how often the thread had slept by then
-    unsigned streak;    // wakes in a row that speak for homing
-    bool judged;        // the last was a matter of the choice,
-    unsigned gone;      // and this way was gone
+    uint64_t sleeps;    // how often the thread had slept when that was last asked,
+    unsigned wakes;     // and its wakes since then
+    struct ss_skips looks;
+    unsigned streak;  // wakes in a row that speak for homing
+    bool judged;      // the last was a matter of the choice,
+    unsigned gone;    // and this way was gone
+    bool left_here;   // the last worker had slept on this CPU, and was left to the kernel
+    unsigned astray;  // the more often in a row that went wrong, the greater
+    unsigned to_home; // so many are homed wherever they slept
 } waker;
 
 void ss_placing_renew(struct ss_placing *placing)
 {
     placing->placed = placing->keep_away = false;
     placing->homed_at = 0;
+    placing->slept_on = -1;
+}
+
+void ss_placing_sleep(struct ss_placing *placing)
+{
+    placing->slept_on = ss_os.cpu();
 }
 
 void ss_keep_away(struct ss_worker *worker)
@@ -51,49 +67,92 @@ void ss_keep_away(struct ss_worker *worker)
     worker->placing.keep_away = true;
 }
 
-// Does the calling thread sleep soon? `gap`: since its last wake.
-static bool waker_sleeps_soon(uint64_t gap)
+// Has the calling thread slept after each of its wakes since this was last asked? A system call.
+static bool has_slept(void)
 {
-    if (gap >= ss_policy(homing_gap_ns)) {
-        waker.streak = 0; // not worth the system call
-        return false;
-    }
-    if (ss_choice_keeps(&way, KERNEL)) {
-        ss_choice_count(&way);
-        return false;
-    }
     uint64_t sleeps = ss_os.sleeps();
-    waker.streak = sleeps != waker.sleeps ? waker.streak + 1 : 0;
+    bool each_time = sleeps - waker.sleeps >= waker.wakes;
     waker.sleeps = sleeps;
+    waker.wakes = 0;
+    ss_skips_note(&waker.looks, each_time, SS_HOMING_SKIPS_MAX);
+    return each_time;
+}
+
+// Does the calling thread sleep soon? Once it does so again and again, that is looked at seldom,
+// but where a worker is to be homed (`surely`).
+static bool sleeps_soon(bool surely)
+{
+    bool looks =
+        surely || waker.streak < SS_HOMING_STREAK || waker.wakes >= SS_HOMING_WAKES_PER_LOOK;
+    if (looks && ss_skip(&waker.looks))
+        return false;
+    if (looks)
+        waker.streak = has_slept() ? waker.streak + 1 : 0;
     return waker.streak >= SS_HOMING_STREAK;
+}
+
+// Would a worker go astray that is left to the kernel? It slept on this CPU, or not (`here`).
+static bool goes_astray(bool here)
+{
+    if (waker.left_here && here)
+        waker.astray = 0;
+    else if (waker.left_here && waker.astray < SS_HOMING_ASTRAY_MAX)
+        waker.astray = 2 * waker.astray + 1;
+    if (waker.left_here)
+        waker.to_home = waker.astray;
+    return !here || waker.to_home > 0;
 }
 
 // Tells the choice what the last round trip has cost. A long one was none.
 static void judge_last_wake(uint64_t gap)
 {
-    if (waker.judged && gap < 4 * (uint64_t)ss_policy(homing_gap_ns))
+    if (waker.judged && gap < SS_HOMING_SELDOM * (uint64_t)ss_policy(homing_gap_ns))
         ss_choice_note(&way, waker.gone, gap);
     waker.judged = false;
 }
 
-static bool is_homed(void)
+// The way for this wake, `gap` after the last one.
+static unsigned way_for(uint64_t gap)
+{
+    uint64_t round_trip = ss_policy(homing_gap_ns);
+    if (gap >= SS_HOMING_SELDOM * round_trip)
+        return HOME; // other CPUs idle deeply by now
+    if (gap >= round_trip)
+        return KERNEL; // a round trip that was disturbed, or none
+    waker.judged = !ss_choice_keeps(&way, KERNEL);
+    if (!waker.judged)
+        ss_choice_count(&way);
+    return ss_choice_way(&way);
+}
+
+static bool is_homed(const struct ss_worker *worker)
 {
     if (ss_self) // a worker goes on to the job that it came for
         return false;
     uint64_t now = ss_os.now(), gap = now - waker.last_wake;
     waker.last_wake = now;
+    waker.wakes++;
     judge_last_wake(gap);
-    if (!waker_sleeps_soon(gap) || ss_backed_off(&homing, now))
+    bool here = worker->placing.slept_on == ss_os.cpu(), astray = goes_astray(here);
+    waker.left_here = false;
+    waker.gone = way_for(gap);
+    if (waker.gone != HOME && !waker.judged)
         return false;
-    waker.judged = true;
-    waker.gone = ss_choice_way(&way);
-    return waker.gone == HOME;
+    if (!sleeps_soon(astray) || ss_backed_off(&homing, now)) {
+        waker.judged = false;
+        return false;
+    }
+    if (waker.gone != HOME)
+        return false;
+    waker.left_here = !astray;
+    waker.to_home -= astray && here;
+    return astray;
 }
 
 void ss_place(struct ss_worker *worker)
 {
     struct ss_placing *placing = &worker->placing;
-    bool away = placing->keep_away, home = !away && is_homed();
+    bool away = placing->keep_away, home = !away && is_homed(worker);
     pid_t tid = load_relaxed(&worker->tid);
     if (tid != 0 && (home || away))
         placing->placed = ss_os.place(tid, ss_os.cpu(), home, &placing->placement);

@@ -6,7 +6,7 @@
 //
 //   W    the thread that wakes the worker: from the moment at which it takes the worker off the
 //        idle list under ss.lock, until it sets `park` to AWAKE
-//   WO   the same until then; after that the worker's own thread
+//   WO   the same until then; after that the worker's own thread, until it is on the idle list
 
 #ifndef SS_PLACEMENT_H
 #define SS_PLACEMENT_H
@@ -22,6 +22,7 @@ struct ss_worker;
 struct ss_placing {
     bool placed;                   // WO: its CPUs were restricted for the wake
     bool keep_away;                // W: it is to wake elsewhere than on its waker's CPU
+    int slept_on;                  // WO: the CPU on which it parked; -1: not known
     uint64_t homed_at;             // WO: when it was woken on its waker's CPU, ns; 0: it was not
     struct ss_placement placement; // WO: how its CPUs were restricted
 };
@@ -31,6 +32,9 @@ void ss_placing_renew(struct ss_placing *placing);
 
 // The worker is to wake elsewhere than on the CPU of the calling thread, which is to wake it.
 void ss_keep_away(struct ss_worker *worker);
+
+// By the worker, which is about to sleep. ss.lock held.
+void ss_placing_sleep(struct ss_placing *placing);
 
 // Before the wake, by the waker: chooses the CPU of a worker that is asleep. No lock held.
 void ss_place(struct ss_worker *worker);

@@ -649,6 +649,85 @@ START_TEST(a_balancer_that_looks_for_lanes_alone_comes_for_a_blocked_worker_with
 }
 END_TEST
 
+// ---- a queue has run dry
+
+static smolscale_queue *dry;
+static atomic_uint to_push; // jobs that come while a worker lingers
+static atomic_uint yields;
+
+// So long that no worker naps.
+static void take_10_us(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    fake_clock_advance(10 * US);
+    counter_add(&started, 1);
+}
+
+static void job_comes(void)
+{
+    if (!ss_self || atomic_load(&to_push) == 0)
+        return;
+    atomic_fetch_sub(&to_push, 1);
+    push(dry, item_of(0));
+}
+
+// A worker alone runs jobs here, so each yield is its, but the balancer's first.
+static void time_passes(void)
+{
+    if (!ss_self)
+        return;
+    atomic_fetch_add(&yields, 1);
+    fake_clock_advance(US);
+}
+
+static void all_parked(void)
+{
+    EVENTUALLY(smolscale_queue_active(dry), ==, 0);
+    EVENTUALLY(smolscale_idle_workers(), ==, stats_now().workers);
+}
+
+// After this a job that comes at once is one of those that keep coming.
+static void begin_dry(void (*yield)(void))
+{
+    begin();
+    dry = queue_new(take_10_us, NULL, 1);
+    push(dry, item_of(0));
+    counter_wait(&started, 1);
+    all_parked();
+    ss_os.yield = yield;
+}
+
+START_TEST(for_a_job_that_comes_while_a_worker_lingers_nobody_is_woken)
+{
+    enum { JOBS = 20 };
+    begin_dry(job_comes);
+    uint64_t wakes = stats_now().wakes;
+    atomic_store(&to_push, JOBS);
+    push(dry, item_of(0));
+    counter_wait(&started, 2 + JOBS);
+    ck_assert_uint_eq(stats_now().wakes, wakes + 1);
+    smolscale_queue_free(dry);
+}
+END_TEST
+
+START_TEST(lingering_for_which_no_jobs_come_is_left_alone)
+{
+    enum { JOBS = 200 };
+    begin_dry(time_passes);
+    unsigned lingered_at = 0;
+    for (unsigned i = 0; i < JOBS; i++) {
+        unsigned before = atomic_load(&yields);
+        push(dry, item_of(0));
+        counter_wait(&started, 2 + i);
+        all_parked();
+        lingered_at += atomic_load(&yields) > before;
+    }
+    ck_assert_uint_ge(lingered_at, 2);
+    ck_assert_uint_le(lingered_at, JOBS / 5);
+    smolscale_queue_free(dry);
+}
+END_TEST
+
 // ---- nothing to do
 
 START_TEST(with_nothing_to_do_no_thread_wakes_up_for_a_year)
@@ -860,6 +939,8 @@ int main(void)
                      jobs_that_sleep_most_of_the_time_are_replaced_within_1_ms,
                      new_work_hurries_the_balancer_that_has_not_seen_the_workers_fall_asleep,
                      a_balancer_that_looks_for_lanes_alone_comes_for_a_blocked_worker_within_1_ms,
+                     for_a_job_that_comes_while_a_worker_lingers_nobody_is_woken,
+                     lingering_for_which_no_jobs_come_is_left_alone,
                      with_nothing_to_do_no_thread_wakes_up_for_a_year,
                      surplus_workers_retire_after_a_second,
                      workers_beyond_max_idle_retire_after_half_a_second,
