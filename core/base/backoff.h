@@ -82,22 +82,28 @@ static inline void ss_skips_note(struct ss_skips *skips, bool paid, unsigned lon
     skips->left = skips->length;
 }
 
-// A trial begins with a credit of half of what can be lost, so that it is made some times: often
-// what is tried changes what it is tried on.
+// A trial begins with a credit, so that it is made some times: often what is tried changes what it
+// is tried on. It ends when the credit is lost. If it has lasted for so many times it has paid.
+#define SS_GAINS_TRIAL 32u
+
 struct ss_gains {
-    int64_t mean; // of this trial, ns; below 0: it loses
+    int64_t mean;   // of this trial, ns; what is left of the credit is in it
+    unsigned tried; // so often in this trial
     struct ss_skips skips;
 };
 
-static inline void ss_gains_note(struct ss_gains *gains, int64_t ns, int64_t most, unsigned longest)
+// It was tried, and has gained `ns`, or lost that if below 0. `worth`: what it gains at best.
+static inline void ss_gains_note(struct ss_gains *gains, int64_t ns, int64_t worth,
+                                 unsigned longest)
 {
-    int64_t credit = most / 2;
-    ns = ns < -most ? -most : ns > most ? most : ns; // beyond, it was disturbed
-    gains->mean += (ns - gains->mean) / 8;
+    int64_t mean = gains->tried ? gains->mean : worth;
+    ns = ns < -2 * worth ? -2 * worth : ns > 2 * worth ? 2 * worth : ns;
+    gains->mean = mean + (ns - mean) / 8;
+    gains->tried += gains->tried < SS_GAINS_TRIAL;
     if (gains->mean < 0) {
         ss_skips_note(&gains->skips, false, longest);
-        gains->mean = credit;
-    } else if (gains->mean > credit) {
+        gains->tried = 0;
+    } else if (gains->tried == SS_GAINS_TRIAL) {
         ss_skips_note(&gains->skips, true, longest);
     }
 }

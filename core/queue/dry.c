@@ -10,8 +10,8 @@ const struct ss_dry_policy ss_dry_policy = {
     .nap_below_ns = &ss_policies.tiny_job_ns,
     .linger_ns = &ss_policies.linger_ns,
     .linger_jobs = 0,
-    .linger_most = 2, // two threads that hand work to one another are quicker once neither sleeps
-    .linger_gain = 1,
+    .linger_times = 2, // two threads that hand work to one another are quicker once neither sleeps
+    .gain_times = 1,
 };
 
 const struct ss_dry_policy ss_dry_policy_with_notices = {
@@ -19,8 +19,8 @@ const struct ss_dry_policy ss_dry_policy_with_notices = {
     .nap_below_ns = &ss_policies.noticed_nap_below_ns,
     .linger_ns = &ss_policies.noticed_linger_ns,
     .linger_jobs = SS_NOTICED_LINGER_JOBS,
-    .linger_most = 1,
-    .linger_gain = 3,
+    .linger_times = 1,
+    .gain_times = 3,
 };
 
 static bool nap_may_pay(smolscale_queue *queue)
@@ -84,32 +84,46 @@ static uint64_t linger_time(const smolscale_queue *queue)
     return time;
 }
 
+// Leaves for other queues of the group, too.
 static void linger(smolscale_queue *queue, struct ss_server *server)
 {
     const struct ss_dry_policy *dry = queue->dry;
-    uint64_t begin = server->batch_start, time = linger_time(queue), most = dry->linger_most * time;
-    unsigned yields = 0;
+    const struct ss_group *group = queue->group;
+    uint64_t begin = server->batch_start, time = linger_time(queue),
+             most = dry->linger_times * time;
+    unsigned yields = 0, injected = load_relaxed(&group->injected);
     observe(queue, ss_note_nap);
     queue->lingering++;
     ss_unlock(queue->runnable.lock);
+    ss_note_lingering();
     do
         ss_os.yield();
-    while (load_relaxed(&queue->pending) == 0 && ss_os.now() < begin + most &&
-           ++yields < SS_LINGER_YIELDS);
+    while (load_relaxed(&queue->pending) == 0 && load_relaxed(&group->injected) <= injected &&
+           ss_os.now() < begin + most && ++yields < SS_LINGER_YIELDS);
     ss_lock(queue->runnable.lock);
     queue->lingering--;
     observe(queue, ss_note_nap_end);
     server->batch_start = ss_os.now();
     uint64_t took = server->batch_start - begin;
     took = took < most ? took : most; // others have had the CPU for the rest
-    uint64_t gained = load_relaxed(&queue->pending) > 0 ? dry->linger_gain * time : 0;
+    uint64_t gained = load_relaxed(&queue->pending) > 0 ? dry->gain_times * time : 0;
     ss_gains_note(&queue->linger, (int64_t)(gained - took), (int64_t)time, SS_DRY_SKIPS_MAX);
+}
+
+// Does anything wait in the family, whose limits the queue shares?
+static bool family_waits(smolscale_queue *queue)
+{
+    for (smolscale_queue *member = ss_queue_head(queue); member;
+         member = ss_queue_next_member(member))
+        if (load_relaxed(&member->pending) > 0)
+            return true;
+    return false;
 }
 
 static bool linger_may_pay(smolscale_queue *queue)
 {
-    return load_relaxed(&queue->pending) == 0 && queue->steady && !queue->closed &&
-           !queue->waiters && !ss_skip(&queue->linger.skips);
+    return queue->steady && !queue->closed && !queue->waiters && !family_waits(queue) &&
+           !ss_skip(&queue->linger.skips);
 }
 
 void ss_queue_await_jobs(smolscale_queue *queue, struct ss_worker *worker)

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: ISC
 //
-// What a worker does when a queue of tiny jobs runs dry: it stays for a moment, for more jobs will
-// come and waking it again costs as much as hundreds of them.
+// What a worker does when a queue runs dry whose jobs keep coming: it stays for a moment, for more
+// will come and waking it again costs as much as hundreds of tiny ones.
 //
-// It *naps*: it sleeps for some µs with its place kept, so that pushers have nobody to wake. A nap
-// pays if two jobs or more wait at its end and if they had kept coming. If all jobs came at the
-// start of the nap, the pushers were waiting for results and the nap only delayed them: it counts
-// as failed. After a failure some occasions are skipped, more after each (base/backoff.h).
+// If jobs are tiny it *naps*: it sleeps for some µs with its place kept, so that pushers have
+// nobody to wake. A nap pays if two jobs or more wait at its end and if they had kept coming. If
+// all jobs came at the start of the nap, the pushers were waiting for results and the nap only
+// delayed them: it counts as failed. After a failure some occasions are skipped, more after each
+// (base/backoff.h).
 //
 // It *lingers*: it yields its CPU for some µs before it leaves. A pusher that shares the CPU can
 // push all that it has then, and one on another CPU need not wake it. This serves pushers that wait
 // for what they have pushed, whatever time the jobs take (bench/libuv, "work-64"; bench/glib,
 // "round-trip"). If jobs have come, it has gained what a sleep costs, less the time; if not, it has
-// lost the time. While it loses in the mean it backs off in the same way.
+// lost the time. While it loses in the mean it backs off in the same way. The balancer stays awake
+// while workers linger, and looks every 4 ms: one that lingers may lose its CPU.
 //
 // A queue that gives notices (notices.h) has such pushers, so it has another policy: naps are
 // shorter and only for the tiniest jobs, and workers linger for longer; the more so, the longer the
@@ -30,8 +32,8 @@ struct ss_dry_policy {
     const _Atomic uint32_t *nap_below_ns; // naps are for jobs that take less
     const _Atomic uint32_t *linger_ns;    // what lingering is thought to save,
     unsigned linger_jobs;                 // and so many times what a tiny job takes:
-    unsigned linger_most;                 // a worker lingers for so many times that,
-    unsigned linger_gain;                 // and if jobs come it has gained so many times that
+    unsigned linger_times;                // a worker lingers for so many times that,
+    unsigned gain_times;                  // and if jobs come it has gained so many times that
 };
 
 extern const struct ss_dry_policy ss_dry_policy;
@@ -43,12 +45,6 @@ extern const struct ss_dry_policy ss_dry_policy_with_notices;
 static inline bool ss_queue_has_tiny_jobs(const smolscale_queue *queue)
 {
     return queue->steady && ss_queue_jobs_below(queue, ss_policy(tiny_job_ns));
-}
-
-// Does a worker await jobs, and will look for them before it leaves?
-static inline bool ss_queue_is_awaited(const smolscale_queue *queue)
-{
-    return queue->napper || queue->lingering > 0;
 }
 
 // The queue has little or nothing left: naps or lingers if that may pay. Drops the lock meanwhile,

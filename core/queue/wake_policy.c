@@ -23,7 +23,7 @@ struct ss_worker *ss_queue_inject_and_recruit(smolscale_queue *queue, bool neede
     if (needed)
         wake = ss_recruit(queue->group, todo);
     else
-        *todo = ss_queue_is_awaited(queue) ? SS_DO_NOTHING : SS_WAKE_BALANCER;
+        *todo = queue->napper ? SS_DO_NOTHING : SS_WAKE_BALANCER;
     ss_unlock(&ss.lock);
     return wake;
 }

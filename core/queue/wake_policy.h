@@ -9,6 +9,8 @@
 //   CPU,
 //     perhaps the one that the pusher runs on.
 //
+// Where as many workers linger as items wait, the last is the only reason.
+//
 // Else the queue is left to the workers that serve it, and the balancer watches whether they come.
 //
 // Inline, because it is called at each push. All functions: the queue's lock held.
@@ -36,6 +38,8 @@ static inline bool ss_queue_needs_worker(smolscale_queue *queue)
 {
     if (queue->active == 0 || queue->mean == 0)
         return true;
+    if (load_relaxed(&queue->pending) <= queue->lingering)
+        return ss_queue_is_behind(queue);
     // Where workers nap, what gathers during a nap is no reason to wake another.
     uint64_t enough = (uint64_t)ss_policy(wake_ns) * queue->active;
     if (ss_queue_has_tiny_jobs(queue))
@@ -68,7 +72,7 @@ static inline struct ss_worker *ss_queue_call_worker(smolscale_queue *queue,
     // Left to those that serve it. The workers of a parent's children count as its own here, but do
     // not come to its items.
     if (!needed && (queue->listed || (staffed && !queue->children))) {
-        *todo = ss_queue_is_awaited(queue) ? SS_DO_NOTHING : SS_WAKE_BALANCER;
+        *todo = queue->napper ? SS_DO_NOTHING : SS_WAKE_BALANCER;
         return NULL;
     }
     // can_recruit is read without ss.lock. If it is stale no worker is woken now; SS_WAKE_BALANCER

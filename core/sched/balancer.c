@@ -91,7 +91,13 @@ static void one_quiet_tick_is_enough(void)
 // `interval`: the time between the last two ticks.
 static uint64_t wanted_by_queues(const struct ss_tick *tick, uint64_t interval)
 {
+    bool lingering = load_relaxed(&ss.lingering);
+    store_relaxed(&ss.lingering, false);
     if (!tick->backlog && !tick->unclaimed && !tick->growing) {
+        if (lingering) {
+            quiet_ticks = 0;
+            return interval * 2 < SS_TICK_STILL_NS ? interval * 2 : SS_TICK_STILL_NS;
+        }
         if (++quiet_ticks < SS_TICKS_UNTIL_PARKED)
             return interval;
         quiet_ticks = 0;
@@ -380,6 +386,7 @@ static void after_fork(void)
     store_relaxed(&ss.balancer, SS_BALANCER_NONE);
     store_relaxed(&ss.balancer_runs, false);
     store_relaxed(&ss.balancer_is_slow, false);
+    store_relaxed(&ss.lingering, false);
     store_relaxed(&ss.cpus_due, 0);
     quiet_ticks = 0;
     was_watching = in_tick = false;

@@ -110,7 +110,7 @@ void ss_policies_follow(void);
     X(tiny_job_ns)                                                                                 \
     /* Jobs keep coming if the queue was empty for less than this before they came. */             \
     X(steady_gap_ns)                                                                               \
-    /* How long a nap is, and how long a worker lingers. The same where pushers wait for notices:  \
+    /* How long a nap is, and what lingering is worth. The same where pushers wait for notices:    \
        there, naps are for jobs below the third (queue/dry.h). */                                  \
     X(nap_ns)                                                                                      \
     X(linger_ns)                                                                                   \
@@ -208,9 +208,9 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // pushers' round is the longer, the longer their jobs. bench/libuv stat-64.
 #define SS_NOTICED_LINGER_JOBS 10u
 
-// A worker that lingers yields so often at most: the clock may be a test's. Depends on: the cheapest
-// yield, 0.1 us.
-#define SS_LINGER_YIELDS 400u
+// A worker that lingers yields so often at most: the clock may be a test's. Depends on: the
+// cheapest yield, 0.1 us.
+#define SS_LINGER_YIELDS 800u
 
 // After a failure that follows failures, at most about twice as many occasions are skipped.
 #define SS_DRY_SKIPS_MAX 1024u
@@ -237,10 +237,11 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // the kernel, to see whether it stays there. bench/glib round-trip.
 #define SS_HOMING_ASTRAY_MAX 63u
 
-// Wakes that are further apart than so many round trips may be are seldom.
+// Wakes are seldom if they are so many times further apart than those of round trips.
 #define SS_HOMING_SELDOM 4u
 
-// A thread that has not slept is asked again after so many wakes at most.
+// At most about twice as many wakes of a thread are skipped after one after which it had not slept,
+// and seldom ones after one whose homed worker was late.
 #define SS_HOMING_SKIPS_MAX 64u
 
 // A homed worker was late: no homing for a while, twice as long each time that it happens again

@@ -94,6 +94,7 @@ struct ss_executor {
     _Atomic uint32_t balancer;          // A: enum ss_balancer_state; futex word; see balancer.c
     _Atomic bool balancer_runs;         // A: its thread has begun: it is not only being created
     _Atomic bool balancer_is_slow;      // A, a hint: its next look is a millisecond away, or more
+    _Atomic bool lingering;             // A, a hint: a worker has lingered since its last look
     _Atomic uint32_t spawn_answers;     // S+: futex word: counts the orders for workers that were
                                         // dealt with
     uint64_t create_retry_at;           // S: after a failure no attempt before this time, ns
@@ -206,6 +207,14 @@ static inline void ss_wake_balancer(void)
 static inline void ss_wake_balancer_for_lanes(void)
 {
     ss_wake_balancer_below(SS_BALANCER_DOZING);
+}
+
+// A worker lingers in what it serves (queue/dry.h). It may lose its CPU there, so the balancer,
+// once it is awake, goes on to look.
+static inline void ss_note_lingering(void)
+{
+    if (!load_relaxed(&ss.lingering)) // its cache line is read by many
+        store_relaxed(&ss.lingering, true);
 }
 
 #endif // SS_EXECUTOR_H

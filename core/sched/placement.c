@@ -31,23 +31,25 @@
 
 #include <string.h>
 
-static struct ss_backoff homing; // when no worker is homed
+static struct ss_backoff homing; // when no worker is homed in round trips
 
 enum { HOME, KERNEL }; // the ways of `way`
 static struct ss_choice way;
 
 // The last wakes by the calling thread.
 static SS_THREAD_LOCAL struct {
-    uint64_t last_wake; // ns
-    uint64_t sleeps;    // how often the thread had slept when that was last asked,
-    unsigned wakes;     // and its wakes since then
-    struct ss_skips looks;
-    unsigned streak;  // wakes in a row that speak for homing
-    bool judged;      // the last was a matter of the choice,
-    unsigned gone;    // and this way was gone
-    bool left_here;   // the last worker had slept on this CPU, and was left to the kernel
-    unsigned astray;  // the more often in a row that went wrong, the greater
-    unsigned to_home; // so many are homed wherever they slept
+    uint64_t last_wake;     // ns
+    uint64_t sleeps;        // how often the thread had slept when that was last asked,
+    unsigned wakes;         // and its wakes since then
+    struct ss_skips looks;  // where it has not slept it is asked less often
+    unsigned streak;        // wakes in a row that speak for homing
+    bool judged;            // the last was a matter of the choice,
+    unsigned gone;          // and this way was gone
+    bool left_here;         // the last worker had slept on this CPU, and was left to the kernel
+    bool homed_seldom;      // the last worker was homed in a seldom wake
+    struct ss_skips seldom; // where such workers are late fewer are homed
+    unsigned astray;        // the more often in a row that went wrong, the greater
+    unsigned to_home;       // so many are homed wherever they slept
 } waker;
 
 void ss_placing_renew(struct ss_placing *placing)
@@ -67,20 +69,21 @@ void ss_keep_away(struct ss_worker *worker)
     worker->placing.keep_away = true;
 }
 
-// Has the calling thread slept after each of its wakes since this was last asked? A system call.
+// Has the calling thread slept as often as it has woken workers, since this was last asked? A
+// system call.
 static bool has_slept(void)
 {
     uint64_t sleeps = ss_os.sleeps();
-    bool each_time = sleeps - waker.sleeps >= waker.wakes;
+    bool as_often = sleeps - waker.sleeps >= waker.wakes;
     waker.sleeps = sleeps;
     waker.wakes = 0;
-    ss_skips_note(&waker.looks, each_time, SS_HOMING_SKIPS_MAX);
-    return each_time;
+    ss_skips_note(&waker.looks, as_often, SS_HOMING_SKIPS_MAX);
+    return as_often;
 }
 
-// Does the calling thread sleep soon? Once it does so again and again, that is looked at seldom,
-// but where a worker is to be homed (`surely`).
-static bool sleeps_soon(bool surely)
+// Does the calling thread sleep between its wakes, again and again? Once it does that is looked at
+// seldom, but before a worker is homed (`surely`).
+static bool sleeps_between(bool surely)
 {
     bool looks =
         surely || waker.streak < SS_HOMING_STREAK || waker.wakes >= SS_HOMING_WAKES_PER_LOOK;
@@ -91,22 +94,29 @@ static bool sleeps_soon(bool surely)
     return waker.streak >= SS_HOMING_STREAK;
 }
 
-// Would a worker go astray that is left to the kernel? It slept on this CPU, or not (`here`).
-static bool goes_astray(bool here)
+// Notes what became of the last worker that had slept on this CPU and was left to the kernel. This
+// one slept on it, or not (`here`).
+static void judge_straying(bool here)
 {
-    if (waker.left_here && here)
+    if (!waker.left_here)
+        return;
+    waker.left_here = false;
+    if (here)
         waker.astray = 0;
-    else if (waker.left_here && waker.astray < SS_HOMING_ASTRAY_MAX)
+    else if (waker.astray < SS_HOMING_ASTRAY_MAX)
         waker.astray = 2 * waker.astray + 1;
-    if (waker.left_here)
-        waker.to_home = waker.astray;
-    return !here || waker.to_home > 0;
+    waker.to_home = waker.astray;
+}
+
+static bool is_seldom(uint64_t gap)
+{
+    return gap >= SS_HOMING_SELDOM * (uint64_t)ss_policy(homing_gap_ns);
 }
 
 // Tells the choice what the last round trip has cost. A long one was none.
 static void judge_last_wake(uint64_t gap)
 {
-    if (waker.judged && gap < SS_HOMING_SELDOM * (uint64_t)ss_policy(homing_gap_ns))
+    if (waker.judged && !is_seldom(gap))
         ss_choice_note(&way, waker.gone, gap);
     waker.judged = false;
 }
@@ -114,10 +124,9 @@ static void judge_last_wake(uint64_t gap)
 // The way for this wake, `gap` after the last one.
 static unsigned way_for(uint64_t gap)
 {
-    uint64_t round_trip = ss_policy(homing_gap_ns);
-    if (gap >= SS_HOMING_SELDOM * round_trip)
+    if (is_seldom(gap))
         return HOME; // other CPUs idle deeply by now
-    if (gap >= round_trip)
+    if (gap >= ss_policy(homing_gap_ns))
         return KERNEL; // a round trip that was disturbed, or none
     waker.judged = !ss_choice_keeps(&way, KERNEL);
     if (!waker.judged)
@@ -125,28 +134,42 @@ static unsigned way_for(uint64_t gap)
     return ss_choice_way(&way);
 }
 
+// A thread that goes on working after a seldom wake is likely to do so each time: then a homed
+// worker waits for it. That is counted in wakes, for they may be far apart.
+static bool is_seldom_homed(const struct ss_worker *worker)
+{
+    if (waker.homed_seldom)
+        ss_skips_note(&waker.seldom, !worker->placing.was_late, SS_HOMING_SKIPS_MAX);
+    waker.homed_seldom = false;
+    return !ss_skip(&waker.seldom);
+}
+
 static bool is_homed(const struct ss_worker *worker)
 {
-    if (ss_self) // a worker goes on to the job that it came for
+    if (ss_self || ss_spawner_self) // they go on with what they do
         return false;
     uint64_t now = ss_os.now(), gap = now - waker.last_wake;
     waker.last_wake = now;
     waker.wakes++;
     judge_last_wake(gap);
-    bool here = worker->placing.slept_on == ss_os.cpu(), astray = goes_astray(here);
-    waker.left_here = false;
     waker.gone = way_for(gap);
-    if (waker.gone != HOME && !waker.judged)
+    if (waker.gone != HOME && !waker.judged) {
+        waker.left_here = false;
         return false;
-    if (!sleeps_soon(astray) || ss_backed_off(&homing, now)) {
+    }
+    bool here = worker->placing.slept_on == ss_os.cpu();
+    judge_straying(here);
+    bool by_call = waker.gone == HOME && (!here || waker.to_home > 0);
+    bool may = is_seldom(gap) ? is_seldom_homed(worker) : !ss_backed_off(&homing, now);
+    if (!may || !sleeps_between(by_call)) {
         waker.judged = false;
         return false;
     }
-    if (waker.gone != HOME)
-        return false;
-    waker.left_here = !astray;
-    waker.to_home -= astray && here;
-    return astray;
+    waker.left_here = waker.gone == HOME && !by_call;
+    if (by_call && here)
+        waker.to_home--;
+    waker.homed_seldom = by_call && is_seldom(gap);
+    return by_call;
 }
 
 void ss_place(struct ss_worker *worker)
@@ -154,16 +177,19 @@ void ss_place(struct ss_worker *worker)
     struct ss_placing *placing = &worker->placing;
     bool away = placing->keep_away, home = !away && is_homed(worker);
     pid_t tid = load_relaxed(&worker->tid);
+    if (away)
+        waker.left_here = waker.judged = waker.homed_seldom = false;
     if (tid != 0 && (home || away))
         placing->placed = ss_os.place(tid, ss_os.cpu(), home, &placing->placement);
     placing->homed_at = home ? waker.last_wake : 0;
-    placing->keep_away = false;
+    placing->keep_away = placing->was_late = false;
 }
 
-static void judge_homing(uint64_t homed_at)
+static void judge_homing(struct ss_placing *placing)
 {
     uint64_t now = ss_os.now();
-    if (now - homed_at > ss_policy(homing_late_ns))
+    placing->was_late = now - placing->homed_at > ss_policy(homing_late_ns);
+    if (placing->was_late)
         ss_back_off(&homing, now, SS_HOMING_PAUSE_MIN_NS, SS_HOMING_PAUSE_MAX_NS);
 }
 
@@ -175,7 +201,7 @@ void ss_placing_end(struct ss_worker *worker)
     placing->placed = false;
     ss_os.release(&placing->placement);
     if (placing->homed_at)
-        judge_homing(placing->homed_at);
+        judge_homing(placing);
 }
 
 static void after_fork(void)

@@ -23,6 +23,7 @@ struct ss_placing {
     bool placed;                   // WO: its CPUs were restricted for the wake
     bool keep_away;                // W: it is to wake elsewhere than on its waker's CPU
     int slept_on;                  // WO: the CPU on which it parked; -1: not known
+    bool was_late;                 // WO: it was homed, and came late
     uint64_t homed_at;             // WO: when it was woken on its waker's CPU, ns; 0: it was not
     struct ss_placement placement; // WO: how its CPUs were restricted
 };

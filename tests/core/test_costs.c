@@ -250,8 +250,38 @@ START_TEST(a_program_learns_what_a_system_call_costs)
     uint32_t impossible = ss_cost(SS_COST_SYSCALL);
     smolscale_queue *queue = queue_new(count_job, &done, SMOLSCALE_UNLIMITED);
     push(queue, item_of(0));
-    EVENTUALLY(ss_cost(SS_COST_SYSCALL), <, impossible / 2); // the first time it is believed
+    EVENTUALLY(ss_cost(SS_COST_SYSCALL), <, impossible);
     smolscale_queue_free(queue);
+}
+END_TEST
+
+static uint64_t measured_now;
+
+static uint64_t clock_for_measures(void)
+{
+    return measured_now;
+}
+
+static uint64_t sleeps_in_3_us(void)
+{
+    measured_now += 3 * US;
+    return 0;
+}
+
+static void yield_in_2_us(void)
+{
+    measured_now += 2 * US;
+}
+
+START_TEST(the_first_measurement_is_believed)
+{
+    ss_start();
+    ss_os.now = clock_for_measures;
+    ss_os.sleeps = sleeps_in_3_us;
+    ss_os.yield = yield_in_2_us;
+    ss_costs_measure(1);
+    ck_assert_uint_eq(ss_cost(SS_COST_SYSCALL), 3 * US);
+    ck_assert_uint_eq(ss_cost(SS_COST_YIELD), 2 * US);
 }
 END_TEST
 
@@ -466,7 +496,7 @@ START_TEST(what_gains_in_the_mean_goes_on)
     ck_assert_uint_eq(tries(&gains, 100, 3), 100);
     for (unsigned i = 0; i < 100; i++) {
         tries(&gains, 1, -10000); // a disturbance counts as a loss
-        tries(&gains, 2, 8);
+        tries(&gains, 4, 8);
     }
     ck_assert_uint_eq(tries(&gains, 1, 3), 1);
 }
@@ -489,6 +519,7 @@ END_TEST
 static struct {
     uint64_t now, sleeps;
     uint64_t home_ns, kernel_ns; // what a round trip takes there
+    uint64_t late_ns;            // how long a homed worker waits for its waker's CPU
     bool keeps;                  // the kernel leaves a thread on the CPU on which it slept
     unsigned cpu, placed, asked;
 } machine;
@@ -554,7 +585,8 @@ static unsigned wakes(unsigned count, uint64_t apart)
     for (unsigned i = 0; i < count; i++) {
         ss_place(&woken);
         bool away = !woken.placing.placed && !(machine.keeps && woken.placing.slept_on == 0);
-        machine.now += 2 * US;
+        uint64_t comes = woken.placing.placed && machine.late_ns ? machine.late_ns : 2 * US;
+        machine.now += comes;
         ss_placing_end(&woken);
         machine.now += (away ? machine.kernel_ns : machine.home_ns) - 2 * US + apart;
         machine.sleeps++;
@@ -598,6 +630,18 @@ START_TEST(a_worker_that_is_seldom_woken_is_homed_whatever_round_trips_cost)
     ck_assert_uint_eq(round_trips(100), 0);
     wakes(SS_HOMING_STREAK + 64, SS_NS_PER_MS);
     ck_assert_uint_ge(wakes(200, SS_NS_PER_MS), 190);
+}
+END_TEST
+
+START_TEST(where_homed_workers_are_late_each_time_few_are_homed)
+{
+    machine_is(9, 25);
+    machine.late_ns = 3 * SS_NS_PER_MS; // a thread that computes for a while at each picture, say
+    wakes(200, 33 * SS_NS_PER_MS);
+    ck_assert_uint_le(wakes(1000, 33 * SS_NS_PER_MS), 1000 / 100);
+    machine.late_ns = 0; // no more
+    wakes(200, 33 * SS_NS_PER_MS);
+    ck_assert_uint_ge(wakes(100, 33 * SS_NS_PER_MS), 90);
 }
 END_TEST
 
@@ -663,6 +707,7 @@ int main(void)
         {a_cost_stays_within_its_bounds, 1},
         {policies_follow_costs_that_have_changed_much, 1},
         {a_program_learns_what_a_system_call_costs, 1},
+        {the_first_measurement_is_believed, 1},
         {nothing_is_learnt_from_a_clock_that_a_test_moves, 1},
         {costs_can_be_fixed, sizeof good / sizeof *good},
         {bad_costs_give_one_line_and_are_learnt_instead, sizeof bad / sizeof *bad},
@@ -677,6 +722,7 @@ int main(void)
         {where_homing_costs_less_a_worker_is_homed, 1},
         {where_the_kernel_keeps_a_worker_on_its_cpu_it_is_homed_when_it_went_astray, 1},
         {a_worker_that_is_seldom_woken_is_homed_whatever_round_trips_cost, 1},
+        {where_homed_workers_are_late_each_time_few_are_homed, 1},
         {a_thread_that_never_sleeps_is_asked_seldom, 1},
         {where_homing_costs_more_a_worker_is_left_to_the_kernel, 1},
         {both_are_tried_again_seldom, 1},

@@ -671,7 +671,7 @@ static void job_comes(void)
     push(dry, item_of(0));
 }
 
-// A worker alone runs jobs here, so each yield is its, but the balancer's first.
+// Of one worker that lingers.
 static void time_passes(void)
 {
     if (!ss_self)
@@ -687,33 +687,53 @@ static void all_parked(void)
 }
 
 // After this a job that comes at once is one of those that keep coming.
-static void begin_dry(void (*yield)(void))
+static void begin_dry(smolscale_run_fn *run, void (*yield)(void))
 {
     begin();
-    dry = queue_new(take_10_us, NULL, 1);
+    dry = queue_new(run, NULL, CPUS);
     push(dry, item_of(0));
     counter_wait(&started, 1);
     all_parked();
     ss_os.yield = yield;
 }
 
-START_TEST(for_a_job_that_comes_while_a_worker_lingers_nobody_is_woken)
+static void jobs_come_while_a_worker_lingers(smolscale_run_fn *run)
 {
     enum { JOBS = 20 };
-    begin_dry(job_comes);
-    uint64_t wakes = stats_now().wakes;
+    begin_dry(run, job_comes);
+    struct smolscale_stats before = stats_now();
     atomic_store(&to_push, JOBS);
     push(dry, item_of(0));
     counter_wait(&started, 2 + JOBS);
-    ck_assert_uint_eq(stats_now().wakes, wakes + 1);
+    ck_assert_uint_eq(stats_now().wakes, before.wakes + 1);
+    ck_assert_uint_eq(stats_now().workers_created, before.workers_created);
     smolscale_queue_free(dry);
+}
+
+START_TEST(for_a_job_that_comes_while_a_worker_lingers_no_worker_is_woken)
+{
+    jobs_come_while_a_worker_lingers(take_10_us);
+}
+END_TEST
+
+static void take_50_us(void *item, void *user_data)
+{
+    (void)item, (void)user_data;
+    fake_clock_advance(50 * US);
+    counter_add(&started, 1);
+}
+
+START_TEST(nor_for_one_that_is_worth_a_wake_up)
+{
+    ck_assert_uint_lt(ss_policy(wake_ns), 50 * US);
+    jobs_come_while_a_worker_lingers(take_50_us);
 }
 END_TEST
 
 START_TEST(lingering_for_which_no_jobs_come_is_left_alone)
 {
     enum { JOBS = 200 };
-    begin_dry(time_passes);
+    begin_dry(take_10_us, time_passes);
     unsigned lingered_at = 0;
     for (unsigned i = 0; i < JOBS; i++) {
         unsigned before = atomic_load(&yields);
@@ -939,7 +959,8 @@ int main(void)
                      jobs_that_sleep_most_of_the_time_are_replaced_within_1_ms,
                      new_work_hurries_the_balancer_that_has_not_seen_the_workers_fall_asleep,
                      a_balancer_that_looks_for_lanes_alone_comes_for_a_blocked_worker_within_1_ms,
-                     for_a_job_that_comes_while_a_worker_lingers_nobody_is_woken,
+                     for_a_job_that_comes_while_a_worker_lingers_no_worker_is_woken,
+                     nor_for_one_that_is_worth_a_wake_up,
                      lingering_for_which_no_jobs_come_is_left_alone,
                      with_nothing_to_do_no_thread_wakes_up_for_a_year,
                      surplus_workers_retire_after_a_second,
