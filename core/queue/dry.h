@@ -13,8 +13,8 @@
 // push all that it has then, and one on another CPU need not wake it. This serves pushers that wait
 // for what they have pushed, whatever time the jobs take (bench/libuv, "work-64"; bench/glib,
 // "round-trip"). If jobs have come, it has gained what a sleep costs, less the time; if not, it has
-// lost the time. While it loses in the mean it backs off in the same way. The balancer stays awake
-// while workers linger, and looks every 4 ms: one that lingers may lose its CPU.
+// lost the time. While it loses in the mean it backs off in the same way. The balancer does not
+// park while workers linger: what is left to one needs it awake (ss_note_lingering).
 //
 // A queue that gives notices (notices.h) has such pushers, so it has another policy: naps are
 // shorter and only for the tiniest jobs, and workers linger for longer; the more so, the longer the

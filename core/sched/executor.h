@@ -209,8 +209,9 @@ static inline void ss_wake_balancer_for_lanes(void)
     ss_wake_balancer_below(SS_BALANCER_DOZING);
 }
 
-// A worker lingers in what it serves (queue/dry.h). It may lose its CPU there, so the balancer,
-// once it is awake, goes on to look.
+// A worker lingers in what it serves (queue/dry.h). What is pushed there is left to it, and needs
+// the balancer awake. So the balancer, once it is, does not park: it would be woken for the next
+// job.
 static inline void ss_note_lingering(void)
 {
     if (!load_relaxed(&ss.lingering)) // its cache line is read by many
