@@ -213,6 +213,35 @@ static void spin_or_end(void *item, void *user_data)
         spin(item, user_data);
 }
 
+// A worker that takes its job while the balancer creates the next one may have it think that no
+// more is to be done, and one that comes while another has the queue in hand parks. So here each
+// new thread waits until the balancer sleeps, and the one before it has started its job.
+
+static int (*create_thread)(void *(*main)(void *), void *arg);
+
+struct birth {
+    void *(*main)(void *);
+    void *arg;
+    unsigned before; // threads
+};
+
+static void *begin_in_turn(void *arg)
+{
+    struct birth birth = *(struct birth *)arg;
+    free(arg);
+    EVENTUALLY(fake_clock_sleeps_on(&ss.balancer), ==, true);
+    counter_wait(&started, CPUS + birth.before);
+    return birth.main(birth.arg);
+}
+
+static int create_in_turn(void *(*main)(void *), void *arg)
+{
+    struct birth *birth = malloc(sizeof *birth);
+    static unsigned births;
+    *birth = (struct birth){main, arg, births++};
+    return create_thread(begin_in_turn, birth);
+}
+
 // Where all CPUs compute, the balancer gets one late, and so must do much each time: it adds one
 // worker, then two, then as many as are left.
 START_TEST(eight_jobs_of_which_nothing_is_known_meet_within_5_ms_and_few_orders)
@@ -221,6 +250,8 @@ START_TEST(eight_jobs_of_which_nothing_is_known_meet_within_5_ms_and_few_orders)
     jobs_compute();
     smolscale_queue *queue = queue_new(spin, NULL, SMOLSCALE_UNLIMITED);
     keep_workers(queue);
+    create_thread = ss_os.thread_create;
+    ss_os.thread_create = create_in_turn;
     uint64_t before = stats_now().compensations;
     keeping_jobs = 4 * CPUS;
     for (unsigned i = CPUS; i < 4 * CPUS; i++)
