@@ -82,8 +82,9 @@ static inline void ss_skips_note(struct ss_skips *skips, bool paid, unsigned lon
     skips->left = skips->length;
 }
 
-// A trial begins with a credit, so that it is made some times: often what is tried changes what it
-// is tried on. It ends when the credit is lost. If it has lasted for so many times it has paid.
+// A trial begins with a credit and ends when that is lost. So one loss does not end it: what is
+// tried may pay only when it was done some times in a row. If it has lasted for so many times it
+// has paid.
 #define SS_GAINS_TRIAL 32u
 
 struct ss_gains {

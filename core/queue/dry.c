@@ -84,7 +84,7 @@ static uint64_t linger_time(const smolscale_queue *queue)
     return time;
 }
 
-// Leaves for other queues of the group, too.
+// Ends before its time if another queue of the group gets work.
 static void linger(smolscale_queue *queue, struct ss_server *server)
 {
     const struct ss_dry_policy *dry = queue->dry;

@@ -88,15 +88,21 @@ static void one_quiet_tick_is_enough(void)
     quiet_ticks = SS_TICKS_UNTIL_PARKED - 1;
 }
 
+static uint64_t doubled(uint64_t interval, uint64_t longest)
+{
+    return interval * 2 < longest ? interval * 2 : longest;
+}
+
 // `interval`: the time between the last two ticks.
 static uint64_t wanted_by_queues(const struct ss_tick *tick, uint64_t interval)
 {
     bool lingering = load_relaxed(&ss.lingering);
-    store_relaxed(&ss.lingering, false);
+    if (lingering) // its cache line is read by many
+        store_relaxed(&ss.lingering, false);
     if (!tick->backlog && !tick->unclaimed && !tick->growing) {
         if (lingering) {
             quiet_ticks = 0;
-            return interval * 2 < SS_TICK_STILL_NS ? interval * 2 : SS_TICK_STILL_NS;
+            return doubled(interval, SS_TICK_STILL_NS);
         }
         if (++quiet_ticks < SS_TICKS_UNTIL_PARKED)
             return interval;
@@ -106,8 +112,7 @@ static uint64_t wanted_by_queues(const struct ss_tick *tick, uint64_t interval)
     quiet_ticks = 0;
     if (tick->acted || (tick->suspicious && tick->moved))
         return ss_policy(tick_ns);
-    uint64_t longest = tick->moved ? SS_TICK_MAX_NS : SS_TICK_STILL_NS;
-    uint64_t next = interval * 2 < longest ? interval * 2 : longest;
+    uint64_t next = doubled(interval, tick->moved ? SS_TICK_MAX_NS : SS_TICK_STILL_NS);
     if (tick->notices && next > SS_TICK_NOTICES_NS)
         next = SS_TICK_NOTICES_NS;
     return before_deadline(tick, next);

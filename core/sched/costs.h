@@ -209,7 +209,7 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 #define SS_NOTICED_LINGER_JOBS 10u
 
 // A worker that lingers yields so often at most: the clock may be a test's. Depends on: the
-// cheapest yield, 0.1 us.
+// cheapest yield, 0.1 us; no worker is to linger for longer than 80 us.
 #define SS_LINGER_YIELDS 800u
 
 // After a failure that follows failures, at most about twice as many occasions are skipped.
@@ -240,8 +240,8 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 // Wakes are seldom if they are so many times further apart than those of round trips.
 #define SS_HOMING_SELDOM 4u
 
-// At most about twice as many wakes of a thread are skipped after one after which it had not slept,
-// and seldom ones after one whose homed worker was late.
+// After a look at a thread that had not slept at most about twice as many of its wakes are skipped,
+// and as many seldom ones after a homed worker that was late.
 #define SS_HOMING_SKIPS_MAX 64u
 
 // A homed worker was late: no homing for a while, twice as long each time that it happens again

@@ -5,21 +5,24 @@
 // A thread that pushes a job and then waits for it, again and again, may be best served on its own
 // CPU: the worker runs there as soon as the thread sleeps, while another CPU has to come out of its
 // idle state first. This is *homing* (bench/glib, "round-trip"). But a thread that goes on working
-// would be held up by it. So the last few wakes of the thread decide: a worker is homed only if
-// each came a short time after the one before, and the thread has slept in between.
+// would be held up by it. So the last few wakes of the thread decide: a worker is homed only if the
+// thread has slept between them, and if each came a short time after the one before (a *round
+// trip*) or long after it (a *seldom* wake).
 //
-// And where it wakes otherwise is the kernel's choice, which differs from machine to machine, as do
-// the costs of the system calls for homing. So both are tried, and the way whose round trips take
-// less time is kept (base/choice.h): from one wake to the next, all that it has cost is in that.
-// While the kernel's way is kept, none of the system calls is made.
+// After a long time other CPUs are deeply idle, and homing costs less in any case. In round trips,
+// where a worker wakes otherwise is the kernel's choice, which differs from machine to machine, as
+// do the costs of the system calls for homing. So both are tried, and the way whose round trips
+// take less time is kept (base/choice.h): from one wake to the next, all that it has cost is in
+// that. While the kernel's way is kept, none of the system calls is made.
 //
 // Some kernels leave a thread for a while on the CPU on which it slept, others take it to an idle
-// one at once. So a worker that slept on its waker's CPU is left to the kernel, too. If it goes
-// astray, the next ones are homed, wherever they slept: one, and each time that the next one goes
-// astray again, twice as many and one more.
+// one at once. So a worker that slept on its waker's CPU is left to the kernel at first. If it
+// wakes on another CPU it went *astray*: then some are homed wherever they slept before one is left
+// to the kernel again. They are 1, and 3, 7, ... if that one goes astray, too.
 //
 // Two corrections. If a woken worker is late, the next one is kept away from its waker's CPU. If a
-// homed worker comes late, its waker's CPU has too much to do, and no worker is homed for a while.
+// homed worker comes late, its waker's CPU has too much to do. Then no worker is homed in round
+// trips for a while, and in seldom wakes by that thread some are passed over.
 //
 // A worker has its CPUs back before it runs a job.
 
@@ -113,12 +116,16 @@ static bool is_seldom(uint64_t gap)
     return gap >= SS_HOMING_SELDOM * (uint64_t)ss_policy(homing_gap_ns);
 }
 
-// Tells the choice what the last round trip has cost. A long one was none.
-static void judge_last_wake(uint64_t gap)
+// Tells the choice what the last round trip has cost: a long one was none. And if the last wake was
+// a seldom one, notes whether the worker was late: a thread that goes on working after such a wake
+// is likely to do so each time. That is counted in wakes, for they may be far apart.
+static void judge_last_wake(uint64_t gap, const struct ss_worker *worker)
 {
     if (waker.judged && !is_seldom(gap))
         ss_choice_note(&way, waker.gone, gap);
-    waker.judged = false;
+    if (waker.homed_seldom)
+        ss_skips_note(&waker.seldom, !worker->placing.was_late, SS_HOMING_SKIPS_MAX);
+    waker.judged = waker.homed_seldom = false;
 }
 
 // The way for this wake, `gap` after the last one.
@@ -134,16 +141,6 @@ static unsigned way_for(uint64_t gap)
     return ss_choice_way(&way);
 }
 
-// A thread that goes on working after a seldom wake is likely to do so each time: then a homed
-// worker waits for it. That is counted in wakes, for they may be far apart.
-static bool is_seldom_homed(const struct ss_worker *worker)
-{
-    if (waker.homed_seldom)
-        ss_skips_note(&waker.seldom, !worker->placing.was_late, SS_HOMING_SKIPS_MAX);
-    waker.homed_seldom = false;
-    return !ss_skip(&waker.seldom);
-}
-
 static bool is_homed(const struct ss_worker *worker)
 {
     if (ss_self || ss_spawner_self) // they go on with what they do
@@ -151,7 +148,7 @@ static bool is_homed(const struct ss_worker *worker)
     uint64_t now = ss_os.now(), gap = now - waker.last_wake;
     waker.last_wake = now;
     waker.wakes++;
-    judge_last_wake(gap);
+    judge_last_wake(gap, worker);
     waker.gone = way_for(gap);
     if (waker.gone != HOME && !waker.judged) {
         waker.left_here = false;
@@ -160,8 +157,8 @@ static bool is_homed(const struct ss_worker *worker)
     bool here = worker->placing.slept_on == ss_os.cpu();
     judge_straying(here);
     bool by_call = waker.gone == HOME && (!here || waker.to_home > 0);
-    bool may = is_seldom(gap) ? is_seldom_homed(worker) : !ss_backed_off(&homing, now);
-    if (!may || !sleeps_between(by_call)) {
+    bool skips = is_seldom(gap) ? ss_skip(&waker.seldom) : ss_backed_off(&homing, now);
+    if (skips || !sleeps_between(by_call)) {
         waker.judged = false;
         return false;
     }

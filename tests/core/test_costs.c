@@ -645,6 +645,27 @@ START_TEST(where_homed_workers_are_late_each_time_few_are_homed)
 }
 END_TEST
 
+// So many times a seldom wake, and one soon after it.
+static unsigned pairs_of_wakes(unsigned count)
+{
+    unsigned homed = 0;
+    for (unsigned i = 0; i < count; i++) {
+        homed += wakes(1, 50 * US);
+        homed += wakes(1, 33 * SS_NS_PER_MS);
+    }
+    return homed;
+}
+
+START_TEST(a_late_worker_counts_though_another_wake_follows_soon)
+{
+    machine_is(9, 25);
+    machine.late_ns = 100 * US;
+    wakes(1, 33 * SS_NS_PER_MS);
+    pairs_of_wakes(200);
+    ck_assert_uint_le(pairs_of_wakes(1000), 1000 / 100);
+}
+END_TEST
+
 START_TEST(a_thread_that_never_sleeps_is_asked_seldom)
 {
     machine_is(9, 25);
@@ -723,6 +744,7 @@ int main(void)
         {where_the_kernel_keeps_a_worker_on_its_cpu_it_is_homed_when_it_went_astray, 1},
         {a_worker_that_is_seldom_woken_is_homed_whatever_round_trips_cost, 1},
         {where_homed_workers_are_late_each_time_few_are_homed, 1},
+        {a_late_worker_counts_though_another_wake_follows_soon, 1},
         {a_thread_that_never_sleeps_is_asked_seldom, 1},
         {where_homing_costs_more_a_worker_is_left_to_the_kernel, 1},
         {both_are_tried_again_seldom, 1},

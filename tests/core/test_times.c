@@ -686,11 +686,12 @@ static smolscale_queue *dry;
 static atomic_uint to_push; // jobs that come while a worker lingers
 static atomic_uint yields;
 
-// So long that no worker naps.
-static void take_10_us(void *item, void *user_data)
+static uint64_t job_time; // so long that no worker naps
+
+static void take_time(void *item, void *user_data)
 {
     (void)item, (void)user_data;
-    fake_clock_advance(10 * US);
+    fake_clock_advance(job_time);
     counter_add(&started, 1);
 }
 
@@ -718,20 +719,21 @@ static void all_parked(void)
 }
 
 // After this a job that comes at once is one of those that keep coming.
-static void begin_dry(smolscale_run_fn *run, void (*yield)(void))
+static void begin_dry(uint64_t time, void (*yield)(void))
 {
     begin();
-    dry = queue_new(run, NULL, CPUS);
+    job_time = time;
+    dry = queue_new(take_time, NULL, CPUS);
     push(dry, item_of(0));
     counter_wait(&started, 1);
     all_parked();
     ss_os.yield = yield;
 }
 
-static void jobs_come_while_a_worker_lingers(smolscale_run_fn *run)
+static void jobs_come_while_a_worker_lingers(uint64_t time)
 {
     enum { JOBS = 20 };
-    begin_dry(run, job_comes);
+    begin_dry(time, job_comes);
     struct smolscale_stats before = stats_now();
     atomic_store(&to_push, JOBS);
     push(dry, item_of(0));
@@ -743,28 +745,21 @@ static void jobs_come_while_a_worker_lingers(smolscale_run_fn *run)
 
 START_TEST(for_a_job_that_comes_while_a_worker_lingers_no_worker_is_woken)
 {
-    jobs_come_while_a_worker_lingers(take_10_us);
+    jobs_come_while_a_worker_lingers(10 * US);
 }
 END_TEST
-
-static void take_50_us(void *item, void *user_data)
-{
-    (void)item, (void)user_data;
-    fake_clock_advance(50 * US);
-    counter_add(&started, 1);
-}
 
 START_TEST(nor_for_one_that_is_worth_a_wake_up)
 {
     ck_assert_uint_lt(ss_policy(wake_ns), 50 * US);
-    jobs_come_while_a_worker_lingers(take_50_us);
+    jobs_come_while_a_worker_lingers(50 * US);
 }
 END_TEST
 
 START_TEST(lingering_for_which_no_jobs_come_is_left_alone)
 {
     enum { JOBS = 200 };
-    begin_dry(take_10_us, time_passes);
+    begin_dry(10 * US, time_passes);
     unsigned lingered_at = 0;
     for (unsigned i = 0; i < JOBS; i++) {
         unsigned before = atomic_load(&yields);
