@@ -54,7 +54,7 @@ unsigned ss_batch_take(smolscale_queue *queue, struct ss_batch *batch, uint64_t 
     queue->pushes_since_take = 0;
     store_relaxed(&batch->end, n);
     store_relaxed(&batch->next, 1); // job 0 is the owner's
-    batch->pushed = NULL;
+    batch->times_known = false;
     if (n > 1) {
         ss_items_keep_places(&queue->items, n - 1);
         add(queue, batch);
@@ -88,7 +88,7 @@ bool ss_batch_recall(smolscale_queue *queue, struct ss_batch *batch)
     if (next >= end)
         return false;
     ss_items_put_back(&queue->items, &batch->item[next], end - next);
-    if (__builtin_expect(batch->pushed != NULL, 0))
+    if (__builtin_expect(batch->times_known, 0))
         ss_observe_recall(queue, batch, next, end);
     ss_queue_publish_pending(queue);
     return true;

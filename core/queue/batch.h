@@ -29,8 +29,8 @@ struct ss_batch {
     _Atomic uint32_t end;           // w: how many jobs were taken; 0: there is no batch
     void *item[SS_BATCH_MAX];       // w
     struct ss_batch *older, *newer; // L: among the queue's batches, if it has two jobs or more
-    uint64_t *pushed; // w: when each job was pushed (observe.h), ns; NULL: nobody has asked
-    uint64_t *times;  // w: the memory for that, kept for other batches; NULL: none yet
+    bool times_known;               // w: of one job at least it is known when it was pushed
+    uint64_t times[SS_BATCH_MAX];   // w: if so, when each was (observe.h), ns; 0: not known
 };
 
 // Jobs that nobody has claimed. A hint unless the queue's lock is held.

@@ -400,9 +400,7 @@ static void reset(smolscale_queue *queue)
 static void reset_server(struct ss_worker *worker)
 {
     struct ss_server *server = ss_server_of(worker);
-    uint64_t *times = server->batch.times;
     memset(server, 0, sizeof *server);
-    server->batch.times = times;
     if (worker == ss_self)
         store_relaxed(&server->batch.next, SS_BATCH_CLOSED);
 }

@@ -108,15 +108,10 @@ struct ss_pool *ss_observe_take(smolscale_queue *queue, struct ss_batch *batch, 
         forget(queue, batch, count);
         return NULL;
     }
-    if (!batch->times)
-        batch->times = ss_allocate(SS_BATCH_MAX * sizeof *batch->times);
-    if (!batch->times)
-        ss_observe_removal(queue, batch->item, count);
-    else if (take_times(queue, batch, count))
-        batch->pushed = batch->times;
+    batch->times_known = take_times(queue, batch, count);
     if (queue->samples && ss_samples_are_late(queue->samples, queue->taken_at))
         queue->pass_over = 0;
-    return in_full || batch->pushed ? ss_queue_pool(queue) : NULL;
+    return in_full || batch->times_known ? ss_queue_pool(queue) : NULL;
 }
 
 static void put_back(smolscale_queue *queue, const void *item, uint64_t place, uint64_t stamp)
@@ -131,9 +126,9 @@ static void put_back(smolscale_queue *queue, const void *item, uint64_t place, u
 void ss_observe_recall(smolscale_queue *queue, const struct ss_batch *batch, uint32_t next,
                        uint32_t end)
 {
-    while (batch->pushed && end > next) {
+    while (batch->times_known && end > next) {
         end--;
-        if (batch->pushed[end] != 0)
-            put_back(queue, batch->item[end], queue->items.head + (end - next), batch->pushed[end]);
+        if (batch->times[end] != 0)
+            put_back(queue, batch->item[end], queue->items.head + (end - next), batch->times[end]);
     }
 }

@@ -54,7 +54,7 @@ static inline __attribute__((always_inline)) unsigned run_jobs(const struct visi
     smolscale_run_fn *run = visit->queue->run;
     void *user_data = visit->queue->user_data;
     struct ss_batch *batch = &visit->server->batch;
-    const uint64_t *pushed = observed ? batch->pushed : NULL;
+    const uint64_t *pushed = observed && batch->times_known ? batch->times : NULL;
     uint32_t end = load_relaxed(&batch->end), i = 0;
     unsigned jobs = 0;
     do {

@@ -38,7 +38,7 @@ struct ss_work_counters;
 // above this one, so its structure cannot be named here. queue/server.h defines it, asserts that it
 // fits, and has the only function that gets at it. Storage and not a pointer, because `progress`
 // and the next job to claim are written together, once a job: they share a cache line.
-#define SS_WORKER_QUEUE_PART 616
+#define SS_WORKER_QUEUE_PART 1120
 
 // The same for the task room: task/part.h.
 #define SS_WORKER_TASK_PART 448

@@ -8,6 +8,8 @@
 #include <malloc.h>
 #include <sys/wait.h>
 
+#include "trace/points.h"
+
 #include "smolscale_async.h"
 
 void *__real_malloc(size_t size);
@@ -306,7 +308,7 @@ static void crowd_of_threads(unsigned jobs)
     EVENTUALLY((smolscale_retire_idle(), stats_now().workers), ==, 0);
 }
 
-START_TEST(threads_that_have_ended_leave_nothing)
+static void ck_ended_threads_leave_nothing(void)
 {
     const unsigned jobs = 200;
     crowd_of_threads(1);
@@ -316,6 +318,18 @@ START_TEST(threads_that_have_ended_leave_nothing)
     ck_given_back(before, jobs * 1024, 16384);
     crowd_of_threads(jobs); // and more can be had
     ck_assert_uint_eq(atomic_load(&ran), 2 * jobs + 1);
+}
+
+START_TEST(threads_that_have_ended_leave_nothing)
+{
+    ck_ended_threads_leave_nothing();
+}
+END_TEST
+
+START_TEST(threads_that_have_ended_leave_nothing_of_observed_jobs_either)
+{
+    ss_observe(SS_OBSERVED_FOR_TIMES);
+    ck_ended_threads_leave_nothing();
 }
 END_TEST
 
@@ -533,6 +547,7 @@ int main(void)
                 channels_keep_room_for_what_is_in_them, queues_keep_room_for_what_is_in_them,
                 timers_and_tasks_that_have_ended_keep_nothing,
                 threads_that_have_ended_leave_nothing,
+                threads_that_have_ended_leave_nothing_of_observed_jobs_either,
                 jobs_tasks_notices_and_compare_functions_may_call_it, it_disturbs_nothing_that_runs,
 #if !defined(TEST_TSAN) && !defined(TEST_ASAN)
                 a_child_of_a_fork_during_a_trim_works,
