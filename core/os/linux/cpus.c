@@ -4,7 +4,6 @@
 
 #include "base/room.h"
 #include "os/linux/linux.h"
-#include "os/memory.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -12,43 +11,30 @@
 #include <string.h>
 #include <unistd.h>
 
-// Adds the CPUs that a thread may use to `all`; false: `size` is too small for the kernel.
-static bool add_affinity(pid_t tid, size_t size, cpu_set_t *all, cpu_set_t *one)
-{
-    if (!ss_may(SS_CALL_GETAFFINITY))
-        return true;
-    if (ss_noted(SS_CALL_GETAFFINITY, sched_getaffinity(tid, size, one) == 0))
-        CPU_OR_S(size, all, all, one);
-    else if (errno == EINVAL)
-        return false;
-    return true; // or the thread is gone
-}
+// As many CPUs as a kernel can be built for. On the stack: memory of the allocator would be lost in
+// a child that another thread forks meanwhile.
+struct cpus {
+    cpu_set_t part[8192 / CPU_SETSIZE];
+};
 
-static unsigned count_affinity(const pid_t *tids, unsigned count, pid_t main_thread, size_t size,
-                               cpu_set_t *all, cpu_set_t *one)
+// Adds the CPUs that a thread may use; nothing if it is gone.
+static void add_affinity(pid_t tid, struct cpus *all)
 {
-    CPU_ZERO_S(size, all);
-    bool done = add_affinity(0, size, all, one) && add_affinity(main_thread, size, all, one);
-    for (unsigned i = 0; i < count; i++)
-        done = done && add_affinity(tids[i], size, all, one);
-    return done ? (unsigned)CPU_COUNT_S(size, all) : 0;
+    struct cpus one;
+    if (ss_may(SS_CALL_GETAFFINITY) &&
+        ss_noted(SS_CALL_GETAFFINITY, sched_getaffinity(tid, sizeof one, one.part) == 0))
+        CPU_OR_S(sizeof one, all->part, all->part, one.part);
 }
 
 // 0: cannot be told.
 static unsigned affinity_cpus(const pid_t *tids, unsigned count, pid_t main_thread)
 {
-    unsigned found = 0;
-    // Machines with more than 1024 CPUs need a larger set; grow until the kernel is content.
-    for (size_t cpus = 1024; cpus <= 1u << 20 && found == 0 && ss_may(SS_CALL_GETAFFINITY);
-         cpus *= 4) {
-        size_t size = CPU_ALLOC_SIZE(cpus);
-        cpu_set_t *all = ss_allocate(size), *one = ss_allocate(size);
-        if (all && one)
-            found = count_affinity(tids, count, main_thread, size, all, one);
-        ss_deallocate(all);
-        ss_deallocate(one);
-    }
-    return found;
+    struct cpus all = {0};
+    add_affinity(0, &all);
+    add_affinity(main_thread, &all);
+    for (unsigned i = 0; i < count; i++)
+        add_affinity(tids[i], &all);
+    return (unsigned)CPU_COUNT_S(sizeof all, all.part);
 }
 
 // SMOLSCALE_QUIET: the CPUs are counted when the library is loaded, before the program can forbid
