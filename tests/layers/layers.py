@@ -77,13 +77,12 @@ def may_use(user, used):
 
 def symbols(objects):
     """(path of the source, defined, undefined, variables) for each object."""
-    for name in sorted(os.listdir(objects)):
-        if not name.endswith(".c.o"):
-            continue
-        out = subprocess.run(["nm", "-f", "sysv", os.path.join(objects, name)], capture_output=True, text=True,
-                             check=True).stdout
+    names = sorted(name for name in os.listdir(objects) if name.endswith(".c.o"))
+    out = subprocess.run(["nm", "-f", "sysv", *names], cwd=objects, capture_output=True, text=True, check=True).stdout
+    for part in re.split(r"^Symbols from ", out, flags=re.M)[1:]:
+        name, _, table = part.partition(":\n")
         defined, undefined, variables = set(), set(), set()
-        for line in out.splitlines():
+        for line in table.splitlines():
             fields = [field.strip() for field in line.split("|")]
             if len(fields) != 7:
                 continue
