@@ -85,30 +85,6 @@ void test_breathe(void)
     nanosleep(&(struct timespec){0, 1000000}, NULL);
 }
 
-void counter_add(struct counter *c, unsigned long n)
-{
-    pthread_mutex_lock(&c->lock);
-    c->value += n;
-    pthread_cond_broadcast(&c->changed);
-    pthread_mutex_unlock(&c->lock);
-}
-
-void counter_wait(struct counter *c, unsigned long at_least)
-{
-    pthread_mutex_lock(&c->lock);
-    while (c->value < at_least)
-        pthread_cond_wait(&c->changed, &c->lock);
-    pthread_mutex_unlock(&c->lock);
-}
-
-unsigned long counter_get(struct counter *c)
-{
-    pthread_mutex_lock(&c->lock);
-    unsigned long value = c->value;
-    pthread_mutex_unlock(&c->lock);
-    return value;
-}
-
 smolscale_queue *queue_new(smolscale_run_fn *run, void *user_data, unsigned max_active)
 {
     struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;

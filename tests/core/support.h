@@ -23,6 +23,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "../counter.h"
 #include "os/os.h"
 #include "smolscale.h"
 
@@ -77,20 +78,6 @@ uint32_t test_random(uint64_t *state);
     } while (0)
 uint64_t test_clock(void);
 void test_breathe(void);
-
-// A number that threads raise and wait for, asleep in the kernel.
-struct counter {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned long value;
-};
-#define COUNTER_INIT                                           \
-    {                                                          \
-        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 \
-    }
-void counter_add(struct counter *c, unsigned long n);
-void counter_wait(struct counter *c, unsigned long at_least);
-unsigned long counter_get(struct counter *c);
 
 // A shared queue (FIFO, no parent); fails the test when it cannot be had.
 smolscale_queue *queue_new(smolscale_run_fn *run, void *user_data, unsigned max_active);

@@ -135,10 +135,6 @@ static void start_item(void *item, void *user_data)
 static struct order *order_new(bool sorted)
 {
     struct order *order = calloc(1, sizeof *order);
-    pthread_mutex_init(&order->entered.lock, NULL);
-    pthread_cond_init(&order->entered.changed, NULL);
-    pthread_mutex_init(&order->open.lock, NULL);
-    pthread_cond_init(&order->open.changed, NULL);
     order->queue = queue_new(start_item, order, 0);
     order->model.sorted = sorted;
     if (sorted)

@@ -44,31 +44,6 @@ bool glib_at_least(guint major, guint minor, guint micro)
     return glib_check_version(major, minor, micro) == NULL;
 }
 
-unsigned long counter_add(struct counter *c, unsigned long n)
-{
-    pthread_mutex_lock(&c->lock);
-    unsigned long value = c->value += n;
-    pthread_cond_broadcast(&c->changed);
-    pthread_mutex_unlock(&c->lock);
-    return value;
-}
-
-void counter_wait(struct counter *c, unsigned long at_least)
-{
-    pthread_mutex_lock(&c->lock);
-    while (c->value < at_least)
-        pthread_cond_wait(&c->changed, &c->lock);
-    pthread_mutex_unlock(&c->lock);
-}
-
-unsigned long counter_get(struct counter *c)
-{
-    pthread_mutex_lock(&c->lock);
-    unsigned long value = c->value;
-    pthread_mutex_unlock(&c->lock);
-    return value;
-}
-
 void pass_gate(gpointer item, gpointer gate_pointer)
 {
     struct gate *gate = gate_pointer;

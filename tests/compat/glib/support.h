@@ -21,8 +21,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../counter.h"
+
 // Seconds until a test that hangs is ended, and until EVENTUALLY() gives up.
-#define TEST_TIMEOUT  120
+#define TEST_TIMEOUT  300
 #define TEST_PATIENCE 60
 
 // A test and how often it runs, with _i counting from 0. A list of them ends with {NULL, 0}.
@@ -64,20 +66,6 @@ bool glib_at_least(guint major, guint minor, guint micro);
         ck_assert_msg(got_ op expected_, "expected in the end: %s %s %s (%lld), got %lld", #what, \
                       #op, #expected, expected_, got_);                                           \
     } while (0)
-
-// A number that threads raise and wait for, asleep in the kernel.
-struct counter {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned long value;
-};
-#define COUNTER_INIT                                           \
-    {                                                          \
-        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 \
-    }
-unsigned long counter_add(struct counter *c, unsigned long n);
-void counter_wait(struct counter *c, unsigned long at_least);
-unsigned long counter_get(struct counter *c);
 
 // The jobs of most tests: count that they have started, wait until they may end, count that they
 // have ended. A gate is the pool's user_data.

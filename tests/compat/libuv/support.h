@@ -16,6 +16,8 @@
 #include <string.h>
 #include <uv.h>
 
+#include "../../counter.h"
+
 Suite *bad_input_suite(void);
 Suite *work_suite(void);
 Suite *request_suite(void);
@@ -40,18 +42,20 @@ bool is_relinked(void);
 
 // ---- counters and gates
 
-struct counter {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned value;
-};
-#define COUNTER_INIT                                           \
-    {                                                          \
-        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 \
-    }
-void count(struct counter *counter);
-void await(struct counter *counter, unsigned at_least);
-unsigned counted(struct counter *counter);
+static inline void count(struct counter *counter)
+{
+    counter_add(counter, 1);
+}
+
+static inline void await(struct counter *counter, unsigned at_least)
+{
+    counter_wait(counter, at_least);
+}
+
+static inline unsigned counted(struct counter *counter)
+{
+    return (unsigned)counter_get(counter);
+}
 
 // Jobs that count their start and then wait until the gate opens.
 struct gate {
