@@ -339,6 +339,8 @@ int main(int argc, char **argv)
             first = now;
         EXPECT(NULL, now.fds <= first.fds, "%u descriptors are open, after the first episode %u",
                now.fds, first.fds);
+        if (episodes % 20 == 0)
+            fprintf(stderr, "after %u episodes: %zu bytes\n", episodes + 1, now.bytes);
         samples[episodes++] = now.bytes;
     }
     atomic_store(&ended, true);
