@@ -303,7 +303,7 @@ static void child(struct actor *actor)
     pid_t pid = fork();
     EXPECT(actor, pid >= 0, "fork: %s", strerror(errno));
     if (pid == 0) {
-        alarm(120); // a hang is a status
+        alarm(500); // a hang is a status
         live_as_child();
     }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)

@@ -31,7 +31,10 @@ const char *__tsan_default_options(void)
 }
 #endif
 
-enum { ACTORS = 6, EPISODE_S = 3, PATIENCE_S = 180, MAX_EPISODES = 100000 };
+enum { ACTORS = 6, EPISODE_S = 3, MAX_EPISODES = 100000 };
+// Beside much other work the process may get next to no CPU: what a thread is waited for by looking
+// counts the looks, too, each of which lets the thread run.
+enum { PATIENCE_S = 600, PATIENCE_LOOKS = 20000 };
 
 static struct actor actors[ACTORS];
 static pthread_barrier_t barrier;
@@ -149,6 +152,13 @@ static void *act(void *arg)
 
 // ---- the watchdog
 
+// The runner looks at it, and ends it.
+static void stop(void)
+{
+    fflush(NULL);
+    kill(getpid(), SIGSTOP);
+}
+
 static void say_where_all_stand(void)
 {
     for (unsigned a = 0; a < ACTORS; a++) {
@@ -173,12 +183,11 @@ static void *watch(void *arg)
             if (now != seen[a] || (a < ACTORS && !atomic_load(&actors[a].scene))) {
                 seen[a] = now;
                 since[a] = seconds();
-            } else if (seconds() - since[a] > (SANITIZED ? 3 : 1) * PATIENCE_S) {
+            } else if (seconds() - since[a] > PATIENCE_S) {
                 fprintf(stderr, "HANG (seed %lu): %s %u has not got on for %u s\n", seed,
                         a < ACTORS ? "actor" : "main()", a, PATIENCE_S);
                 say_where_all_stand();
-                fflush(NULL);
-                kill(getpid(), SIGSTOP); // the runner looks at it and ends it
+                stop();
             }
         }
     }
@@ -290,17 +299,22 @@ static struct state settle(const struct state *base)
     smolscale_set_max_idle(SMOLSCALE_UNLIMITED);
     smolscale_set_idle_timeout(0);
     uint64_t end = seconds() + PATIENCE_S / 3;
+    unsigned looks = 0;
     struct state now;
     do {
         smolscale_retire_idle();
         stop_unused();
         soak_rest();
         now = state_now();
-    } while (base && now.threads > base->threads + THREADS_KEPT && seconds() < end);
-    if (base && now.threads > base->threads + THREADS_KEPT)
+        looks++;
+    } while (base && now.threads > base->threads + THREADS_KEPT &&
+             (seconds() < end || looks < PATIENCE_LOOKS));
+    if (base && now.threads > base->threads + THREADS_KEPT) {
+        fprintf(stderr, "LEFT (seed %lu): %u threads, at first there were %u\n", seed, now.threads,
+                base->threads);
         say_threads();
-    EXPECT(NULL, !base || now.threads <= base->threads + THREADS_KEPT,
-           "%u threads are left, at first there were %u", now.threads, base ? base->threads : 0);
+        stop();
+    }
     atomic_fetch_add(&checks, 1);
     return now;
 }
@@ -367,7 +381,7 @@ int main(int argc, char **argv)
         size_t late = least(2 * episodes / 3, episodes);
         printf("bytes_early %zu\nbytes_late %zu\n", early, late);
         if (!SANITIZED)
-            EXPECT(NULL, late <= early + early / 10 + (1 << 20),
+            EXPECT(NULL, late <= early + early / 10 + (1 << 17),
                    "%zu bytes are held, in the middle it was %zu", late, early);
     }
     check_books();
