@@ -7,6 +7,8 @@
  * and kicks. Two threads may have the role in turn: whoever finds none starts one. Holds: when all is quiet, timer
  * and request have been seen to, who asked has an answer, and no balancer is left, or said to be there.
  *
+ * large
+ *
  * broken KICK_OVERWRITES_NONE:   a kick is an exchange, as if there were a balancer
  * broken NO_LOOK_AFTER_ANNOUNCING: resign() looks before it announces NONE and not after
  * broken NO_BALANCER_FENCE:      NONE is announced by a plain store

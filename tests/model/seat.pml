@@ -6,6 +6,8 @@
  * step. All else are read-modify-writes and system calls, so memory is taken as sequentially consistent.
  * Holds: when nothing moves any more, the event was seen and all jobs have run.
  *
+ * large
+ *
  * broken JOB_UNCOVERED:         a worker that leaves the seat for a job does not look whether somebody covers
  * broken WAIT_UNCOVERED:        who begins to wait does not
  * broken NO_LOOK_ANNOUNCED:     the balancer announces its sleep, and does not look again

@@ -6,6 +6,8 @@
  * Holds: a value set before a wake is seen by a poll after it; the task is in a run queue at
  * most once; a cancellation is not lost; the task is freed once, by the last, and not touched after that.
  *
+ * large
+ *
  * broken WAKE_IN_POLL_IGNORED:   a wake that does not find the task suspended does nothing
  * broken WAKE_WITHOUT_CAS:       two wakes may both find it suspended
  * broken SUSPEND_WITHOUT_CAS:    the runner suspends the task without a look whether it was notified

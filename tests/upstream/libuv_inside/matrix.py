@@ -20,6 +20,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -97,15 +98,20 @@ TREATMENTS = [
 ]
 
 
+COMPILING = {}  # a lock for each folder of objects
+
+
 def compile_variant(variant, folder, work, log):
-    """The plug-in or program of a variant; its path."""
+    """The plug-in or program of a variant; its path. Variants that are only linked in other ways share their objects."""
     place = os.path.join(work, re.sub(r"[^a-z0-9]+", "-", variant.name.lower()))
-    command = [variant.compiler, "-g", "-w", *variant.flags, *replacement.DEFINES, f"-I{folder}/include",
-               f"-I{folder}/src"] + (["-DPROGRAM"] if variant.program else [])
+    flags = [variant.compiler, *variant.flags] + (["-DPROGRAM"] if variant.program else [])
+    command = [*flags, "-w", *replacement.DEFINES, f"-I{folder}/include", f"-I{folder}/src"]
     sources = replacement.library_sources(folder) + [os.path.join(HERE, "user.c")]
-    objects = replacement.compile_all(sources, place + ".objects", command, log)
+    shared = os.path.join(work, "objects" + "".join(flags).replace("/", "-"))
+    with COMPILING.setdefault(shared, threading.Lock()):
+        objects = replacement.compile_all(sources, shared, command, log)
     path = place + ("" if variant.program else ".so")
-    replacement.run([variant.compiler, "-g", *([] if variant.program else ["-shared"]), *variant.link, "-o", path] +
+    replacement.run([variant.compiler, *([] if variant.program else ["-shared"]), *variant.link, "-o", path] +
                     objects + ["-lpthread", "-ldl", "-lrt"], log)
     if variant.strip:
         replacement.run(["strip", path], log)
