@@ -118,18 +118,42 @@ static void look_at_workers(struct look *look, const struct page *page, const st
     }
 }
 
-static void look_at_queues(struct look *look, const struct look *before)
+static const struct queue_look *look_at_queue_before(const struct look *before, uint64_t number)
+{
+    for (uint32_t i = 0; before && i < before->body.queue_count; i++)
+        if (before->queue[i].queue->number == number)
+            return &before->queue[i];
+    return NULL;
+}
+
+// What the page does not know of the queue this time is as it was.
+static void keep_unknown(struct ss_page_queue *queue, const struct ss_page_queue *before)
+{
+    queue->ended = before->ended;
+    queue->mean = before->mean;
+    queue->active = before->active;
+    queue->blocked = before->blocked;
+    queue->max_active = before->max_active;
+}
+
+void look_at_queues(struct look *look, const struct look *before)
 {
     for (uint32_t i = 0; i < look->body.queue_count; i++) {
         struct queue_look *seen = &look->queue[i];
-        const struct ss_page_queue *queue = seen->queue = &look->body.queue[i];
-        seen->rate = NO_RATE;
+        struct ss_page_queue *queue = &look->body.queue[i];
+        const struct queue_look *last = look_at_queue_before(before, queue->number);
+        bool known = !(queue->flags & SS_PAGE_UNSEEN);
+        seen->queue = queue;
+        seen->time = known ? look->body.time : last ? last->time : 0;
+        if (!known && last)
+            keep_unknown(queue, last->queue);
+        bool counted = last && last->time != 0;
+        seen->rate = counted ? rate(queue->ended, last->queue->ended,
+                                    (double)(seen->time - last->time) / 1e9)
+                             : NO_RATE;
         for (uint32_t k = 0; k < look->body.worker_count; k++)
             seen->blocked +=
                 look->worker[k].doing == BLOCKED && look->worker[k].worker->queue == queue->number;
-        for (uint32_t k = 0; before && k < before->body.queue_count; k++)
-            if (before->body.queue[k].number == queue->number)
-                seen->rate = rate(queue->ended, before->body.queue[k].ended, look->interval);
     }
 }
 

@@ -27,6 +27,7 @@ struct worker_look {
 struct queue_look {
     const struct ss_page_queue *queue;
     double rate;      // jobs ended a second
+    uint64_t time;    // of the look that found how many had; ns
     unsigned blocked; // of the workers that are listed, those that serve it and are blocked
 };
 
@@ -49,6 +50,9 @@ extern const char *const sort_words[SORTS + 1];
 // Takes a look. `before`: the one before, NULL: none. `again` and the result are page_ask()'s.
 char *look_take(struct look *look, struct page *page, const struct look *before, double again,
                 bool *ended);
+
+// Part of that: what is found of the queues, against the look before, which may be NULL.
+void look_at_queues(struct look *look, const struct look *before);
 
 void look_sort(struct look *look, enum sort sort);
 

@@ -87,7 +87,7 @@ static void write_queue(struct ss_page_queue *queue, const struct ss_queue_view 
         .active = view->active,
         .blocked = view->blocked,
         .max_active = view->max_active,
-        .flags = view->flags,
+        .flags = view->flags | (view->seen ? 0 : SS_PAGE_UNSEEN),
     };
     struct ss_recent_times times = {.jobs = 0};
     if (page.until)

@@ -29,7 +29,7 @@
 #include <stdint.h>
 
 #define SS_PAGE_MAGIC   "smolscl"
-#define SS_PAGE_VERSION 2u // of the layout: changes with any other change of this file
+#define SS_PAGE_VERSION 3u // of the layout: changes with any other change of this file
 
 #define SS_PAGE_AGAIN_MAX 3600u // s; what is more counts as that
 #define SS_PAGE_GRACE_S   5u
@@ -77,6 +77,10 @@ struct ss_page_worker {
     uint64_t started; // jobs and runnables that it has begun
 };
 
+// The look did not get the queue's lock soon. `ended`, `mean`, `active`, `blocked` and `max_active`
+// are 0.
+#define SS_PAGE_UNSEEN 0x80000000u
+
 struct ss_page_queue {
     uint64_t number;  // from 1 on; no other queue of the process ever has it
     uint64_t parent;  // 0: none
@@ -88,7 +92,7 @@ struct ss_page_queue {
     uint64_t waits, wait_p50, wait_p99, wait_max; // jobs; ns
     uint32_t active, blocked; // workers that serve it; of these, known to be asleep
     uint32_t max_active;      // SMOLSCALE_UNLIMITED: none
-    uint32_t flags;           // SMOLSCALE_QUEUE_*
+    uint32_t flags;           // SMOLSCALE_QUEUE_*, SS_PAGE_UNSEEN
     char name[16];            // of its threads, zero at its end; empty: none
     char object[32];          // the file whose code its jobs are, zero at its end
 };

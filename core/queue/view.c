@@ -57,6 +57,18 @@ static void view_accounts(const smolscale_queue *queue, struct ss_queue_view *vi
         view->pending += ss_batch_unclaimed(batch);
 }
 
+// The thread that has the lock may wait for the CPU that this one has.
+static bool lock_within_some_looks(struct ss_lock *lock)
+{
+    enum { TRIES = 10 };
+    for (unsigned i = 0; i < TRIES; i++) {
+        if (ss_lock_soon(lock))
+            return true;
+        ss_os.yield();
+    }
+    return false;
+}
+
 void ss_queue_view(smolscale_queue *queue, struct ss_queue_view *view)
 {
     *view = (struct ss_queue_view){
@@ -68,8 +80,9 @@ void ss_queue_view(smolscale_queue *queue, struct ss_queue_view *view)
         .pool = load_acquire(&queue->pool), // pairs with ss_queue_pool()
     };
     memcpy(view->name, queue->name, sizeof view->name);
-    bool locked = ss_lock_soon(queue->runnable.lock);
+    bool locked = lock_within_some_looks(queue->runnable.lock);
     view->pending = load_relaxed(&queue->pending);
+    view->seen = locked;
     if (!locked)
         return;
     view_accounts(queue, view);

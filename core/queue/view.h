@@ -21,6 +21,7 @@ struct ss_queue_view {
     uint64_t mean;                      // of recent jobs' duration, ns; 0: not known
     unsigned active, blocked;           // workers that serve it; of these, known to be asleep
     unsigned max_active, flags;
+    bool seen;             // false: the lock was not had
     char name[16];         // of its threads; empty: none
     smolscale_run_fn *run; // whose code its jobs are
     struct ss_pool *pool;  // trace/pools.h; NULL: not known
@@ -32,7 +33,7 @@ unsigned ss_queues_hold(smolscale_queue **queues, unsigned most, size_t *all);
 
 // What is seen of such a queue. A compare function may run under the queue's lock for long, and so
 // may a thread that waits for a CPU have it: then only what is known without it is given, its pool
-// too, and `active` and `blocked` are 0.
+// too.
 void ss_queue_view(smolscale_queue *queue, struct ss_queue_view *view);
 
 // Gives a reference up. No lock held.

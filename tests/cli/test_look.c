@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 //
-// What `smolscale top` writes fits into the columns that there are, and no number is cut.
+// What `smolscale top` writes fits into the columns that there are, and no number is cut; what it
+// finds from two looks.
 
 #include "look.h"
 #include "suite.h"
@@ -173,6 +174,43 @@ START_TEST(where_there_are_few_lines_no_list_takes_more_than_one)
 }
 END_TEST
 
+// A look of two queues, at a time in seconds.
+static struct look *look_at(struct look *look, unsigned second, uint64_t ended)
+{
+    *look = *large();
+    look->body.time = second * UINT64_C(1000000000);
+    look->body.queue[0].ended = ended;
+    return look;
+}
+
+START_TEST(what_a_look_did_not_see_of_a_queue_is_as_it_was)
+{
+    static struct look first, unseen, third;
+    look_at_queues(look_at(&first, 1, 100), NULL);
+    ck_assert_double_eq(first.queue[0].rate, NO_RATE);
+    struct ss_page_queue *queue = look_at(&unseen, 2, 0)->body.queue;
+    queue->flags = SS_PAGE_UNSEEN;
+    queue->active = queue->max_active = 0;
+    look_at_queues(&unseen, &first);
+    ck_assert_uint_eq(queue->ended, 100);
+    ck_assert_uint_eq(queue->active, 1023);
+    ck_assert_uint_eq(queue->max_active, 16384);
+    ck_assert_double_eq(unseen.queue[0].rate, NO_RATE);
+    look_at_queues(look_at(&third, 3, 500), &unseen);
+    ck_assert_double_eq(third.queue[0].rate, 200); // 400 in two seconds
+}
+END_TEST
+
+START_TEST(nothing_is_known_of_a_queue_that_no_look_has_seen)
+{
+    static struct look first, second;
+    look_at(&first, 1, 0)->body.queue[0].flags = SS_PAGE_UNSEEN;
+    look_at_queues(&first, NULL);
+    look_at_queues(look_at(&second, 2, 1000), &first);
+    ck_assert_double_eq(second.queue[0].rate, NO_RATE);
+}
+END_TEST
+
 int main(void)
 {
     return run_tests("look", 180,
@@ -180,6 +218,8 @@ int main(void)
                          a_narrow_table_has_fewer_columns_and_whole_words,
                          narrow_lists_are_broken_and_lose_nothing,
                          where_there_are_few_lines_no_list_takes_more_than_one,
+                         what_a_look_did_not_see_of_a_queue_is_as_it_was,
+                         nothing_is_known_of_a_queue_that_no_look_has_seen,
                          NULL,
                      });
 }
