@@ -798,11 +798,12 @@ __attribute__((noinline)) static void leave_a_loop(smolscale_team *team, struct 
     ck_assert(e->left);
 }
 
-// Frames of the loop that was left are below those that call now.
+// Frames of the loop that was left are below those that call now, and have been used anew since.
 __attribute__((noinline)) static void meet_from_deeper(smolscale_team *team)
 {
-    volatile char *used = __builtin_alloca(4096);
-    memset((char *)used, 0x41, 4096);
+    char *used = __builtin_alloca(4096);
+    memset(used, 0x41, 4096);
+    __asm__ volatile("" : : "r"(used) : "memory"); // as if somebody read them
     meet_by(4, team);
 }
 

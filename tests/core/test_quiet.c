@@ -199,6 +199,8 @@ static int play(const char *role)
     else
         return say("no such role\n");
     late = strcmp(when, "late") == 0;
+    void *volatile first = malloc(1); // glibc asks for random bytes then
+    free(first);
     if (late && !all_kinds_of_work())
         return say("the work was not done, without a filter\n");
     if (late)
