@@ -95,7 +95,7 @@ static struct ss_page *open_page(void)
 
 static void ask(struct ss_page *page)
 {
-    uint32_t number = atomic_load(&page->head.answered) + 1;
+    uint32_t number = atomic_load(&page->head.request) + 1; // one that is not being answered
     atomic_store(&page->head.request, number);
     syscall(SYS_futex, &page->head.request, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
     EVENTUALLY(atomic_load(&page->head.answered), ==, number);
