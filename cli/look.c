@@ -118,7 +118,7 @@ static void look_at_workers(struct look *look, const struct page *page, const st
     }
 }
 
-static const struct queue_look *look_at_queue_before(const struct look *before, uint64_t number)
+static const struct queue_look *queue_before(const struct look *before, uint64_t number)
 {
     for (uint32_t i = 0; before && i < before->body.queue_count; i++)
         if (before->queue[i].queue->number == number)
@@ -141,7 +141,7 @@ void look_at_queues(struct look *look, const struct look *before)
     for (uint32_t i = 0; i < look->body.queue_count; i++) {
         struct queue_look *seen = &look->queue[i];
         struct ss_page_queue *queue = &look->body.queue[i];
-        const struct queue_look *last = look_at_queue_before(before, queue->number);
+        const struct queue_look *last = queue_before(before, queue->number);
         bool known = !(queue->flags & SS_PAGE_UNSEEN);
         seen->queue = queue;
         seen->time = known ? look->body.time : last ? last->time : 0;

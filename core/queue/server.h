@@ -3,7 +3,7 @@
 // What a worker keeps while it serves a work queue. It lies in the worker's structure, whose room
 // is below this one and only reserves the bytes (SS_WORKER_QUEUE_PART). Nothing outside queue/
 // touches it. When a worker serves no queue it holds no jobs and owes nothing, so no new worker has
-// to set it up.
+// to set it up. It owns no memory either: smolscale_trim() frees the worker and asks no room.
 
 #ifndef SS_SERVER_H
 #define SS_SERVER_H

@@ -101,6 +101,12 @@ static void ask(struct ss_page *page)
     EVENTUALLY(atomic_load(&page->head.answered), ==, number);
 }
 
+// Until a look has got the lock of the first queue.
+static void ask_until_seen(struct ss_page *page)
+{
+    EVENTUALLY((ask(page), page->body.queue[0].flags & SS_PAGE_UNSEEN), ==, 0);
+}
+
 // ---------------------------------------------------------------------------------------------
 // Jobs whose state is known
 // ---------------------------------------------------------------------------------------------
@@ -181,7 +187,7 @@ START_TEST(it_says_what_waits_and_what_runs)
     smolscale_queue *queue = standing_queue();
     struct ss_page *page = open_page();
     const struct ss_page_body *body = &page->body;
-    EVENTUALLY((ask(page), body->queue[0].flags & SS_PAGE_UNSEEN), ==, 0);
+    ask_until_seen(page);
     ck_assert_uint_eq(page->head.version, SS_PAGE_VERSION);
     ck_assert_uint_eq(page->head.size, sizeof *page);
     ck_assert_int_eq(page->head.pid, getpid());
@@ -206,7 +212,7 @@ START_TEST(it_says_what_waits_and_what_runs)
     ck_assert_uint_eq(in_job, 2);
     counter_add(&may_end, 1);
     smolscale_queue_wait(queue);
-    EVENTUALLY((ask(page), body->queue[0].flags & SS_PAGE_UNSEEN), ==, 0);
+    ask_until_seen(page);
     ck_assert_uint_eq(body->queue[0].pending, 0);
     ck_assert_uint_eq(body->queue[0].ended, 5);
     ck_assert_uint_eq(body->counters[SS_PAGE_JOBS], 5);

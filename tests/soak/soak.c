@@ -32,8 +32,8 @@ const char *__tsan_default_options(void)
 #endif
 
 enum { ACTORS = 6, EPISODE_S = 3, MAX_EPISODES = 100000 };
-// Beside much other work the process may get next to no CPU: what a thread is waited for by looking
-// counts the looks, too, each of which lets the thread run.
+// Beside much other work the process may get next to no CPU. So a thread that is to end is given
+// time and, besides, a number of looks: each look lets it run.
 enum { PATIENCE_S = 600, PATIENCE_LOOKS = 20000 };
 
 static struct actor actors[ACTORS];
@@ -152,11 +152,12 @@ static void *act(void *arg)
 
 // ---- the watchdog
 
-// The runner looks at it, and ends it.
-static void stop(void)
+// The runner looks at it, and ends it. If somebody has it go on, it fails.
+static _Noreturn void stop(void)
 {
     fflush(NULL);
     kill(getpid(), SIGSTOP);
+    abort();
 }
 
 static void say_where_all_stand(void)
