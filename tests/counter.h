@@ -14,20 +14,18 @@
 #include <unistd.h>
 
 struct counter {
-    atomic_ulong value;
-    _Atomic uint32_t changes; // a futex word: raised after each change of the value
+    _Atomic uint32_t value; // a futex word
 };
 #define COUNTER_INIT \
     {                \
-        0, 0         \
+        0            \
     }
 
 // Returns the new value.
 static inline unsigned long counter_add(struct counter *c, unsigned long n)
 {
-    unsigned long value = atomic_fetch_add(&c->value, n) + n;
-    atomic_fetch_add(&c->changes, 1);
-    syscall(SYS_futex, &c->changes, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+    uint32_t value = atomic_fetch_add(&c->value, (uint32_t)n) + (uint32_t)n;
+    syscall(SYS_futex, &c->value, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
     return value;
 }
 
@@ -38,12 +36,8 @@ static inline unsigned long counter_get(struct counter *c)
 
 static inline void counter_wait(struct counter *c, unsigned long at_least)
 {
-    for (;;) {
-        uint32_t seen = atomic_load(&c->changes);
-        if (counter_get(c) >= at_least)
-            return;
-        syscall(SYS_futex, &c->changes, FUTEX_WAIT, seen, NULL, NULL, 0);
-    }
+    for (uint32_t seen; (seen = atomic_load(&c->value)) < at_least;)
+        syscall(SYS_futex, &c->value, FUTEX_WAIT, seen, NULL, NULL, 0);
 }
 
 #endif // COUNTER_H
