@@ -331,7 +331,6 @@ static bool go_back(struct ss_worker *worker, struct search *search)
 // ss.lock held.
 static void begin_to_serve(struct ss_worker *worker, struct ss_runnable *runnable)
 {
-    worker->exit_if_idle = false;
     worker->serves = runnable;
     store_relaxed(&worker->serves_ops, runnable->ops);
 }
@@ -442,16 +441,25 @@ static void end_parts(struct ss_worker *worker)
         duty->end(worker);
 }
 
+static void run(struct ss_runnable *runnable, struct ss_worker *worker)
+{
+    uint64_t progress = load_relaxed(&worker->progress) + 1;
+    store_relaxed(&worker->progress, progress);
+    runnable->ops->run(runnable, worker);
+    // What it came for may have been gone although it was listed. The flag is its own to clear:
+    // others set it only before it has arrived.
+    if (load_relaxed(&worker->progress) != progress)
+        worker->exit_if_idle = false;
+}
+
 static void end(struct ss_worker *worker);
 
 static void *worker_main(void *arg)
 {
     struct ss_worker *worker = arg;
     begin_thread(worker);
-    for (struct ss_runnable *runnable; (runnable = next(worker));) {
-        count_owned(&worker->progress);
-        runnable->ops->run(runnable, worker);
-    }
+    for (struct ss_runnable *runnable; (runnable = next(worker));)
+        run(runnable, worker);
     end_parts(worker);
     ss_thread_key_set(&death_key, NULL);
     end(worker);

@@ -34,6 +34,9 @@ MUTATIONS = [
     ("a lock is taken by two", "os/lock.c",
      "            cas_strong_acquire(&lock->word, &free, SS_LOCK_HELD))\n", "            (store_relaxed(&lock->word, SS_LOCK_HELD), free == SS_LOCK_FREE))\n",
      "two-pushers group-limit limit"),
+    ("a worker that found its work gone forgets that it is to end", "sched/worker.c",
+     "    if (load_relaxed(&worker->progress) != progress)\n        worker->exit_if_idle = false;\n",
+     "    worker->exit_if_idle = false;\n", "retire-called"),
     # ---- queues
     ("a freed slot is offered to nobody", "queue/life.c",
      "    struct ss_worker *wake = ss_queue_offer(queue, &todo);\n    enum outcome outcome = note_idle(queue);\n",

@@ -3,6 +3,7 @@
 // Groups of workers: their first worker, their limit, their end.
 
 #include "count.h"
+#include "sched/executor.h"
 
 SIM_STATE static struct {
     smolscale_group *group;
@@ -343,3 +344,32 @@ const struct sim_program program_retire_limit = {
     .run = retire_limit,
     .needs_threads_later = true,
     .jobs = 2};
+
+// ---- a worker that was called is sent away when its job is gone
+
+static unsigned workers_of(smolscale_group *group)
+{
+    ss_lock(&ss.lock);
+    unsigned workers = group->workers;
+    ss_unlock(&ss.lock);
+    return workers;
+}
+
+static void retire_called(void)
+{
+    s.group = new_group(SMOLSCALE_UNLIMITED, 0);
+    s.queue = queue_of(s.group);
+    count_warm_up(s.queue, 1);
+    smolscale_queue_wait(s.queue); // so that its worker is about to park
+    push(s.queue, 0);
+    if (!smolscale_queue_cancel(s.queue, count_item(0), 0))
+        return; // the worker was there before
+    smolscale_group_retire_idle(s.group);
+    while (workers_of(s.group) > 0)
+        ss_os.rest();
+}
+
+const struct sim_program program_retire_called = {
+    .name = "retire-called",
+    .what = "a worker is sent away that was called for a job which is gone",
+    .run = retire_called};

@@ -49,6 +49,7 @@
     X(family_raised)   \
     X(ended_timer)     \
     X(retire_limit)    \
+    X(retire_called)   \
     X(retire)          \
     X(eager)           \
     X(fork_child)      \
