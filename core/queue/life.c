@@ -309,6 +309,7 @@ void smolscale_queue_wait(smolscale_queue *queue)
 
 void smolscale_queue_close(smolscale_queue *queue, void (*closed)(void *user_data), void *user_data)
 {
+    ss_runnable_ref(&queue->runnable); // its last job may end, and free it, before this call does
     ss_lock(queue->runnable.lock);
     ss_fronts_shut(queue);
     queue->closed_fn = closed;
@@ -316,6 +317,7 @@ void smolscale_queue_close(smolscale_queue *queue, void (*closed)(void *user_dat
     queue->closed = true;
     ss_queue_end_nap(queue);
     ss_queue_unlock_and_follow_up(queue);
+    ss_runnable_unref(&queue->runnable);
 }
 
 void smolscale_queue_free(smolscale_queue *queue)

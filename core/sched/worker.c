@@ -293,13 +293,10 @@ struct search {
 
 // A dedicated worker ends if its group has too many, whatever it was told: the limit may have
 // changed since, and ss_group_fill() counts those that are on their way out. ss.lock held.
-static bool is_to_end(struct ss_worker *worker)
+static bool is_to_end(const struct ss_worker *worker)
 {
     const struct ss_group *group = worker->group;
-    if (!group->owner)
-        return worker->exit;
-    worker->exit = false;
-    return group->workers > group->wanted;
+    return group->owner ? group->workers > group->wanted : worker->exit;
 }
 
 // Enough other workers are busy. One whose last job blocked goes on: the next may block, too.
@@ -342,6 +339,8 @@ static bool look_for_work(struct ss_worker *worker, struct search *search)
     bool arrived = worker->parking.arriving;
     if (arrived)
         ss_arrive(worker);
+    if (group->owner)
+        worker->exit = false; // see is_to_end()
     if (is_to_end(worker))
         return !go_back(worker, search); // if it does, it looks again, there
     bool surplus = !arrived && is_surplus(worker);
@@ -390,9 +389,8 @@ static bool may_park(struct ss_worker *worker, struct search *search)
     if (search->leaves_work)
         ss_wake_balancer();
     ss_lock(&ss.lock);
-    const struct ss_group *group = worker->group;
-    bool news = worker->parking.arriving || group->head || group->dissolved;
-    return !worker->exit && (!news || search->leaves_work);
+    bool news = worker->parking.arriving || worker->group->head;
+    return !is_to_end(worker) && (!news || search->leaves_work);
 }
 
 // The worker will not look after time and events for a while: sees to it that they are looked

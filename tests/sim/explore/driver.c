@@ -382,6 +382,8 @@ static struct sim_thread *next(void)
 
 static unsigned choose(enum sim_choice what, unsigned count)
 {
+    if (what == SIM_CHOOSE_ACTION)
+        return decide_what(what, count, count, NULL);
     bool usual = what < SIM_CHOOSE_THREAD;
     bool spared =
         (what == SIM_CHOOSE_THREAD || what == SIM_CHOOSE_MEMORY) && program->needs_threads;

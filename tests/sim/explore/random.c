@@ -51,6 +51,8 @@ static void begin_pct(void)
 static unsigned decide_pct(const struct decision *decision)
 {
     decisions++;
+    if (decision->what == SIM_CHOOSE_ACTION)
+        return (unsigned)(chance() % decision->count);
     if (!decision->threads || !decision->threads[0]) // fails or not, spins or not
         return chance() % 64 ? 0 : (unsigned)(chance() % decision->count);
     for (unsigned i = 0; i < DEPTH - 1; i++)

@@ -62,6 +62,8 @@ static void begin(void)
 
 static unsigned decide(const struct decision *decision)
 {
+    if (decision->what == SIM_CHOOSE_ACTION)
+        return round_number == 0 ? 0 : (unsigned)(chance() % decision->count);
     if (decision->what != NO_CHOICE) {
         uint64_t at = ++failing[decision->what];
         bool mine = kind && kind->how < DISTURBS && (int)kind->what == decision->what;

@@ -23,6 +23,11 @@ bool sim_call_fails(enum sim_choice what)
     return sim.driver->choose(what, 2) != 0;
 }
 
+unsigned sim_roll(unsigned count)
+{
+    return sim.driver->choose(SIM_CHOOSE_ACTION, count);
+}
+
 static uint64_t read_clock(const char *what)
 {
     if (sim.self) {
@@ -88,7 +93,8 @@ static void futex_wake(_Atomic uint32_t *word, int count)
         sim_wake(sleeper, false);
 }
 
-// As the real one: without the slack of the thread's timers. Where time is not counted there is none.
+// As the real one: without the slack of the thread's timers. Where time is not counted there is
+// none.
 static void nap(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 {
     uint64_t slack = sim.self->slack;

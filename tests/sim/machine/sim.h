@@ -128,6 +128,7 @@ struct sim_op {
 
 // What may go wrong, or another way. The first option, 0, is the usual one.
 enum sim_choice {
+    SIM_CHOOSE_ACTION,     // of the program: what it does next
     SIM_CHOOSE_SPURIOUS,   // a wait returns for no reason
     SIM_CHOOSE_WEAK,       // a weak compare-and-swap fails
     SIM_CHOOSE_THREAD,     // no thread can be created; from here on: calls that fail
@@ -142,8 +143,8 @@ enum sim_choice {
 struct sim_driver {
     // The running thread is about to make this step. May call sim_go_on().
     void (*step)(struct sim_thread *self, const struct sim_op *op);
-    // It is about to make a plain access, which is no step: its time is part of the next step's. May
-    // call sim_give_way(). May be NULL.
+    // It is about to make a plain access, which is no step: its time is part of the next step's.
+    // May call sim_give_way(). May be NULL.
     void (*plain)(struct sim_thread *self, const void *p, bool writes, const void *at);
     // Which thread is next? The one that ran is asleep, has ended, or gave way. NULL: the run is
     // over.
@@ -228,6 +229,8 @@ void sim_explore_end(void);
 
 // Computes.
 void sim_work(uint64_t ns);
+// One of `count` things to do, as the driver chooses. 0 is the usual one.
+unsigned sim_roll(unsigned count);
 // Sleeps in the kernel until it is set.
 struct sim_flag {
     _Atomic uint32_t set;

@@ -2,7 +2,9 @@
 //
 // Work queues: pushes from several threads, parking, batches, cancelling, limits, the end.
 
+#include "queue/queue.h"
 #include "count.h"
+#include "sched/executor.h"
 
 #include <errno.h>
 
@@ -510,6 +512,57 @@ const struct sim_program program_dedicated_twice = {
     .what = "a dedicated queue is lowered and raised at once",
     .run = dedicated_twice,
     .jobs = 2};
+
+// A thread too many ends without a further job, also if it is about to park.
+static void dedicated_lowered(void)
+{
+    s.queue = count_queue(1, SMOLSCALE_QUEUE_DEDICATED);
+    count_warm_up(s.queue, 0);
+    smolscale_queue_set_max_active(s.queue, 0);
+    unsigned workers;
+    do {
+        ss_os.rest();
+        ss_lock(&ss.lock);
+        workers = s.queue->group->workers;
+        ss_unlock(&ss.lock);
+    } while (workers > 0);
+    smolscale_queue_free(s.queue);
+}
+
+const struct sim_program program_dedicated_lowered = {
+    .name = "dedicated-lowered",
+    .what = "a dedicated queue is lowered while its thread is about to park",
+    .run = dedicated_lowered,
+    .needs_threads = true};
+
+// The job that its thread's end leaves behind runs in a new one, which the closing thread creates.
+static void run_ending(void *item, void *user_data)
+{
+    count_run(item, user_data);
+    if (item == count_item(0))
+        sim_exit_thread();
+}
+
+static void dedicated_closed(void)
+{
+    count_begin(3);
+    s.queue = count_queue_of(run_ending, 1, SMOLSCALE_QUEUE_DEDICATED);
+    sim_explore_begin();
+    push(s.queue, 0);
+    push(s.queue, 1);
+    smolscale_queue_close(s.queue, closed_once, NULL);
+    for (unsigned rests = 0; count.done < 3; rests++) {
+        if (rests == 20)
+            sim_answered(-EAGAIN); // it is tried once to replace a thread that its job has ended
+        ss_os.rest();
+    }
+    count_check(2);
+}
+
+const struct sim_program program_dedicated_closed = {
+    .name = "dedicated-closed",
+    .what = "a dedicated queue is closed whose only thread ends",
+    .run = dedicated_closed};
 
 // ---- a family whose worker seems late: two of its queues are called at once
 

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: ISC
+//
+// What queues and groups can do, mixed at random by two threads that share the executor, with a
+// ledger: each job that was accepted ends once, and at the end no worker is left. As the soak
+// (tests/soak) does on the real machine, in orders that it hardly shows.
+
+#include "count.h"
+#include "sched/executor.h"
+
+#include <errno.h>
+
+enum { PLAYS = 2, QUEUES = 2, JOBS = 5, ACTS = 6 };
+
+enum kind { QUICK, COMPUTES, SLEEPS, SAYS_THAT_IT_BLOCKS, SENDS_AWAY, ENDS_ITS_THREAD, KINDS };
+
+struct job {
+    enum kind kind;
+    smolscale_queue *queue;
+    uint64_t ticket;
+    _Atomic unsigned ends;
+};
+
+// Of one thread.
+struct play {
+    smolscale_group *group; // NULL: the default one
+    smolscale_queue *queue[QUEUES];
+    bool dedicated[QUEUES];
+    unsigned queues, pushed;
+    struct job job[JOBS];
+    struct sim_flag closed[QUEUES];
+};
+
+SIM_STATE static struct play plays[PLAYS];
+
+// ---- jobs
+
+static void end_job(struct job *job)
+{
+    unsigned before = fetch_add_relaxed(&job->ends, 1);
+    SIM_CHECK(before == 0, "a job ends twice");
+}
+
+static void run_job(void *item, void *user_data)
+{
+    struct job *job = item;
+    (void)user_data;
+    switch (job->kind) {
+    case COMPUTES:
+        sim_work(200 * SS_NS_PER_US);
+        break;
+    case SLEEPS:
+        ss_os.rest();
+        break;
+    case SAYS_THAT_IT_BLOCKS:
+        smolscale_blocking_begin();
+        ss_os.rest();
+        smolscale_blocking_end();
+        break;
+    case SENDS_AWAY:
+        smolscale_retire_idle();
+        break;
+    default:
+        break;
+    }
+    end_job(job);
+    if (job->kind == ENDS_ITS_THREAD)
+        sim_exit_thread();
+}
+
+static void drop_job(void *item, void *user_data)
+{
+    (void)user_data;
+    end_job(item);
+}
+
+static int compare_kinds(const void *a, const void *b, void *compare_data)
+{
+    (void)compare_data;
+    return (int)((const struct job *)a)->kind - (int)((const struct job *)b)->kind;
+}
+
+// ---- what a thread does
+
+static void begin_group(struct play *play)
+{
+    struct smolscale_group_attr attr = SMOLSCALE_GROUP_ATTR_INIT;
+    static const uint64_t timeouts[] = {0, 1, SMOLSCALE_FOREVER};
+    attr.max_workers = 1 + sim_roll(3);
+    attr.idle_timeout = timeouts[sim_roll(3)];
+    attr.flags = sim_roll(3) == 2 ? SMOLSCALE_GROUP_EAGER : 0;
+    int err = smolscale_group_new(&play->group, &attr);
+    sim_answered(err);
+    SIM_CHECK(err == 0, "no group: %d", err);
+}
+
+static void begin_queue(struct play *play, bool family)
+{
+    unsigned q = play->queues++;
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    attr.run = run_job;
+    attr.group = play->group;
+    attr.max_active = sim_roll(2) ? 1 + sim_roll(3) : SMOLSCALE_UNLIMITED;
+    attr.compare = sim_roll(3) == 2 ? compare_kinds : NULL;
+    if (family && q > 0) {
+        attr.parent = play->queue[0];
+    } else if (!family && sim_roll(2)) {
+        attr.flags = SMOLSCALE_QUEUE_DEDICATED;
+        attr.max_active = sim_roll(4);
+    } else if (sim_roll(4) == 3) {
+        attr.flags = SMOLSCALE_QUEUE_ELASTIC;
+    }
+    play->dedicated[q] = attr.flags & SMOLSCALE_QUEUE_DEDICATED;
+    int err = smolscale_queue_new(&play->queue[q], &attr);
+    sim_answered(err);
+    SIM_CHECK(err == 0, "no queue: %d", err);
+}
+
+static void push_one(struct play *play)
+{
+    if (play->pushed == JOBS)
+        return;
+    struct job *job = &play->job[play->pushed++];
+    job->kind = (enum kind)sim_roll(KINDS);
+    job->queue = play->queue[sim_roll(play->queues)];
+    int err = smolscale_queue_push(job->queue, job, &job->ticket);
+    sim_answered(err);
+    SIM_CHECK(err == 0, "push: %d", err);
+}
+
+static void take_back(struct play *play, bool searches)
+{
+    struct job *job = &play->job[sim_roll(JOBS)];
+    if (job->queue && smolscale_queue_cancel(job->queue, job, searches ? 0 : job->ticket))
+        end_job(job);
+}
+
+static void act(struct play *play)
+{
+    smolscale_queue *queue = play->queue[sim_roll(play->queues)];
+    switch (sim_roll(10)) {
+    case 0:
+        take_back(play, false);
+        break;
+    case 1:
+        take_back(play, true);
+        break;
+    case 2:
+        smolscale_queue_move_to_front(queue, &play->job[sim_roll(JOBS)]);
+        break;
+    case 3:
+    case 4:
+        smolscale_queue_set_max_active(queue, sim_roll(4));
+        break;
+    case 5:
+        smolscale_queue_clear(queue, drop_job, NULL);
+        break;
+    case 6:
+        smolscale_queue_set_compare(queue, sim_roll(2) ? compare_kinds : NULL, NULL);
+        break;
+    case 7:
+        smolscale_group_retire_idle(play->group);
+        break;
+    case 8:
+        smolscale_group_set_max_idle(play->group, sim_roll(3));
+        break;
+    default:
+        ss_os.rest();
+        break;
+    }
+}
+
+static void note_close(void *user_data)
+{
+    sim_flag_set(user_data);
+}
+
+static void end_queue(struct play *play, unsigned q)
+{
+    smolscale_queue *queue = play->queue[q];
+    switch (sim_roll(4)) {
+    case 0:
+        smolscale_queue_close(queue, note_close, &play->closed[q]);
+        sim_flag_wait(&play->closed[q]);
+        break;
+    case 1:
+        smolscale_queue_wait(queue);
+        smolscale_queue_free(queue);
+        break;
+    case 2:
+        smolscale_queue_clear(queue, drop_job, NULL);
+        smolscale_queue_free(queue);
+        break;
+    default:
+        smolscale_queue_free(queue);
+        break;
+    }
+}
+
+static void *play_one(void *arg)
+{
+    struct play *play = arg;
+    bool family = sim_roll(3) == 2;
+    if (sim_roll(2))
+        begin_group(play);
+    begin_queue(play, family);
+    if (family || sim_roll(2))
+        begin_queue(play, family);
+    for (unsigned acts = 0; acts < ACTS; acts++) {
+        push_one(play);
+        while (sim_roll(2))
+            act(play);
+    }
+    for (unsigned q = 0; q < play->queues; q++) // none waits behind another that is paused
+        smolscale_queue_set_max_active(play->queue[q], 1 + sim_roll(3));
+    while (play->queues > 0) // a child before its parent
+        end_queue(play, --play->queues);
+    for (unsigned i = 0; i < play->pushed; i++)
+        SIM_CHECK(play->job[i].ends == 1, "job %u ended %u times", i, play->job[i].ends);
+    smolscale_group_free(play->group);
+    return NULL;
+}
+
+static void mix(void)
+{
+    struct smolscale_stats stats = {.size = sizeof stats};
+    sim_explore_begin();
+    struct sim_thread *other = sim_spawn(play_one, &plays[1]);
+    play_one(&plays[0]);
+    sim_join(other);
+    do {
+        smolscale_retire_idle();
+        ss_os.rest();
+        smolscale_get_stats(&stats);
+    } while (stats.workers > 0);
+}
+
+const struct sim_program program_mix = {.name = "mix",
+                                        .what = "all that queues and groups can do, at random",
+                                        .run = mix,
+                                        .limit_ns = 300 * SS_NS_PER_MS,
+                                        .needs_threads = true};
