@@ -18,14 +18,23 @@ void sim_call(const char *what)
     sim_flush(self);
 }
 
+// What is chosen is part of what the thread has seen: else a search would take the ways for one.
+static unsigned choose(enum sim_choice what, unsigned count)
+{
+    unsigned way = sim.driver->choose(what, count);
+    if (sim.self)
+        sim.self->hash = sim_mix(sim.self->hash, way + 1);
+    return way;
+}
+
 bool sim_call_fails(enum sim_choice what)
 {
-    return sim.driver->choose(what, 2) != 0;
+    return choose(what, 2) != 0;
 }
 
 unsigned sim_roll(unsigned count)
 {
-    return sim.driver->choose(SIM_CHOOSE_ACTION, count);
+    return choose(SIM_CHOOSE_ACTION, count);
 }
 
 static uint64_t read_clock(const char *what)
@@ -63,7 +72,7 @@ static bool futex_wait_until(_Atomic uint32_t *word, uint32_t expected, uint64_t
         return true;
     if (until <= sim_now())
         return false;
-    if (sim.driver->choose(SIM_CHOOSE_SPURIOUS, 2))
+    if (choose(SIM_CHOOSE_SPURIOUS, 2))
         return true;
     self->word = word;
     sim_changed((char *)word + 1); // the sleepers' order
@@ -113,7 +122,7 @@ static void nap(_Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 static int poll_until(struct pollfd *fds, unsigned count, uint64_t until)
 {
     sim_call("ppoll");
-    if (sim.driver->choose(SIM_CHOOSE_SPURIOUS, 2))
+    if (choose(SIM_CHOOSE_SPURIOUS, 2))
         return -1;
     int ready = sim_descriptors_ready(fds, count);
     if (ready || until <= sim_now())

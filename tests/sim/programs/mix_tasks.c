@@ -130,6 +130,7 @@ SMOLSCALE_ASYNC(player, f)
             break;
         case UNBLOCK:
             SMOLSCALE_TIMEOUT(f->n, some_time(), smolscale_unblock(cx, block, f));
+            sim_answered(f->n);
             SIM_CHECK(f->n == 5 || f->n == -ECANCELED || f->n == -ETIMEDOUT, "unblock: %d", f->n);
             break;
         default:
