@@ -658,7 +658,8 @@ SMOLSCALE_API unsigned smolscale_running_threads(void);
 //     what it had taken; items of other threads belong to the parent.
 
 // Runs the items [begin, end). `thread` is below the limit of threads, and of no other thread of
-// this call at the same time; the caller is 0.
+// this call at the same time. The caller is 0; in an item of the same team it has the number that
+// it has there, if that is below the limit.
 typedef void smolscale_body_fn(void *context, size_t begin, size_t end, size_t thread);
 
 // Threads that run loops together; see "Teams".

@@ -155,7 +155,7 @@ __attribute__((no_sanitize("address"))) void smolscale_team_run(smolscale_team *
         ss_team_reclaim(team, (const void *)&mark);
         size_t seat = seat_of_this_thread(team);
         if (seat != SIZE_MAX) {
-            ss_run_serially(given, seat);
+            ss_run_serially(given, seat < threads ? seat : 0);
             return;
         }
     }

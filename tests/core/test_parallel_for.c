@@ -187,6 +187,43 @@ START_TEST(a_threads_number_is_below_the_limit_and_nobody_elses_meanwhile)
 }
 END_TEST
 
+struct numbers {
+    smolscale_team *team;
+    size_t limit; // of the inner calls
+    struct meeting meeting;
+    _Atomic size_t ran, wrong;
+};
+
+static void note_number(void *context, size_t begin, size_t end, size_t thread)
+{
+    struct numbers *numbers = context;
+    numbers->wrong += thread >= numbers->limit;
+    numbers->ran += end - begin;
+}
+
+static void loop_within(void *context, size_t begin, size_t end, size_t thread)
+{
+    struct numbers *numbers = context;
+    meet(&numbers->meeting, begin, end, thread); // so that each number is in use
+    struct smolscale_parallel_attr attr = attr_of(numbers->limit, 1);
+    attr.team = numbers->team;
+    smolscale_parallel_for(0, 3, note_number, numbers, &attr);
+}
+
+START_TEST(a_threads_number_is_below_the_limit_of_a_call_within_an_item_too)
+{
+    for (size_t limit = 1; limit <= 4; limit++) {
+        struct numbers numbers = {.team = new_team(4, 0), .limit = limit, .meeting = {.all = 4}};
+        struct smolscale_parallel_attr attr = attr_of(4, 1);
+        attr.team = numbers.team;
+        smolscale_parallel_for(0, 4, loop_within, &numbers, &attr);
+        ck_assert_uint_eq(numbers.ran, 4 * 3);
+        ck_assert_uint_eq(numbers.wrong, 0);
+        smolscale_team_free(numbers.team);
+    }
+}
+END_TEST
+
 START_TEST(items_may_wait_for_each_other_where_there_are_threads_for_all)
 {
     for (size_t threads = 2; threads <= 8; threads++)
@@ -830,6 +867,7 @@ int main(void)
                           a_range_that_ends_before_it_begins_is_empty,
                           many_loops_run_every_item_once,
                           a_threads_number_is_below_the_limit_and_nobody_elses_meanwhile,
+                          a_threads_number_is_below_the_limit_of_a_call_within_an_item_too,
                           items_may_wait_for_each_other_where_there_are_threads_for_all,
                           items_of_a_loop_that_was_always_cheap_may_suddenly_wait_for_each_other,
                           an_item_may_wait_until_all_others_have_run,

@@ -9,14 +9,28 @@
 
 #include <errno.h>
 
-enum { PLAYS = 2, QUEUES = 2, JOBS = 5, ACTS = 6 };
+enum { PLAYS = 2, QUEUES = 2, JOBS = 6, ACTS = 6 };
 
-enum kind { QUICK, COMPUTES, SLEEPS, SAYS_THAT_IT_BLOCKS, SENDS_AWAY, ENDS_ITS_THREAD, KINDS };
+enum kind {
+    QUICK,
+    COMPUTES,
+    SLEEPS,
+    SAYS_THAT_IT_BLOCKS,
+    SENDS_AWAY,
+    PUSHES,
+    GIVES_NOTICE,
+    ENDS_ITS_THREAD,
+    KINDS
+};
 
 struct job {
     enum kind kind;
+    struct play *play;
     smolscale_queue *queue;
     uint64_t ticket;
+    bool refused;      // by a queue that was closed
+    bool gives_notice; // it was told that the notice will come
+    _Atomic unsigned notices;
     _Atomic unsigned ends;
 };
 
@@ -25,7 +39,8 @@ struct play {
     smolscale_group *group; // NULL: the default one
     smolscale_queue *queue[QUEUES];
     bool dedicated[QUEUES];
-    unsigned queues, pushed;
+    unsigned queues;
+    _Atomic unsigned pushed;
     struct job job[JOBS];
     struct sim_flag closed[QUEUES];
 };
@@ -39,6 +54,8 @@ static void end_job(struct job *job)
     unsigned before = fetch_add_relaxed(&job->ends, 1);
     SIM_CHECK(before == 0, "a job ends twice");
 }
+
+static void push_one(struct play *play, smolscale_queue *queue);
 
 static void run_job(void *item, void *user_data)
 {
@@ -59,12 +76,22 @@ static void run_job(void *item, void *user_data)
     case SENDS_AWAY:
         smolscale_retire_idle();
         break;
+    case PUSHES:
+        push_one(job->play, smolscale_current_queue());
+        break;
     default:
         break;
     }
     end_job(job);
+    if (job->kind == GIVES_NOTICE)
+        job->gives_notice = smolscale_notify_soon(job);
     if (job->kind == ENDS_ITS_THREAD)
         sim_exit_thread();
+}
+
+static void note_notice(void *whom)
+{
+    fetch_add_relaxed(&((struct job *)whom)->notices, 1);
 }
 
 static void drop_job(void *item, void *user_data)
@@ -100,6 +127,7 @@ static void begin_queue(struct play *play, bool family)
     attr.run = run_job;
     attr.group = play->group;
     attr.max_active = sim_roll(2) ? 1 + sim_roll(3) : SMOLSCALE_UNLIMITED;
+    attr.notify = sim_roll(2) ? note_notice : NULL;
     attr.compare = sim_roll(3) == 2 ? compare_kinds : NULL;
     if (family && q > 0) {
         attr.parent = play->queue[0];
@@ -115,16 +143,20 @@ static void begin_queue(struct play *play, bool family)
     SIM_CHECK(err == 0, "no queue: %d", err);
 }
 
-static void push_one(struct play *play)
+// By the play's thread, or by a job, which may find its queue closed.
+static void push_one(struct play *play, smolscale_queue *queue)
 {
-    if (play->pushed == JOBS)
+    unsigned i = fetch_add_relaxed(&play->pushed, 1);
+    if (i >= JOBS)
         return;
-    struct job *job = &play->job[play->pushed++];
+    struct job *job = &play->job[i];
     job->kind = (enum kind)sim_roll(KINDS);
-    job->queue = play->queue[sim_roll(play->queues)];
-    int err = smolscale_queue_push(job->queue, job, &job->ticket);
+    job->play = play;
+    job->queue = queue;
+    int err = smolscale_queue_push(queue, job, &job->ticket);
     sim_answered(err);
-    SIM_CHECK(err == 0, "push: %d", err);
+    job->refused = err == -ESHUTDOWN;
+    SIM_CHECK(err == 0 || err == -ESHUTDOWN, "push: %d", err);
 }
 
 static void take_back(struct play *play, bool searches)
@@ -137,7 +169,7 @@ static void take_back(struct play *play, bool searches)
 static void act(struct play *play)
 {
     smolscale_queue *queue = play->queue[sim_roll(play->queues)];
-    switch (sim_roll(10)) {
+    switch (sim_roll(11)) {
     case 0:
         take_back(play, false);
         break;
@@ -162,6 +194,9 @@ static void act(struct play *play)
         break;
     case 8:
         smolscale_group_set_max_idle(play->group, sim_roll(3));
+        break;
+    case 9:
+        smolscale_trim();
         break;
     default:
         ss_os.rest();
@@ -206,7 +241,7 @@ static void *play_one(void *arg)
     if (family || sim_roll(2))
         begin_queue(play, family);
     for (unsigned acts = 0; acts < ACTS; acts++) {
-        push_one(play);
+        push_one(play, play->queue[sim_roll(play->queues)]);
         while (sim_roll(2))
             act(play);
     }
@@ -214,10 +249,18 @@ static void *play_one(void *arg)
         smolscale_queue_set_max_active(play->queue[q], 1 + sim_roll(3));
     while (play->queues > 0) // a child before its parent
         end_queue(play, --play->queues);
-    for (unsigned i = 0; i < play->pushed; i++)
-        SIM_CHECK(play->job[i].ends == 1, "job %u ended %u times", i, play->job[i].ends);
     smolscale_group_free(play->group);
     return NULL;
+}
+
+static void check_ledger(const struct play *play)
+{
+    unsigned pushed = play->pushed < JOBS ? play->pushed : JOBS;
+    for (unsigned i = 0; i < pushed; i++) {
+        const struct job *job = &play->job[i];
+        SIM_CHECK(job->ends == !job->refused, "job %u ended %u times", i, job->ends);
+        SIM_CHECK(job->notices == job->gives_notice, "job %u gave %u notices", i, job->notices);
+    }
 }
 
 static void mix(void)
@@ -232,6 +275,8 @@ static void mix(void)
         ss_os.rest();
         smolscale_get_stats(&stats);
     } while (stats.workers > 0);
+    for (unsigned p = 0; p < PLAYS; p++)
+        check_ledger(&plays[p]);
 }
 
 const struct sim_program program_mix = {.name = "mix",
