@@ -335,7 +335,7 @@ static bool let_time_pass(void)
     if (first == SS_FOREVER)
         return false;
     if (first > limit) {
-        if (sim_threads[1].state != SIM_ENDED)
+        if (sim.main->state != SIM_ENDED)
             sim_fail("not done after %llu us", (unsigned long long)(limit - SS_NS_PER_S) / 1000);
         return false;
     }
@@ -370,7 +370,7 @@ static struct sim_thread *next(void)
         }
         if (let_spinners_look())
             continue;
-        if (sim_threads[1].state == SIM_ENDED)
+        if (sim.main->state == SIM_ENDED)
             return NULL; // what sleeps on may do so
         if (!let_time_pass()) {
             if (!sim.over)

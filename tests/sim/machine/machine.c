@@ -266,7 +266,7 @@ enum sim_verdict sim_run(const struct sim_driver *driver, const struct sim_confi
     sim.driver = driver;
     sim.config = *config;
     sim.clock = SS_NS_PER_S; // 0 means "never" to some
-    sim_new_thread(main, arg);
+    sim.main = sim_new_thread(main, arg);
     struct sim_thread *first = driver->next();
     sim.self = first;
     sim_context_switch(&sim.scheduler, first->context);
@@ -359,6 +359,7 @@ void sim_fork(void)
         sim.alive--;
     }
     sim.forked = true;
+    sim.main = sim.self;
     sim.asymmetric_registered = false;
     sim_run_fork_handlers();
 }

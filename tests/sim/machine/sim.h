@@ -180,6 +180,8 @@ struct sim_machine {
     const struct sim_driver *driver;
     struct sim_config config;
     struct sim_thread *self; // that runs; NULL: none, the machine stands
+    struct sim_thread *main; // the first; in a child of fork() the one that has forked. When it has
+                             // ended, the others may sleep for ever
     void *scheduler;         // context of sim_run()
     unsigned thread_count;   // 1 to this
     unsigned alive;

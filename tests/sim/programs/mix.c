@@ -20,6 +20,7 @@ enum kind {
     PUSHES,
     GIVES_NOTICE,
     ENDS_ITS_THREAD,
+    FORKS, // in mix-fork
     KINDS
 };
 
@@ -45,7 +46,7 @@ struct play {
     struct sim_flag closed[QUEUES];
 };
 
-SIM_STATE static struct play plays[PLAYS];
+SIM_STATE static struct play plays[PLAYS + 1]; // and of a child of fork()
 
 // ---- jobs
 
@@ -56,6 +57,9 @@ static void end_job(struct job *job)
 }
 
 static void push_one(struct play *play, smolscale_queue *queue);
+static void fork_in_job(void);
+
+SIM_STATE static bool may_fork;
 
 static void run_job(void *item, void *user_data)
 {
@@ -78,6 +82,9 @@ static void run_job(void *item, void *user_data)
         break;
     case PUSHES:
         push_one(job->play, smolscale_current_queue());
+        break;
+    case FORKS:
+        fork_in_job();
         break;
     default:
         break;
@@ -150,7 +157,7 @@ static void push_one(struct play *play, smolscale_queue *queue)
     if (i >= JOBS)
         return;
     struct job *job = &play->job[i];
-    job->kind = (enum kind)sim_roll(KINDS);
+    job->kind = (enum kind)sim_roll(may_fork ? KINDS : FORKS);
     job->play = play;
     job->queue = queue;
     int err = smolscale_queue_push(queue, job, &job->ticket);
@@ -231,25 +238,40 @@ static void end_queue(struct play *play, unsigned q)
     }
 }
 
-static void *play_one(void *arg)
+static void begin_play(struct play *play)
 {
-    struct play *play = arg;
     bool family = sim_roll(3) == 2;
     if (sim_roll(2))
         begin_group(play);
     begin_queue(play, family);
     if (family || sim_roll(2))
         begin_queue(play, family);
-    for (unsigned acts = 0; acts < ACTS; acts++) {
+}
+
+static void use_queues(struct play *play, unsigned acts)
+{
+    while (acts-- > 0) {
         push_one(play, play->queue[sim_roll(play->queues)]);
         while (sim_roll(2))
             act(play);
     }
+}
+
+static void end_play(struct play *play)
+{
     for (unsigned q = 0; q < play->queues; q++) // none waits behind another that is paused
         smolscale_queue_set_max_active(play->queue[q], 1 + sim_roll(3));
     while (play->queues > 0) // a child before its parent
         end_queue(play, --play->queues);
     smolscale_group_free(play->group);
+}
+
+static void *play_one(void *arg)
+{
+    struct play *play = arg;
+    begin_play(play);
+    use_queues(play, ACTS);
+    end_play(play);
     return NULL;
 }
 
@@ -263,18 +285,25 @@ static void check_ledger(const struct play *play)
     }
 }
 
-static void mix(void)
+// But for the calling thread, if it is one.
+static void end_workers(void)
 {
     struct smolscale_stats stats = {.size = sizeof stats};
-    sim_explore_begin();
-    struct sim_thread *other = sim_spawn(play_one, &plays[1]);
-    play_one(&plays[0]);
-    sim_join(other);
+    unsigned self = smolscale_in_worker();
     do {
         smolscale_retire_idle();
         ss_os.rest();
         smolscale_get_stats(&stats);
-    } while (stats.workers > 0);
+    } while (stats.workers > self);
+}
+
+static void mix(void)
+{
+    sim_explore_begin();
+    struct sim_thread *other = sim_spawn(play_one, &plays[1]);
+    play_one(&plays[0]);
+    sim_join(other);
+    end_workers();
     for (unsigned p = 0; p < PLAYS; p++)
         check_ledger(&plays[p]);
 }
@@ -284,3 +313,92 @@ const struct sim_program program_mix = {.name = "mix",
                                         .run = mix,
                                         .limit_ns = 300 * SS_NS_PER_MS,
                                         .needs_threads = true};
+
+// ---- fork() in the middle of it. What is looked at is the child.
+
+static int end_with_7(smolscale_cx *cx, void *frame)
+{
+    (void)cx, (void)frame;
+    return 7;
+}
+
+static void use_tasks(void)
+{
+    smolscale_task *task;
+    int err = smolscale_spawn(&task, end_with_7, NULL, 0);
+    sim_answered(err);
+    SIM_CHECK(err == 0, "spawn: %d", err);
+    int result = SMOLSCALE_BLOCK(smolscale_join(cx, task));
+    sim_answered(result);
+    SIM_CHECK(result == 7, "join gave %d", result);
+    smolscale_release(task);
+    result = SMOLSCALE_BLOCK(smolscale_sleep(cx, 20 * SS_NS_PER_US));
+    sim_answered(result);
+    SIM_CHECK(result == 0, "sleep: %d", result);
+}
+
+// In a child.
+static void live_on(void)
+{
+    struct play *play = &plays[PLAYS];
+    may_fork = false;
+    if (sim_roll(2))
+        use_tasks();
+    if (play->queues > 0) {
+        use_queues(play, ACTS);
+        end_play(play);
+    } else {
+        play_one(play);
+    }
+    use_tasks();
+    end_workers();
+    check_ledger(play);
+}
+
+static void fork_in_job(void)
+{
+    if (sim.forked)
+        return;
+    sim_fork();
+    live_on();
+    sim_end_run(SIM_GOOD);
+}
+
+// The child goes on with the parent's queues, which are empty there, or with its own.
+static void fork_and_live_on(const struct play *parents)
+{
+    struct play *play = &plays[PLAYS];
+    unsigned ended[JOBS];
+    sim_fork();
+    for (unsigned i = 0; i < JOBS; i++)
+        ended[i] = parents->job[i].ends;
+    if (sim_roll(2)) {
+        play->group = parents->group;
+        play->queues = parents->queues;
+        for (unsigned q = 0; q < parents->queues; q++)
+            play->queue[q] = parents->queue[q];
+    }
+    live_on();
+    for (unsigned i = 0; i < JOBS; i++)
+        SIM_CHECK(parents->job[i].ends == ended[i], "a job of the parent's ran in the child");
+}
+
+static void mix_fork(void)
+{
+    sim_explore_begin();
+    may_fork = sim_roll(2);
+    sim_spawn(play_one, &plays[1]);
+    begin_play(&plays[0]);
+    use_queues(&plays[0], sim_roll(ACTS));
+    if (!may_fork)
+        fork_and_live_on(&plays[0]);
+    else
+        end_play(&plays[0]);
+}
+
+const struct sim_program program_mix_fork = {
+    .name = "mix-fork",
+    .what = "fork() in the middle of all that queues and groups can do",
+    .run = mix_fork,
+    .limit_ns = 300 * SS_NS_PER_MS,
+    .needs_threads = true};

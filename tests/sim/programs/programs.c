@@ -56,6 +56,7 @@
     X(eager)             \
     X(mix)               \
     X(mix_tasks)         \
+    X(mix_fork)          \
     X(mix_loops)         \
     X(fork_child)        \
     X(fork_pushed)       \

@@ -546,7 +546,7 @@ static struct sim_thread *next(void)
         charge(&cpus[self->cpu]);
         schedule(&cpus[self->cpu]);
     }
-    if (sim_threads[1].state == SIM_ENDED)
+    if (sim.main->state == SIM_ENDED)
         return NULL;
     while (sim_events_take(&event)) {
         time_now = event.time;
