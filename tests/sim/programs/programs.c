@@ -57,6 +57,7 @@
     X(mix)               \
     X(mix_tasks)         \
     X(mix_fork)          \
+    X(mix_more_tasks)    \
     X(mix_loops)         \
     X(fork_child)        \
     X(fork_pushed)       \
