@@ -255,6 +255,12 @@ static const struct queue_look *find_queue(const struct look *look, uint64_t num
     return NULL;
 }
 
+// Has any look found more of it than what waits?
+static bool is_known(const struct queue_look *seen)
+{
+    return seen->time != 0;
+}
+
 // What a worker serves, in words.
 static void serves_words(const struct look *look, const struct ss_page_worker *worker, char *text,
                          size_t size)
@@ -444,9 +450,12 @@ static void write_queue(const struct queue_look *seen, const struct lines *lines
     CELL("%.12s", pool_of(queue));
     CELL("%.15s", queue->name);
     CELL("%llu", (unsigned long long)queue->pending);
-    CELL("%u", queue->active);
+    if (is_known(seen))
+        CELL("%u", queue->active);
+    else
+        CELL("-");
     CELL("%u", seen->blocked);
-    if (queue->max_active != SMOLSCALE_UNLIMITED)
+    if (is_known(seen) && queue->max_active != SMOLSCALE_UNLIMITED)
         CELL("%u", queue->max_active);
     else
         CELL("-");
@@ -454,7 +463,7 @@ static void write_queue(const struct queue_look *seen, const struct lines *lines
     const struct {
         bool known;
         uint64_t ns;
-    } times[] = {{queue->mean, queue->mean},
+    } times[] = {{is_known(seen) && queue->mean, queue->mean},
                  {queue->waits, queue->wait_p50},
                  {queue->waits, queue->wait_p99},
                  {queue->waits, queue->wait_max}};
@@ -567,22 +576,23 @@ static void add_queues(cJSON *top, const struct look *look)
     cJSON_AddNumberToObject(top, "queues", (double)look->body.queues);
     cJSON *list = cJSON_AddArrayToObject(top, "queue_list");
     for (uint32_t i = 0; i < look->body.queue_count; i++) {
-        const struct ss_page_queue *queue = look->queue[i].queue;
+        const struct queue_look *seen = &look->queue[i];
+        const struct ss_page_queue *queue = seen->queue;
+        bool known = is_known(seen), limited = queue->max_active != SMOLSCALE_UNLIMITED;
         cJSON *object = cJSON_CreateObject();
         cJSON_AddNumberToObject(object, "number", (double)queue->number);
         add_number(object, "parent", queue->parent ? (double)queue->parent : -1);
         cJSON_AddStringToObject(object, "pool", pool_of(queue));
         cJSON_AddStringToObject(object, "threads", queue->name);
         cJSON_AddNumberToObject(object, "waiting", (double)queue->pending);
-        cJSON_AddNumberToObject(object, "busy", queue->active);
-        cJSON_AddNumberToObject(object, "blocked", look->queue[i].blocked);
-        cJSON_AddNumberToObject(object, "noted_blocked", queue->blocked);
-        add_number(object, "limit",
-                   queue->max_active == SMOLSCALE_UNLIMITED ? -1.0 : (double)queue->max_active);
+        add_number(object, "busy", known ? queue->active : -1.0);
+        cJSON_AddNumberToObject(object, "blocked", seen->blocked);
+        add_number(object, "noted_blocked", known ? queue->blocked : -1.0);
+        add_number(object, "limit", known && limited ? queue->max_active : -1.0);
         cJSON_AddBoolToObject(object, "dedicated", (queue->flags & SMOLSCALE_QUEUE_DEDICATED) != 0);
-        cJSON_AddNumberToObject(object, "jobs", (double)queue->ended);
-        add_number(object, "jobs_per_second", look->queue[i].rate);
-        add_number(object, "mean_ns", queue->mean ? (double)queue->mean : -1);
+        add_number(object, "jobs", known ? (double)queue->ended : -1);
+        add_number(object, "jobs_per_second", seen->rate);
+        add_number(object, "mean_ns", known && queue->mean ? (double)queue->mean : -1);
         add_time_in_queue(object, queue);
         cJSON_AddItemToArray(list, object);
     }

@@ -27,7 +27,7 @@ struct worker_look {
 struct queue_look {
     const struct ss_page_queue *queue;
     double rate;      // jobs ended a second
-    uint64_t time;    // of the look that found how many had; ns
+    uint64_t time;    // of the look that found how many had; ns; 0: none has yet
     unsigned blocked; // of the workers that are listed, those that serve it and are blocked
 };
 

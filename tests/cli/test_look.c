@@ -8,6 +8,7 @@
 
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { NARROWEST = 40, WIDEST = 160, LINES_MAX = 40, LINE_MAX_SIZE = 512 };
@@ -61,6 +62,7 @@ static const struct look *large(void)
         strcpy(queue->name, "fifteen-letters");
         strcpy(queue->object, "libsmolscale-pthreadpool.so");
         look.queue[i].queue = queue;
+        look.queue[i].time = 1;
         look.queue[i].blocked = 511;
         look.queue[i].rate = 43210;
     }
@@ -201,11 +203,40 @@ START_TEST(what_a_look_did_not_see_of_a_queue_is_as_it_was)
 }
 END_TEST
 
+// The first queue of the two: "-" stands for its number of workers and its limit, null in JSON.
+static void check_unknown(const struct look *look)
+{
+    static struct written written;
+    written.count = 0;
+    look_write(look, (struct room){0, false}, note, &written);
+    for (unsigned i = 0; i < 2; i++) {
+        const char *line = written.line[table_at(&written) + 1 + i];
+        char busy[8], limit[8];
+        ck_assert_int_eq(sscanf(strstr(line, "87654321"), "%*u %7s %*u %7s", busy, limit), 2);
+        ck_assert_str_eq(busy, i ? "1023" : "-");
+        ck_assert_str_eq(limit, i ? "16384" : "-");
+    }
+
+    char *json = NULL;
+    size_t size;
+    FILE *file = open_memstream(&json, &size);
+    look_write_json(look, file);
+    fclose(file);
+    static const char *const fields[] = {"\"busy\":\tnull", "\"limit\":\tnull", "\"jobs\":\tnull"};
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_msg(strstr(json, fields[i]), "%s is not in %s", fields[i], json);
+    }
+    free(json);
+}
+
 START_TEST(nothing_is_known_of_a_queue_that_no_look_has_seen)
 {
     static struct look first, second;
-    look_at(&first, 1, 0)->body.queue[0].flags = SS_PAGE_UNSEEN;
+    struct ss_page_queue *queue = look_at(&first, 1, 0)->body.queue;
+    queue->flags = SS_PAGE_UNSEEN;
+    queue->active = queue->max_active = 0;
     look_at_queues(&first, NULL);
+    check_unknown(&first);
     look_at_queues(look_at(&second, 2, 1000), &first);
     ck_assert_double_eq(second.queue[0].rate, NO_RATE);
 }
