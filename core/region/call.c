@@ -9,7 +9,8 @@
 #include <string.h>
 
 // The number of the thread as which the calling thread runs items of the team; SIZE_MAX: it runs
-// none. A call from there runs in its own thread: it would wait for itself for ever.
+// none. A call from there runs in its own thread, for it would wait for itself for ever; and under
+// that number, if it may have so many threads.
 static size_t seat_of_this_thread(smolscale_team *team)
 {
     uintptr_t self = ss_this_thread();

@@ -94,6 +94,7 @@ void ss_team_serve(struct ss_runnable *runnable, struct ss_worker *worker)
     smolscale_team *team =
         (smolscale_team *)((char *)runnable - offsetof(smolscale_team, runnable));
     if (ss_team_take_order(team, worker)) {
+        count_owned(&worker->progress);
         store_relaxed(&worker->in_job, true);
         help_with_calls(team);
     }

@@ -54,8 +54,8 @@ struct ss_worker {
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t park; // F: enum ss_park
     bool attends;                                  // S: see duty.h
     bool exit;                                     // S: is to end
-    bool exit_if_idle;          // S: the same if it finds nothing when it arrives
-    struct ss_runnable *serves; // O+S: taken last, with a reference
+    bool exit_if_idle; // S until it has arrived, then O: the same if it finds nothing there
+    struct ss_runnable *serves;                         // O+S: taken last, with a reference
     _Atomic(const struct ss_runnable_ops *) serves_ops; // O+: of the same, or of what it served
                                                         // before
     _Atomic(struct ss_runnable *) counted_in; // O+Q: the same as `serves` while that counts it
