@@ -39,7 +39,6 @@ struct job {
 struct play {
     smolscale_group *group; // NULL: the default one
     smolscale_queue *queue[QUEUES];
-    bool dedicated[QUEUES];
     unsigned queues;
     _Atomic unsigned pushed;
     struct job job[JOBS];
@@ -144,7 +143,6 @@ static void begin_queue(struct play *play, bool family)
     } else if (sim_roll(4) == 3) {
         attr.flags = SMOLSCALE_QUEUE_ELASTIC;
     }
-    play->dedicated[q] = attr.flags & SMOLSCALE_QUEUE_DEDICATED;
     int err = smolscale_queue_new(&play->queue[q], &attr);
     sim_answered(err);
     SIM_CHECK(err == 0, "no queue: %d", err);
