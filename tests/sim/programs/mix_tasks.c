@@ -61,7 +61,7 @@ static int block(void *arg)
     return arg ? 5 : 0;
 }
 
-static int start_child(void);
+static void start_child(void);
 
 static uint64_t some_time(void)
 {
@@ -168,10 +168,10 @@ SMOLSCALE_ASYNC(player, f)
 
 // ---- the tasks' beginning and end
 
-static int start_child(void)
+static void start_child(void)
 {
     if (fetch_add_relaxed(&s.children, 1) >= CHILDREN)
-        return 0;
+        return;
     struct player frame = {.left = 1 + sim_roll(2)};
     fetch_add_relaxed(&s.started, 1);
     int err;
@@ -182,7 +182,6 @@ static int start_child(void)
     }
     sim_answered(err);
     SIM_CHECK(err == 0, "spawn: %d", err);
-    return err;
 }
 
 static void start(smolscale_task **task)
