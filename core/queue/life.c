@@ -185,10 +185,14 @@ static void unlink_queue(smolscale_queue *queue)
 // It is closed and idle. No lock held.
 static void finish(smolscale_queue *queue)
 {
+    unsigned generation = ss.generation;
     unlink_queue(queue);
     if (queue->closed_fn)
         queue->closed_fn(queue->closed_data);
-    ss_runnable_unref(&queue->runnable); // the owner's
+    // In a child of fork() its parent and its group are not counted as referred to by this queue,
+    // which was in no list any more: there it stays as it is.
+    if (generation == ss.generation)
+        ss_runnable_unref(&queue->runnable); // the owner's
 }
 
 void ss_queue_release(struct ss_runnable *runnable)

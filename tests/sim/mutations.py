@@ -48,6 +48,8 @@ MUTATIONS = [
      "    ss_queue_unlock_and_follow_up(queue);\n    ss_runnable_unref(&queue->runnable);\n",
      "    ss_runnable_unref_not_last(&queue->runnable);\n    ss_queue_unlock_and_follow_up(queue);\n",
      "dedicated-closed"),
+    ("a queue whose callback has forked gives up in the child what is not counted there", "queue/life.c",
+     "    if (generation == ss.generation)\n        ss_runnable_unref", "    if (true)\n        ss_runnable_unref", "fork-closed"),
     ("a queue that is empty is finished twice", "queue/life.c", "    queue->done = true;\n", "", "close-waited"),
     ("a waiter of a queue stays counted", "queue/life.c",
      "        queue->waiters--; // only now: a thread that finds no waiter may free a closed queue\n", "", "close-waited"),

@@ -135,3 +135,33 @@ const struct sim_program program_fork_blocked = {
     .run = fork_blocked,
     .check = check_child,
     .needs_threads = true};
+
+// ---- the callback of a queue that is closed forks: what the queue belonged to is used in the
+// child
+
+static void fork_when_closed(void *parent)
+{
+    sim_fork();
+    count_begin(1);
+    push(parent, 3);
+    count_wait();
+    smolscale_queue_wait(parent);
+}
+
+static void fork_closed(void)
+{
+    struct smolscale_queue_attr attr = SMOLSCALE_QUEUE_ATTR_INIT;
+    smolscale_queue *parent = count_queue(SMOLSCALE_UNLIMITED, 0);
+    attr.run = count_run;
+    attr.parent = parent;
+    sim_answered(smolscale_queue_new(&s.queue, &attr));
+    sim_explore_begin();
+    smolscale_queue_close(s.queue, fork_when_closed, parent);
+    smolscale_queue_free(parent);
+}
+
+const struct sim_program program_fork_closed = {
+    .name = "fork-closed",
+    .what = "a queue's parent is used in a child that was forked at the queue's end",
+    .run = fork_closed,
+    .check = check_child};

@@ -63,6 +63,7 @@
     X(fork_pushed)       \
     X(fork_used)         \
     X(fork_blocked)      \
+    X(fork_closed)       \
     X(loop)              \
     X(loop_twice)        \
     X(team)              \
