@@ -168,10 +168,8 @@ static struct ss_worker *shrink(struct ss_group *group)
         bool kept = group->reserve && ss_group_keeps(group->reserve, worker);
         if (kept && !give_back(worker))
             continue; // it sleeps on
-        if (!kept) {
-            ss_take_off_idle(worker);
-            worker->exit = true;
-        }
+        if (!kept)
+            ss_take_off_idle(worker); // it finds that it is one too many
         ss_add_to_list(&leaving, worker);
     }
     if (group->dissolved && group->workers == 0)

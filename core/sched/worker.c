@@ -291,8 +291,9 @@ struct search {
     enum ss_follow_up todo;
 };
 
-// A dedicated worker ends if its group has too many, whatever it was told: the limit may have
-// changed since, and ss_group_fill() counts those that are on their way out. ss.lock held.
+// A dedicated worker is not told to: it ends if its group has too many when it looks, for the limit
+// may have changed since it was woken, and ss_group_fill() counts those that are on their way out.
+// ss.lock held.
 static bool is_to_end(const struct ss_worker *worker)
 {
     const struct ss_group *group = worker->group;
@@ -339,8 +340,6 @@ static bool look_for_work(struct ss_worker *worker, struct search *search)
     bool arrived = worker->parking.arriving;
     if (arrived)
         ss_arrive(worker);
-    if (group->owner)
-        worker->exit = false; // see is_to_end()
     if (is_to_end(worker))
         return !go_back(worker, search); // if it does, it looks again, there
     bool surplus = !arrived && is_surplus(worker);
