@@ -118,11 +118,11 @@ static void look_at_workers(struct look *look, const struct page *page, const st
     }
 }
 
-static const struct queue_look *queue_before(const struct look *before, uint64_t number)
+static const struct queue_look *find_queue(const struct look *look, uint64_t number)
 {
-    for (uint32_t i = 0; before && i < before->body.queue_count; i++)
-        if (before->queue[i].queue->number == number)
-            return &before->queue[i];
+    for (uint32_t i = 0; number && i < look->body.queue_count; i++)
+        if (look->queue[i].queue->number == number)
+            return &look->queue[i];
     return NULL;
 }
 
@@ -141,7 +141,7 @@ void look_at_queues(struct look *look, const struct look *before)
     for (uint32_t i = 0; i < look->body.queue_count; i++) {
         struct queue_look *seen = &look->queue[i];
         struct ss_page_queue *queue = &look->body.queue[i];
-        const struct queue_look *last = queue_before(before, queue->number);
+        const struct queue_look *last = before ? find_queue(before, queue->number) : NULL;
         bool known = !(queue->flags & SS_PAGE_UNSEEN);
         seen->queue = queue;
         seen->time = known ? look->body.time : last ? last->time : 0;
@@ -245,14 +245,6 @@ static const char *balancer_word(uint32_t balancer)
 {
     static const char *const words[] = {"none", "parked", "parked", "dozing", "awake", "awake"};
     return balancer < sizeof words / sizeof *words ? words[balancer] : "?";
-}
-
-static const struct queue_look *find_queue(const struct look *look, uint64_t number)
-{
-    for (uint32_t i = 0; number && i < look->body.queue_count; i++)
-        if (look->queue[i].queue->number == number)
-            return &look->queue[i];
-    return NULL;
 }
 
 // Has any look found more of it than what waits?

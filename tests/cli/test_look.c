@@ -223,9 +223,8 @@ static void check_unknown(const struct look *look)
     look_write_json(look, file);
     fclose(file);
     static const char *const fields[] = {"\"busy\":\tnull", "\"limit\":\tnull", "\"jobs\":\tnull"};
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 3; i++)
         ck_assert_msg(strstr(json, fields[i]), "%s is not in %s", fields[i], json);
-    }
     free(json);
 }
 
