@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 
 #include "count.h"
+#include "sched/executor.h"
 
 #include <errno.h>
 
@@ -69,6 +70,27 @@ void push(smolscale_queue *queue, unsigned i)
     int err = smolscale_queue_push(queue, count_item(i), NULL);
     sim_answered(err);
     SIM_CHECK(err == 0, "push: %d", err);
+}
+
+void wait_for_workers(struct ss_group *group, unsigned left)
+{
+    for (unsigned workers = left + 1; workers > left;) {
+        ss_os.rest();
+        ss_lock(&ss.lock);
+        workers = group->workers;
+        ss_unlock(&ss.lock);
+    }
+}
+
+void end_workers(void)
+{
+    struct smolscale_stats stats = {.size = sizeof stats};
+    unsigned self = smolscale_in_worker();
+    do {
+        smolscale_retire_idle();
+        ss_os.rest();
+        smolscale_get_stats(&stats);
+    } while (stats.workers > self);
 }
 
 void count_warm_up(smolscale_queue *queue, unsigned wanted)

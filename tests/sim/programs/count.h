@@ -44,4 +44,10 @@ smolscale_queue *count_queue_of(smolscale_run_fn *run, unsigned max_active, unsi
 
 void push(smolscale_queue *queue, unsigned i);
 
+// Waits until so many workers of the group are left.
+void wait_for_workers(struct ss_group *group, unsigned left);
+
+// Sends idle workers away until none is left but the calling thread, if it is one.
+void end_workers(void);
+
 #endif // SIM_COUNT_H

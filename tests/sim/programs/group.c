@@ -3,7 +3,6 @@
 // Groups of workers: their first worker, their limit, their end.
 
 #include "count.h"
-#include "sched/executor.h"
 
 SIM_STATE static struct {
     smolscale_group *group;
@@ -347,14 +346,6 @@ const struct sim_program program_retire_limit = {
 
 // ---- a worker that was called is sent away when its job is gone
 
-static unsigned workers_of(smolscale_group *group)
-{
-    ss_lock(&ss.lock);
-    unsigned workers = group->workers;
-    ss_unlock(&ss.lock);
-    return workers;
-}
-
 static void retire_called(void)
 {
     s.group = new_group(SMOLSCALE_UNLIMITED, 0);
@@ -365,8 +356,7 @@ static void retire_called(void)
     if (!smolscale_queue_cancel(s.queue, count_item(0), 0))
         return; // the worker was there before
     smolscale_group_retire_idle(s.group);
-    while (workers_of(s.group) > 0)
-        ss_os.rest();
+    wait_for_workers(s.group, 0);
 }
 
 const struct sim_program program_retire_called = {

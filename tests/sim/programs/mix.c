@@ -5,7 +5,6 @@
 // (tests/soak) does on the real machine, in orders that it hardly shows.
 
 #include "count.h"
-#include "sched/executor.h"
 
 #include <errno.h>
 
@@ -281,18 +280,6 @@ static void check_ledger(const struct play *play)
         SIM_CHECK(job->ends == !job->refused, "job %u ended %u times", i, job->ends);
         SIM_CHECK(job->notices == job->gives_notice, "job %u gave %u notices", i, job->notices);
     }
-}
-
-// But for the calling thread, if it is one.
-static void end_workers(void)
-{
-    struct smolscale_stats stats = {.size = sizeof stats};
-    unsigned self = smolscale_in_worker();
-    do {
-        smolscale_retire_idle();
-        ss_os.rest();
-        smolscale_get_stats(&stats);
-    } while (stats.workers > self);
 }
 
 static void mix(void)

@@ -5,7 +5,6 @@
 // number of a thread, and at the end no worker is left.
 
 #include "count.h"
-#include "sched/executor.h"
 
 #include <errno.h>
 
@@ -144,7 +143,6 @@ static void new_team(void)
 
 static void mix_loops(void)
 {
-    struct smolscale_stats stats = {.size = sizeof stats};
     sim_explore_begin();
     queue = count_queue_of(run_job, SMOLSCALE_UNLIMITED, 0);
     new_team();
@@ -154,11 +152,7 @@ static void mix_loops(void)
     smolscale_queue_free(queue);
     smolscale_team_free(team);
     smolscale_group_free(group);
-    do {
-        smolscale_retire_idle();
-        ss_os.rest();
-        smolscale_get_stats(&stats);
-    } while (stats.workers > 0);
+    end_workers();
 }
 
 const struct sim_program program_mix_loops = {.name = "mix-loops",

@@ -4,7 +4,6 @@
 // local executor; oneshots, wait groups, barriers, intervals, wakers.
 
 #include "count.h"
-#include "sched/executor.h"
 #include "smolscale_async.h"
 
 #include <errno.h>
@@ -297,7 +296,6 @@ static void check_ledger(void)
 
 static void mix_more_tasks(void)
 {
-    struct smolscale_stats stats = {.size = sizeof stats};
     sim_explore_begin();
     begin();
     struct sim_thread *other = sim_spawn(run_local, NULL);
@@ -305,11 +303,7 @@ static void mix_more_tasks(void)
         act();
     sim_join(other);
     end_all();
-    do {
-        smolscale_retire_idle();
-        ss_os.rest();
-        smolscale_get_stats(&stats);
-    } while (stats.workers > 0);
+    end_workers();
     check_ledger();
 }
 

@@ -6,7 +6,6 @@
 
 #include "count.h"
 #include "os/descriptor.h"
-#include "sched/executor.h"
 #include "smolscale_async.h"
 
 #include <errno.h>
@@ -175,11 +174,10 @@ static void start_child(void)
     struct player frame = {.left = 1 + sim_roll(2)};
     fetch_add_relaxed(&s.started, 1);
     int err;
-    if (sim_roll(2)) {
+    if (sim_roll(2))
         err = smolscale_nursery_spawn(s.nursery, player, &frame, sizeof frame);
-    } else {
+    else
         err = smolscale_spawn(NULL, player, &frame, sizeof frame);
-    }
     sim_answered(err);
     SIM_CHECK(err == 0, "spawn: %d", err);
 }
@@ -242,7 +240,6 @@ static void check_ledger(void)
 
 static void mix_tasks(void)
 {
-    struct smolscale_stats stats = {.size = sizeof stats};
     static const unsigned capacities[] = {1, 0, SMOLSCALE_UNLIMITED};
     sim_explore_begin();
     int err = smolscale_channel_new(&s.channel, sizeof(int), capacities[sim_roll(3)]);
@@ -266,11 +263,7 @@ static void mix_tasks(void)
     smolscale_nursery_free(s.nursery);
     check_ledger();
     smolscale_channel_unref(s.channel);
-    do {
-        smolscale_retire_idle();
-        ss_os.rest();
-        smolscale_get_stats(&stats);
-    } while (stats.workers > 0);
+    end_workers();
 }
 
 const struct sim_program program_mix_tasks = {.name = "mix-tasks",

@@ -4,7 +4,6 @@
 
 #include "queue/queue.h"
 #include "count.h"
-#include "sched/executor.h"
 
 #include <errno.h>
 
@@ -519,13 +518,7 @@ static void dedicated_lowered(void)
     s.queue = count_queue(1, SMOLSCALE_QUEUE_DEDICATED);
     count_warm_up(s.queue, 0);
     smolscale_queue_set_max_active(s.queue, 0);
-    unsigned workers;
-    do {
-        ss_os.rest();
-        ss_lock(&ss.lock);
-        workers = s.queue->group->workers;
-        ss_unlock(&ss.lock);
-    } while (workers > 0);
+    wait_for_workers(s.queue->group, 0);
     smolscale_queue_free(s.queue);
 }
 
