@@ -7,6 +7,7 @@
 #include "support.h"
 
 #include "sched/costs.h"
+#include "sched/executor.h"
 
 #include <sys/wait.h>
 
@@ -120,6 +121,19 @@ unsigned workers_after_retiring(void)
 {
     smolscale_retire_idle();
     return stats_now().workers;
+}
+
+unsigned parked_workers(smolscale_group *group)
+{
+    ss_lock(&ss.lock);
+    unsigned count = (group ? group : &ss.shared)->idle_count;
+    ss_unlock(&ss.lock);
+    return count;
+}
+
+void all_parked(void)
+{
+    EVENTUALLY(parked_workers(NULL), ==, stats_now().workers);
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -94,6 +94,12 @@ struct smolscale_stats stats_now(void);
 // may serve others, until they are sent away.
 unsigned workers_after_retiring(void);
 
+// Workers of the group (NULL: the shared one) that sleep until they are called. One that is idle
+// (has no job) may still be on its way there, and finds by itself what is pushed meanwhile.
+unsigned parked_workers(smolscale_group *group);
+// Waits until all workers are parked, and all are of the shared group.
+void all_parked(void);
+
 // The most workers that may stay asleep for good: "some for each CPU" (smolscale_set_max_idle).
 static inline unsigned workers_kept(void)
 {

@@ -340,7 +340,7 @@ START_TEST(memory_that_the_parents_workers_put_aside_is_left_alone)
 {
     ck_assert_int_eq(run_task(spawn_one), 0);
     void *before = frame_of_child_task;
-    EVENTUALLY(smolscale_idle_workers(), ==, stats_now().workers);
+    all_parked();
     pid_t pid = fork_child();
     if (pid == 0) {
         CHILD_CHECK(run_task(spawn_one) == 0);

@@ -657,14 +657,6 @@ static smolscale_queue *dedicated_of(smolscale_group *group, smolscale_run_fn *r
     return queue;
 }
 
-static unsigned parked(smolscale_group *group)
-{
-    ss_lock(&ss.lock);
-    unsigned count = group->idle_count;
-    ss_unlock(&ss.lock);
-    return count;
-}
-
 static size_t queues(void)
 {
     ss_lock(&ss.lock);
@@ -691,7 +683,7 @@ START_TEST(a_dedicated_queue_has_the_threads_of_one_that_is_gone)
         if (i % 2)
             smolscale_queue_wait(queue); // else the queue may be gone before its thread has parked
         smolscale_queue_free(queue);
-        EVENTUALLY(parked(group), ==, 1);
+        EVENTUALLY(parked_workers(group), ==, 1);
     }
     ck_assert_uint_eq(seen.count, 1);
     ck_assert_uint_eq(stats_now().workers_created, 1);
@@ -705,7 +697,7 @@ START_TEST(a_full_dedicated_queue_that_is_raised_runs_in_threads_of_its_group)
 {
     smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
     smolscale_queue_free(dedicated_of(group, note_thread, NULL, CROWD));
-    EVENTUALLY(parked(group), ==, CROWD);
+    EVENTUALLY(parked_workers(group), ==, CROWD);
     ck_assert_int_eq(pthread_key_create(&key, destroy), 0);
     smolscale_queue *queue = dedicated_of(group, set_key_and_meet, NULL, 0);
     for (unsigned i = 0; i < CROWD; i++)
@@ -723,14 +715,14 @@ START_TEST(threads_that_a_lowered_dedicated_queue_gives_up_serve_another)
     smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
     smolscale_queue *queue = dedicated_of(group, note_thread, NULL, 3);
     ck_assert_int_eq(smolscale_queue_set_max_active(queue, 1), 0);
-    EVENTUALLY(parked(group), ==, 2);
+    EVENTUALLY(parked_workers(group), ==, 2);
     smolscale_queue *other = dedicated_of(group, note_thread, NULL, 2);
     ck_assert_uint_eq(workers_of(group), 0);
     push(queue, item_of(0));
     push(other, item_of(0));
     smolscale_queue_free(queue);
     smolscale_queue_free(other);
-    EVENTUALLY(parked(group), ==, 3);
+    EVENTUALLY(parked_workers(group), ==, 3);
     ck_assert_uint_eq(stats_now().workers_created, 3);
     smolscale_group_free(group);
 }
@@ -749,7 +741,7 @@ START_TEST(the_limits_of_a_group_hold_for_threads_of_dedicated_queues)
     EVENTUALLY(stats_now().workers, ==, 1);
     push(queue, item_of(0));
     smolscale_queue_free(queue);
-    EVENTUALLY(parked(group), ==, 1);
+    EVENTUALLY(parked_workers(group), ==, 1);
     smolscale_group_set_max_idle(group, 0);
     EVENTUALLY(stats_now().workers, ==, 0);
     smolscale_queue_free(dedicated_of(group, note_thread, NULL, 3));
@@ -770,7 +762,7 @@ START_TEST(a_thread_of_a_dedicated_queue_that_is_gone_ends_when_it_has_idled)
         smolscale_queue_wait(queue);
         fake_clock_advance(SS_NS_PER_S);
         smolscale_queue_free(queue);
-        EVENTUALLY(parked(group), ==, 1);
+        EVENTUALLY(parked_workers(group), ==, 1);
     }
     fake_clock_advance(14 * SS_NS_PER_S);
     for (int i = 0; i < 20; i++)
@@ -787,7 +779,7 @@ START_TEST(a_thread_that_a_group_has_lent_sleeps_until_it_is_called)
     fake_clock_start();
     smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, 15 * SS_NS_PER_S, 0);
     smolscale_queue_free(dedicated_of(group, note_thread, NULL, 1));
-    EVENTUALLY(parked(group), ==, 1);
+    EVENTUALLY(parked_workers(group), ==, 1);
     smolscale_queue *queue = dedicated_of(group, note_thread, NULL, 1);
     push(queue, item_of(0));
     smolscale_queue_wait(queue);
@@ -831,14 +823,14 @@ START_TEST(dedicated_threads_with_other_settings_are_new_and_end_with_their_queu
 {
     smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
     smolscale_queue_free(dedicated_of(group, look_at_settings, NULL, 1));
-    EVENTUALLY(parked(group), ==, 1);
+    EVENTUALLY(parked_workers(group), ==, 1);
     struct use_of_group use = {.group = group};
     if (_i == 1)
         use.raised = dedicated_of(group, look_at_settings, NULL, 0);
     pthread_join(thread_start(use_group_blocking_usr1, &use), NULL);
     ck_assert(use.got.usr1_blocked);
     EVENTUALLY(stats_now().workers, ==, 1);
-    ck_assert_uint_eq(parked(group), 1);
+    ck_assert_uint_eq(parked_workers(group), 1);
     ck_assert_uint_eq(stats_now().workers_created, 2);
     smolscale_queue *queue = dedicated_of(group, look_at_settings, NULL, 1);
     push(queue, &use.got);
@@ -853,13 +845,13 @@ START_TEST(a_group_that_is_left_lends_to_threads_with_other_settings)
 {
     smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
     smolscale_queue_free(dedicated_of(group, look_at_settings, NULL, 1));
-    EVENTUALLY(parked(group), ==, 1);
+    EVENTUALLY(parked_workers(group), ==, 1);
     smolscale_group_retire_idle(group);
     EVENTUALLY(stats_now().workers, ==, 0);
     struct use_of_group use = {.group = group};
     pthread_join(thread_start(use_group_blocking_usr1, &use), NULL);
     ck_assert(use.got.usr1_blocked);
-    EVENTUALLY(parked(group), ==, 1);
+    EVENTUALLY(parked_workers(group), ==, 1);
     smolscale_group_free(group);
 }
 END_TEST
@@ -915,7 +907,7 @@ START_TEST(a_child_of_fork_has_dedicated_queues_of_the_parents_group)
 {
     smolscale_group *group = group_new(SMOLSCALE_UNLIMITED, SMOLSCALE_FOREVER, 0);
     smolscale_queue_free(dedicated_of(group, note_thread, NULL, 2));
-    EVENTUALLY(parked(group), ==, 2);
+    EVENTUALLY(parked_workers(group), ==, 2);
     smolscale_queue *old = dedicated_of(group, note_thread, NULL, 1);
     pid_t pid = fork_child();
     if (pid == 0) {

@@ -304,14 +304,6 @@ static void meet(void *item, void *user_data)
     counter_wait(met, MEETING);
 }
 
-static unsigned parked(void)
-{
-    ss_lock(&ss.lock);
-    unsigned count = ss.shared.idle_count;
-    ss_unlock(&ss.lock);
-    return count;
-}
-
 START_TEST(the_pusher_of_many_wakes_two_or_three_and_these_wake_the_others)
 {
     setenv("SMOLSCALE_WORKERS", "16", 1);
@@ -321,7 +313,7 @@ START_TEST(the_pusher_of_many_wakes_two_or_three_and_these_wake_the_others)
     smolscale_queue *queue = queue_new(meet, &met, SMOLSCALE_UNLIMITED);
     ck_assert_int_eq(smolscale_queue_push_many(queue, item_of(0), MEETING, NULL), 0);
     smolscale_queue_wait(queue);
-    EVENTUALLY(parked(), >=, MEETING);
+    EVENTUALLY(parked_workers(NULL), >=, MEETING);
     met.value = 0;
     ss_lock(&ss.lock);
     allocated = ss.allocated;

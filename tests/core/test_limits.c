@@ -179,7 +179,7 @@ START_TEST(a_worker_called_for_a_family_is_woken_though_another_is_called_behind
         for (unsigned c = 0; c < 2; c++)
             smolscale_queue_free(child[c]);
         smolscale_queue_free(parent);
-        EVENTUALLY(smolscale_idle_workers(), ==, stats_now().workers);
+        all_parked();
     }
     EVENTUALLY(workers_after_retiring(), ==, 0);
 }

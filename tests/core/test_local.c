@@ -414,7 +414,7 @@ START_TEST(a_timer_of_another_loop_does_not_wait_for_a_later_one)
 {
     smolscale_task *late, *task;
     ck_assert_int_eq(SMOLSCALE_SPAWN(&late, sleeper, .ns = 3600 * SS_NS_PER_S, .left = 1), 0);
-    EVENTUALLY(smolscale_running_threads() == 0 && smolscale_idle_workers() > 0, ==, true);
+    EVENTUALLY(smolscale_running_threads() == 0 && parked_workers(NULL) > 0, ==, true);
     smolscale_local *local = local_new();
     for (unsigned i = 0; i < 5; i++) {
         LOCAL_SPAWN(local, &task, sleeper, .ns = 2000000, .left = 2);

@@ -42,11 +42,6 @@ static int join(smolscale_task *task)
     return result;
 }
 
-static void all_idle(void)
-{
-    EVENTUALLY(smolscale_idle_workers() == stats_now().workers, ==, true);
-}
-
 // Moves the fake clock on in small steps until the task has ended; at most by `most`.
 static bool ends_within(smolscale_task *task, uint64_t most)
 {
@@ -199,7 +194,7 @@ END_TEST
 static void ends_exactly_at(smolscale_task *task, uint64_t when, int result)
 {
     EVENTUALLY(ss_next_due(), ==, when);
-    all_idle();
+    all_parked();
     fake_clock_advance(when - smolscale_now() - 1);
     for (unsigned i = 0; i < 20; i++) {
         test_breathe();
@@ -561,7 +556,7 @@ START_TEST(an_await_whose_deadline_finds_no_memory_says_so)
     // The channel is as before: the next to wait gets the message.
     smolscale_task *task;
     ck_assert_int_eq(SMOLSCALE_SPAWN(&task, receiver, .channel = channel, .inner = 100 * MS), 0);
-    all_idle();
+    all_parked();
     ck_assert_int_eq(smolscale_try_send(channel, &(long){43}), 0);
     ck_assert_int_eq(join(task), 0);
     smolscale_channel_unref(channel);
@@ -613,7 +608,7 @@ START_TEST(a_cancelled_sleeper_leaves_no_timer_behind)
     smolscale_task *task;
     ck_assert_int_eq(SMOLSCALE_SPAWN(&task, sleeper, .when = smolscale_now() + 3600 * SS_NS_PER_S),
                      0);
-    all_idle();
+    all_parked();
     ck_assert(smolscale_cancel(task));
     ck_assert_int_eq(join(task), -ECANCELED);
     // The worker that kept its time may still wake for it, once; the balancer looks a few times
@@ -803,7 +798,7 @@ static void nap(smolscale_task *task, unsigned times)
     while (times-- > 0) {
         EVENTUALLY(ss_next_due(), ==, smolscale_now() + NAP);
         fake_clock_advance(NAP - 1);
-        all_idle();
+        all_parked();
         EVENTUALLY(fake_clock_sleeps_on(&ss.balancer), ==, true);
         fake_clock_advance(1);
     }
@@ -817,7 +812,7 @@ START_TEST(a_sleeping_task_is_woken_by_the_one_worker_that_runs_it)
     smolscale_task *task;
     ck_assert_int_eq(SMOLSCALE_SPAWN(&task, napper, .times = 1), 0);
     nap(task, 1);
-    all_idle();
+    all_parked();
     uint64_t created = stats_now().workers_created;
     ck_assert_int_eq(SMOLSCALE_SPAWN(&task, napper, .times = 50), 0);
     uint64_t wakes = stats_now().wakes; // the spawn's among them
@@ -847,11 +842,11 @@ static smolscale_task *far_keeper_parks_first(void)
     smolscale_task *far;
     ck_assert_int_eq(SMOLSCALE_SPAWN(&far, sleeper, .when = smolscale_now() + 3600 * SS_NS_PER_S),
                      0);
-    all_idle();
+    all_parked();
     both = 4;
     ck_assert_int_eq(smolscale_queue_push_many(queue, item_of(0), 2, NULL), 0);
     smolscale_queue_wait(queue);
-    all_idle();
+    all_parked();
     smolscale_queue_free(queue);
     return far;
 }
@@ -934,7 +929,7 @@ START_TEST(a_timer_fires_although_its_keeper_has_gone_to_a_dedicated_queue)
     fake_clock_start();
     smolscale_task *task;
     ck_assert_int_eq(SMOLSCALE_SPAWN(&task, sleeper, .when = smolscale_now() + SS_NS_PER_S), 0);
-    all_idle();
+    all_parked();
     for (unsigned i = 0; i < 20; i++) { // until the balancer has nothing to look at
         fake_clock_advance(20 * MS);
         test_breathe();
@@ -945,7 +940,7 @@ START_TEST(a_timer_fires_although_its_keeper_has_gone_to_a_dedicated_queue)
     attr.flags = SMOLSCALE_QUEUE_DEDICATED;
     smolscale_queue *queue;
     ck_assert_int_eq(smolscale_queue_new(&queue, &attr), 0);
-    EVENTUALLY(smolscale_idle_workers(), ==, stats_now().workers - 1); // it has taken the keeper
+    EVENTUALLY(parked_workers(NULL), ==, stats_now().workers - 1); // it has taken the keeper
     ck_assert_msg(ends_within(task, 60 * SS_NS_PER_S), "the timer was forgotten");
     ck_assert_int_eq(join(task), 0);
     smolscale_queue_free(queue);
@@ -1017,7 +1012,7 @@ START_TEST(a_sleep_ends_while_signals_come_and_a_descriptor_is_waited_for)
     ck_assert_int_eq(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
     smolscale_task *reader;
     ck_assert_int_eq(SMOLSCALE_SPAWN(&reader, pipe_reader, .fd = fds[0]), 0);
-    all_idle();
+    all_parked();
     sleep_under_signals(&others);
     ck_assert_int_eq(write(fds[1], "x", 1), 1);
     ck_assert_int_eq(join(reader), 1);
@@ -1029,7 +1024,7 @@ START_TEST(a_timer_fires_although_its_keeper_was_sent_away)
     fake_clock_start();
     smolscale_task *task;
     ck_assert_int_eq(SMOLSCALE_SPAWN(&task, sleeper, .when = smolscale_now() + SS_NS_PER_S), 0);
-    all_idle();
+    all_parked();
     EVENTUALLY(workers_after_retiring(), ==, 0);
     ck_assert_msg(ends_within(task, 60 * SS_NS_PER_S), "the timer was forgotten");
     ck_assert_int_eq(join(task), 0);
@@ -1118,7 +1113,7 @@ START_TEST(deadlines_that_pass_together_share_heavy_fences)
             SMOLSCALE_SPAWN(&tasks[i], timed_receiver, .channel = channel, .ns = 100 * SS_NS_PER_S),
             0);
     EVENTUALLY(atomic_load(&begun), ==, TASKS);
-    all_idle();
+    all_parked();
     unsigned long before = atomic_load(&heavy_fences);
     fake_clock_advance(100 * SS_NS_PER_S);
     EVENTUALLY(atomic_load(&ended), ==, TASKS);
@@ -1148,14 +1143,14 @@ START_TEST(the_tasks_of_a_nursery_are_cancelled_by_few_heavy_fences)
                                                  .ns = 1000 * SS_NS_PER_S),
                          0);
     EVENTUALLY(atomic_load(&begun), ==, TASKS);
-    all_idle();
+    all_parked();
     unsigned long before = atomic_load(&heavy_fences);
     smolscale_nursery_cancel(nursery);
     EVENTUALLY(atomic_load(&ended), ==, TASKS);
     unsigned long fences = atomic_load(&heavy_fences) - before;
     ck_assert_msg(fences >= 1 && fences <= TASKS / 8, "%lu fences for %d tasks", fences, TASKS);
     smolscale_nursery_free(nursery);
-    EVENTUALLY(stats_now().workers == smolscale_idle_workers(), ==, true);
+    all_parked();
     smolscale_channel_unref(channel);
 }
 END_TEST

@@ -712,12 +712,6 @@ static void time_passes(void)
     fake_clock_advance(US);
 }
 
-static void all_parked(void)
-{
-    EVENTUALLY(smolscale_queue_active(dry), ==, 0);
-    EVENTUALLY(smolscale_idle_workers(), ==, stats_now().workers);
-}
-
 // After this a job that comes at once is one of those that keep coming.
 static void begin_dry(uint64_t time, void (*yield)(void))
 {
@@ -819,7 +813,7 @@ static void many_sleep(unsigned count, unsigned kept)
     counter_wait(&started, count);
     counter_add(&go, 1);
     smolscale_queue_free(queue);
-    EVENTUALLY(smolscale_idle_workers(), ==, stats_now().workers);
+    all_parked();
     ck_assert_uint_ge(stats_now().workers, count);
     EVENTUALLY(timed_workers(), ==, stats_now().workers - kept);
 }
