@@ -422,7 +422,10 @@ START_TEST(thousands_of_jobs_that_wait_for_one_another_meet_in_few_ticks)
     jobs_are_blocked();
     smolscale_queue *queue = queue_new(wait_for_go, NULL, SMOLSCALE_UNLIMITED);
     unsigned long count = block(queue, JOBS);
-    ck_assert_msg(count < 100, "%lu ticks until %d jobs have started", count, JOBS);
+    // Some 20, and more where workers come while others have the queue in hand. One job in each
+    // tick would take JOBS.
+    ck_assert_msg(count < JOBS / CPUS / 4 + 100, "%lu ticks until %d jobs have started", count,
+                  JOBS);
     counter_add(&go, 1);
     smolscale_queue_free(queue);
 }
