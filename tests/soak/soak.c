@@ -114,9 +114,14 @@ static const struct scene *const all_scenes[] = {
 enum { SCENE_LISTS = sizeof all_scenes / sizeof all_scenes[0] };
 
 // SOAK_SCENE names those to be played alone.
-static const struct scene *pick(struct actor *actor)
+static bool is_asked_for(const struct scene *scene)
 {
     const char *only = getenv("SOAK_SCENE");
+    return scene->weight > 0 && (!only || strstr(only, scene->name));
+}
+
+static const struct scene *pick(struct actor *actor)
+{
     unsigned total = 0;
     for (unsigned l = 0; l < SCENE_LISTS; l++)
         total += weight_of(all_scenes[l]);
@@ -127,9 +132,27 @@ static const struct scene *pick(struct actor *actor)
         const struct scene *scene = all_scenes[l];
         while (at >= scene->weight)
             at -= scene++->weight;
-        if (!only || strstr(only, scene->name))
+        if (is_asked_for(scene))
             return scene;
     }
+}
+
+static void play(struct actor *actor, const struct scene *scene)
+{
+    atomic_store(&actor->scene, scene->name);
+    scene->play(actor);
+    atomic_store(&actor->scene, NULL);
+    atomic_fetch_add(&actor->played, 1);
+}
+
+// What the first scene of a kind opens for good (the epoll instance, for one) must be there when
+// the first episode has ended: later ones are compared with it.
+static void play_each(struct actor *actor)
+{
+    for (unsigned l = 0; l < SCENE_LISTS; l++)
+        for (const struct scene *scene = all_scenes[l]; scene->name; scene++)
+            if (is_asked_for(scene))
+                play(actor, scene);
 }
 
 static void *act(void *arg)
@@ -139,13 +162,10 @@ static void *act(void *arg)
         pthread_barrier_wait(&barrier); // an episode begins
         if (atomic_load(&ended))
             return NULL;
-        while (atomic_load(&playing)) {
-            const struct scene *scene = pick(actor);
-            atomic_store(&actor->scene, scene->name);
-            scene->play(actor);
-            atomic_store(&actor->scene, NULL);
-            atomic_fetch_add(&actor->played, 1);
-        }
+        if (actor->number == 0 && atomic_load(&actor->played) == 0)
+            play_each(actor);
+        while (atomic_load(&playing))
+            play(actor, pick(actor));
         pthread_barrier_wait(&barrier); // an episode has ended
     }
 }
