@@ -313,6 +313,33 @@ static void streams(struct actor *actor)
     }
 }
 
+struct waiter {
+    SMOLSCALE_FRAME;
+    int fd, got;
+    char byte;
+};
+SMOLSCALE_ASYNC(waiter, f)
+{
+    SMOLSCALE_BEGIN(f);
+    SMOLSCALE_TIMEOUT(f->got, 1000000, smolscale_read(cx, f->fd, &f->byte, 1));
+    SMOLSCALE_RETURN(f->got);
+    SMOLSCALE_END;
+}
+
+void soak_open_what_stays_open(void)
+{
+    int fds[2];
+    EXPECT(NULL, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0,
+           "socketpair: %s", strerror(errno));
+    smolscale_task *task;
+    EXPECT_EQUAL(NULL, SMOLSCALE_SPAWN(&task, waiter, .fd = fds[0]), 0);
+    EXPECT_EQUAL(NULL, SMOLSCALE_BLOCK(smolscale_join(cx, task)), -ETIMEDOUT);
+    smolscale_release(task);
+    smolscale_forget(fds[0]);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 // ---- supervision
 
 struct worker {

@@ -114,14 +114,9 @@ static const struct scene *const all_scenes[] = {
 enum { SCENE_LISTS = sizeof all_scenes / sizeof all_scenes[0] };
 
 // SOAK_SCENE names those to be played alone.
-static bool is_asked_for(const struct scene *scene)
-{
-    const char *only = getenv("SOAK_SCENE");
-    return scene->weight > 0 && (!only || strstr(only, scene->name));
-}
-
 static const struct scene *pick(struct actor *actor)
 {
+    const char *only = getenv("SOAK_SCENE");
     unsigned total = 0;
     for (unsigned l = 0; l < SCENE_LISTS; l++)
         total += weight_of(all_scenes[l]);
@@ -132,27 +127,9 @@ static const struct scene *pick(struct actor *actor)
         const struct scene *scene = all_scenes[l];
         while (at >= scene->weight)
             at -= scene++->weight;
-        if (is_asked_for(scene))
+        if (!only || strstr(only, scene->name))
             return scene;
     }
-}
-
-static void play(struct actor *actor, const struct scene *scene)
-{
-    atomic_store(&actor->scene, scene->name);
-    scene->play(actor);
-    atomic_store(&actor->scene, NULL);
-    atomic_fetch_add(&actor->played, 1);
-}
-
-// What the first scene of a kind opens for good (the epoll instance, for one) must be there when
-// the first episode has ended: later ones are compared with it.
-static void play_each(struct actor *actor)
-{
-    for (unsigned l = 0; l < SCENE_LISTS; l++)
-        for (const struct scene *scene = all_scenes[l]; scene->name; scene++)
-            if (is_asked_for(scene))
-                play(actor, scene);
 }
 
 static void *act(void *arg)
@@ -162,10 +139,13 @@ static void *act(void *arg)
         pthread_barrier_wait(&barrier); // an episode begins
         if (atomic_load(&ended))
             return NULL;
-        if (actor->number == 0 && atomic_load(&actor->played) == 0)
-            play_each(actor);
-        while (atomic_load(&playing))
-            play(actor, pick(actor));
+        while (atomic_load(&playing)) {
+            const struct scene *scene = pick(actor);
+            atomic_store(&actor->scene, scene->name);
+            scene->play(actor);
+            atomic_store(&actor->scene, NULL);
+            atomic_fetch_add(&actor->played, 1);
+        }
         pthread_barrier_wait(&barrier); // an episode has ended
     }
 }
@@ -358,6 +338,7 @@ int main(int argc, char **argv)
     if (pthread_create(&watchdog, NULL, watch, NULL) != 0)
         return 2;
     base = state_now();
+    soak_open_what_stays_open();
     uint64_t start = seconds();
     unsigned episodes = 0;
     while (seconds() - start < duration && episodes < MAX_EPISODES) {

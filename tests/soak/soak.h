@@ -89,6 +89,10 @@ __attribute__((noreturn, format(printf, 5, 6))) void soak_broken(struct actor *a
     soak_rest()
 void soak_rest(void);
 
+// Has a task wait for a descriptor, in vain. What the executor opens for that (an epoll instance,
+// an eventfd) it keeps.
+void soak_open_what_stays_open(void);
+
 // Lets the CPU pass the time: some 100 ns for each.
 void soak_compute(unsigned n);
 
