@@ -58,7 +58,7 @@ static int is_delayed(unsigned place)
 // the program may have replaced those of libc.
 static void come_by(void *function, unsigned end)
 {
-    unsigned place = 2 * ((uintptr_t)function % 4096) + end;
+    unsigned place = 2 * (unsigned)((uintptr_t)function % 4096) + end;
     if (!is_delayed(place))
         return;
     int before = errno;
