@@ -54,8 +54,8 @@ static int is_delayed(unsigned place)
     return call < FIRST ? chosen(place, call) % DELAYED == 0 : (call & (call - 1)) == 0;
 }
 
-// By the address within its page, which is the same in each run. At a system call of its own, for
-// the program may have replaced those of libc.
+// By the address within its page, which is the same in each run. With the system call itself:
+// nanosleep() is a cancellation point.
 static void come_by(void *function, unsigned end)
 {
     unsigned place = 2 * (unsigned)((uintptr_t)function % 4096) + end;

@@ -189,8 +189,8 @@ static void finish(smolscale_queue *queue)
     unlink_queue(queue);
     if (queue->closed_fn)
         queue->closed_fn(queue->closed_data);
-    // In a child of fork() its parent and its group are not counted as referred to by this queue,
-    // which was in no list any more: there it stays as it is.
+    // If the callback has forked, this may be the child. This queue was in no list then, so the
+    // child does not count its references to its parent and its group: it must not give them up.
     if (generation == ss.generation)
         ss_runnable_unref(&queue->runnable); // the owner's
 }

@@ -291,9 +291,9 @@ struct search {
     enum ss_follow_up todo;
 };
 
-// A dedicated worker is not told to: it ends if its group has too many when it looks, for the limit
-// may have changed since it was woken, and ss_group_fill() counts those that are on their way out.
-// ss.lock held.
+// A dedicated worker is not told to end: it does if its group has too many when it looks, for the
+// limit may have changed since it was woken, and ss_group_fill() counts those that are on their way
+// out. ss.lock held.
 static bool is_to_end(const struct ss_worker *worker)
 {
     const struct ss_group *group = worker->group;

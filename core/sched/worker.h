@@ -53,7 +53,7 @@ struct ss_worker {
     // ---- what it serves, and its sleep
     _Alignas(SS_CACHE_LINE) _Atomic uint32_t park; // F: enum ss_park
     bool attends;                                  // S: see duty.h
-    bool exit;         // S: is to end. Of a dedicated worker nobody asks
+    bool exit;                                     // S: is to end; no dedicated worker looks at it
     bool exit_if_idle; // S until it has arrived, then O: the same if it finds nothing there
     struct ss_runnable *serves;                         // O+S: taken last, with a reference
     _Atomic(const struct ss_runnable_ops *) serves_ops; // O+: of the same, or of what it served

@@ -163,8 +163,8 @@ START_TEST(a_worker_called_for_a_family_is_woken_though_another_is_called_behind
 {
     smolscale_queue *parent, *child[2];
     struct crowd crowd = CROWD_INIT;
-    setenv("SMOLSCALE_WORKERS", "2",
-           1); // one would be left to the balancer, whose sleep leaps, too
+    // With one CPU the second worker would be left to the balancer, whose sleep leaps, too.
+    setenv("SMOLSCALE_WORKERS", "2", 1);
     real_now = ss_os.now;
     ss_os.now = now_in_leaps;
     smolscale_set_idle_timeout(SMOLSCALE_FOREVER);
