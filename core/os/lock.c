@@ -24,6 +24,17 @@ bool ss_lock_soon(struct ss_lock *lock)
     return false;
 }
 
+// Returns when the lock looks free, or after that time.
+static void await_free(const struct ss_lock *lock)
+{
+    for (unsigned pauses = 1; pauses <= PAUSES_MAX; pauses *= 2) {
+        if (load_relaxed(&lock->word) == SS_LOCK_FREE)
+            return;
+        for (unsigned i = 0; i < pauses; i++)
+            cpu_relax();
+    }
+}
+
 void ss_lock_slow(struct ss_lock *lock)
 {
     if (ss_lock_soon(lock))
@@ -31,6 +42,8 @@ void ss_lock_slow(struct ss_lock *lock)
     // From here on the word says "with sleepers" whenever this thread may sleep. A thread that
     // takes the lock on this path leaves it so, because others may sleep, too. At worst one futex
     // wake finds no sleeper. Any return of the wait is fine: the exchange looks again.
-    while (exchange_acquire(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS) != SS_LOCK_FREE)
+    while (exchange_acquire(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS) != SS_LOCK_FREE) {
         ss_os.futex_wait_until(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS, SS_FOREVER);
+        await_free(lock); // else each hand-over to a sleeper would take as long as a wake-up
+    }
 }

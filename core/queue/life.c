@@ -386,7 +386,7 @@ static void reset(smolscale_queue *queue)
     queue->active = queue->blocked = queue->waiters = 0;
     ss_queue_publish_room(queue);
     ss_queue_set_staffed(queue, false);
-    queue->listed = false;
+    queue->listed = queue->awaited = false;
     queue->oldest = queue->newest = NULL;
     queue->napper = NULL;
     queue->lingering = 0;

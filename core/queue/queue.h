@@ -21,8 +21,9 @@
 // workers find it. Whenever the queue's lock is free:
 //
 //   (listed)   if an item is queued and the limits allow it to start, the queue is in the injection
-//              queue, or a worker that has taken it out is about to lock it; or the queue is
-//              staffed: workers that serve it, and are not known to be blocked, will do;
+//              queue, or a worker that has taken it out is about to lock it (if that stands still,
+//              the balancer lists the queue once more); or the queue is staffed: workers that serve
+//              it, and are not known to be blocked, will do;
 //   (covered)  for such a queue a worker is on its way; or workers are busy with it or with others,
 //              and the balancer is awake to see whether they come.
 //
@@ -69,7 +70,8 @@ struct smolscale_queue {
     unsigned blocked;        // L: of these, known to be asleep in a job
     unsigned push_crowding;  // L: how often pushes find the lock taken; see fronts.h. Not 0 while
                              // fronts are open
-    bool listed;             // L
+    bool listed;             // L: it is in the injection queue, or a worker has taken it out
+    bool awaited;            // L: that worker was found not to have arrived
     bool closed;             // L: no more pushes
     bool done;               // L: closed, and its last job has run
     unsigned waiters;        // L: threads in smolscale_queue_wait()

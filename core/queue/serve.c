@@ -95,14 +95,11 @@ static unsigned run_batch(const struct visit *visit)
 // lock, `now` if that was at once.
 static uint64_t lock_and_note(smolscale_queue *queue, uint64_t now)
 {
-    if (ss_lock_at_once(queue->runnable.lock)) {
-        queue->crowding -= queue->crowding > 0;
-        return now;
-    }
-    ss_lock(queue->runnable.lock);
-    if (queue->crowding <= SS_CROWDING_MAX - SS_CROWDING_STEP)
-        queue->crowding += SS_CROWDING_STEP;
-    return ss_os.now();
+    bool at_once = ss_lock_at_once(queue->runnable.lock);
+    if (!at_once)
+        ss_lock(queue->runnable.lock);
+    queue->crowding = ss_crowding_next(queue->crowding, !at_once);
+    return at_once ? now : ss_os.now();
 }
 
 // Lock held on exit, not on entry.
@@ -127,13 +124,23 @@ static void settle_batch(struct visit *visit, unsigned jobs)
 
 // ---- staying or leaving. Lock held.
 
+// Where many workers go from queue to queue they wait for ss.lock, and those that hold a queue's
+// lock keep its pushers waiting. So the one worker of a queue stays with it for the longer, the
+// more crowded ss.lock is.
+static bool stays_in_crowd(const struct visit *visit)
+{
+    uint64_t stay = load_relaxed(&ss.crowding) * SS_CROWDING_STAY_NS;
+    return visit->queue->active == 1 && visit->server->batch_start - visit->arrived < stay;
+}
+
 static bool must_leave(const struct visit *visit)
 {
     const smolscale_queue *queue = visit->queue;
     const struct ss_group *group = queue->group;
     // Where a worker is about to come to those, this one stays with its own.
     bool others_wait = load_relaxed(&group->injected) > (queue->listed ? 1 : 0) &&
-                       !ss_expects_worker(group, visit->server->batch_start);
+                       !ss_expects_worker(group, visit->server->batch_start) &&
+                       !stays_in_crowd(visit);
     bool surplus = load_relaxed(&group->surplus) && !ss_blocked_last(&visit->worker->doing) &&
                    visit->server->batch_start - visit->arrived >= SS_SURPLUS_STAY_NS;
     return others_wait || surplus || ss_queue_above_limit(queue);
@@ -176,7 +183,7 @@ static bool stays(const struct visit *visit)
 static bool arrive(struct visit *visit)
 {
     smolscale_queue *queue = visit->queue;
-    queue->listed = false;
+    queue->listed = queue->awaited = false;
     if (!ss_queue_wants_worker(queue))
         return false;
     ss_queue_count_active(queue, 1);

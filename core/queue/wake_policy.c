@@ -4,12 +4,14 @@
 
 #include "queue/wake_policy.h"
 
-// ss.lock held, too.
+// Even if a worker has taken it out and not arrived: that one may stand still. ss.lock held, too.
 static void inject(smolscale_queue *queue)
 {
-    if (queue->listed)
-        return;
     queue->listed = true;
+    queue->awaited = false;
+    bool there = queue->runnable.prev_link != NULL;
+    if (there)
+        return;
     ss_runnable_ref(&queue->runnable); // the injection queue's
     ss_inject(queue->group, &queue->runnable);
 }
@@ -19,6 +21,13 @@ struct ss_worker *ss_queue_inject_and_recruit(smolscale_queue *queue, bool neede
 {
     struct ss_worker *wake = NULL;
     ss_lock(&ss.lock);
+    bool taken_out = queue->listed && !queue->runnable.prev_link;
+    if (taken_out) { // whoever else came would find nothing
+        queue->awaited = true;
+        ss_unlock(&ss.lock);
+        *todo = SS_WAKE_BALANCER;
+        return NULL;
+    }
     inject(queue);
     if (needed)
         wake = ss_recruit(queue->group, todo);

@@ -81,6 +81,12 @@ static inline struct ss_worker *ss_queue_call_worker(smolscale_queue *queue,
         *todo = SS_WAKE_BALANCER;
         return NULL;
     }
+    // Left to the worker that has taken it out. The balancer sees if that stands still before it
+    // has arrived (blocked.c).
+    if (queue->awaited) {
+        *todo = SS_WAKE_BALANCER;
+        return NULL;
+    }
     // It sees the item when it arrives.
     if (queue->listed && ss_worker_comes(queue->group)) {
         *todo = SS_DO_NOTHING;

@@ -53,8 +53,10 @@ unsigned ss_holdings(struct ss_worker *worker, uint64_t now)
 bool ss_is_counted_on(const struct ss_worker *worker)
 {
     struct ss_runnable *served = worker->serves;
-    return served && !served->prev_link && load_relaxed(&served->staffed) &&
-           ss_activity_of(&worker->doing) != SS_BLOCKED && served->ops->demand(served) > 0;
+    if (!served || served->prev_link || ss_activity_of(&worker->doing) == SS_BLOCKED)
+        return false;
+    bool comes = served->lock && load_relaxed(&worker->counted_in) != served;
+    return (comes || load_relaxed(&served->staffed)) && served->ops->demand(served) > 0;
 }
 
 static void survey_holdings(struct ss_tick *tick, struct ss_worker *worker)

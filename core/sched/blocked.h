@@ -39,7 +39,8 @@ void ss_examine_broken_off(void);
 unsigned ss_holdings(struct ss_worker *worker, uint64_t now);
 
 // Does work wait in what the worker serves, that is left to it, and so is not listed
-// (queue/wake_policy.h)? A hint. ss.lock held.
+// (queue/wake_policy.h)? Or has it taken that out of the injection queue, and not arrived? A hint.
+// ss.lock held.
 bool ss_is_counted_on(const struct ss_worker *worker);
 
 #endif // SS_BLOCKED_H

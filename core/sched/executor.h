@@ -71,6 +71,7 @@ struct ss_work_counters {
 //   A    atomic: see the comment
 struct ss_executor {
     struct ss_lock lock;
+    _Atomic unsigned crowding;   // S+: how often workers that look for work find `lock` taken
     _Atomic bool started;        // A: set once, last
     unsigned generation;         // C: counts fork()s
     _Atomic unsigned cpus;       // S+: that it plans with

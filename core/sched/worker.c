@@ -403,13 +403,24 @@ static void leave_duties(void)
 
 static struct ss_worker *leave(struct ss_worker *worker, enum ss_follow_up *todo);
 
+// Takes ss.lock, and notes whether others had it.
+static void lock_and_note(void)
+{
+    bool at_once = ss_lock_at_once(&ss.lock);
+    if (!at_once)
+        ss_lock(&ss.lock);
+    unsigned crowding = load_relaxed(&ss.crowding), next = ss_crowding_next(crowding, !at_once);
+    if (next != crowding)
+        store_relaxed(&ss.crowding, next);
+}
+
 // What the worker runs next; NULL: it ends, and has left its group. Parks while there is nothing.
 static struct ss_runnable *next(struct ss_worker *worker)
 {
     struct search search = {.served = worker->serves, .todo = SS_DO_NOTHING};
     if (search.served && !ss_runnable_is_counted(search.served))
         search.served = NULL;
-    ss_lock(&ss.lock);
+    lock_and_note();
     worker->serves = NULL;
     while (!look_for_work(worker, &search))
         if (may_park(worker, &search))

@@ -18,8 +18,14 @@ MUTATIONS = [
      "    if (load_relaxed(&ss.balancer) == SS_BALANCER_NONE)\n", "blocked-late",
      "queue/queue.c queue/wake_policy.c sched/recruit.c queue/serve.c sched/worker.c queue/life.c"),
     ("a waiter of a lock does not say that it sleeps", "os/lock.c",
-     "    while (exchange_acquire(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS) != SS_LOCK_FREE)\n",
-     "    while (exchange_acquire(&lock->word, SS_LOCK_HELD) != SS_LOCK_FREE)\n", "two-pushers --strategy turns"),
+     "    while (exchange_acquire(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS) != SS_LOCK_FREE) {\n"
+     "        ss_os.futex_wait_until(&lock->word, SS_LOCK_HELD_WITH_SLEEPERS, SS_FOREVER);\n",
+     "    while (exchange_acquire(&lock->word, SS_LOCK_HELD) != SS_LOCK_FREE) {\n"
+     "        ss_os.futex_wait_until(&lock->word, SS_LOCK_HELD, SS_FOREVER);\n", "two-pushers --strategy turns"),
+    ("the balancer does not see a worker that has taken a queue out and not arrived", "sched/blocked.c",
+     "    bool comes = served->lock &&", "    bool comes = false &&", "left-taken-out"),
+    ("a worker that arrives is still awaited", "queue/serve.c",
+     "    queue->listed = queue->awaited = false;\n", "    queue->listed = false;\n", "mix"),
     ("the balancer does not look again before it sleeps", "sched/balancer.c",
      "    bool wanted = is_wanted(how), up = wanted;\n", "    bool wanted = false, up = false;\n",
      "blocked-late"),

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: ISC
 //
 // Jobs that are left: to the worker that serves their queue, so that this is not listed; to a
-// worker that is on its way, without a look under the executor's lock; and by a job that ends its
-// thread.
+// worker that is on its way, without a look under the executor's lock; to one that has taken the
+// queue out and stands still; and by a job that ends its thread.
 
 #include "count.h"
+#include "queue/queue.h"
 #include "sched/executor.h"
 
 SIM_STATE static smolscale_queue *queue, *other;
@@ -72,6 +73,62 @@ const struct sim_program program_left_to_come = {
     .what = "a job is left to a worker that is on its way to another queue",
     .run = left_to_come,
     .check = check_left_to_come,
+    .needs_threads = true};
+
+// ---- a worker takes a queue out of the injection queue, and stands still before it has arrived
+
+// The calling worker is as one that has just taken `queue` out, until a job of that has run. Not if
+// another has taken it.
+static void take_out_and_stand_still(void)
+{
+    struct ss_worker *self = ss_self;
+    struct ss_runnable *own = self->serves, *taken = NULL;
+    ss_lock(&ss.lock);
+    if (self->group->head == &queue->runnable) {
+        taken = self->serves = ss_inject_pop(self->group);
+        store_relaxed(&self->in_job, false);
+    }
+    ss_unlock(&ss.lock);
+    if (!taken)
+        return;
+    sim_flag_wait(&go);
+    ss_lock(taken->lock);
+    queue->listed = queue->awaited = false; // it arrives, and leaves
+    ss_queue_unlock_and_follow_up(queue);
+    ss_lock(&ss.lock);
+    self->serves = own;
+    store_relaxed(&self->in_job, true);
+    ss_unlock(&ss.lock);
+    ss_runnable_unref(taken);
+}
+
+static void run_taking_out(void *item, void *user_data)
+{
+    if (item == count_item(0)) {
+        push(queue, 1);
+        take_out_and_stand_still();
+    }
+    if (smolscale_current_queue() == queue)
+        sim_flag_set(&go);
+    count_run(item, user_data);
+}
+
+static void left_taken_out(void)
+{
+    other = count_queue_of(run_taking_out, SMOLSCALE_UNLIMITED, 0);
+    queue = count_queue_of(run_taking_out, SMOLSCALE_UNLIMITED, 0);
+    count_warm_up(other, 3);
+    push(other, 0);
+    push(queue, 2);
+    count_wait();
+}
+
+const struct sim_program program_left_taken_out = {
+    .name = "left-taken-out",
+    .what = "a worker stands still after it has taken a queue out, before it has arrived",
+    .run = left_taken_out,
+    .jobs = 3,
+    .limit_ns = 60 * SS_NS_PER_MS,
     .needs_threads = true};
 
 // ---- a job ends its thread, after it was seen asleep

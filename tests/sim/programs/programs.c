@@ -17,6 +17,7 @@
     X(blocked_waited)    \
     X(left)              \
     X(left_to_come)      \
+    X(left_taken_out)    \
     X(left_by_end)       \
     X(elastic)           \
     X(announced)         \
