@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: ISC
 //
 // sim bench: benchmarks on 1 to 256 simulated CPUs. Each row is a ratio of two runs, or a time;
-// beside it stands the same of the two yardsticks, where they can do it.
+// beside it stands the same of the two yardsticks, where they can do it. A run is the same each
+// time, but one step more or less may lead to another order of thousands. So a row is measured in
+// several runs that differ by a few jobs, and its median counts.
 
 #include "bench.h"
 
@@ -14,9 +16,12 @@
 #include <string.h>
 #include <time.h>
 
+#define RUNS_MAX 99u
+
 static const char *folder = "tests/sim/time/profiles";
 static const char *profile_name; // NULL: the one that fits the number of CPUs
-static unsigned only_cpus, where_lines;
+static unsigned only_cpus, where_lines, runs = 5;
+static unsigned variant; // 0 to runs - 1: how many jobs more than the row says
 static bool details, has_failed;
 
 static struct sim_profile machine(unsigned cpus)
@@ -59,14 +64,26 @@ static struct sim_measured run(unsigned cpus, const struct sim_load *load)
     return m;
 }
 
-// A run is the same each time: what several rows or yardsticks ask for is run once.
-static struct sim_measured measure(unsigned cpus, const struct sim_load *load)
+static struct sim_load varied(const struct sim_load *load)
 {
+    struct sim_load l = *load;
+    l.jobs += l.jobs && !l.blocked ? variant : 0;
+    l.blocked += l.blocked ? variant : 0;
+    l.hops += l.ring_size * variant;
+    l.spawns += l.spawns ? variant : 0;
+    l.yields += l.yields ? variant : 0;
+    return l;
+}
+
+// A run is the same each time: what several rows or yardsticks ask for is run once.
+static struct sim_measured measure(unsigned cpus, const struct sim_load *of)
+{
+    const struct sim_load varied_load = varied(of), *load = &varied_load;
     static struct {
         unsigned cpus;
         struct sim_load load;
         struct sim_measured measured;
-    } known[128];
+    } known[1024];
     static unsigned count;
     for (unsigned i = 0; i < count; i++)
         if (known[i].cpus == cpus && memcmp(&known[i].load, load, sizeof *load) == 0)
@@ -360,17 +377,44 @@ static const char *verdict(const struct row *row, unsigned i, double value)
     return aim ? "aim" : least ? "yes" : "no";
 }
 
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+struct result {
+    double least, median, most; // negative: a run has failed
+};
+
+static struct result measure_row(const struct row *row, const struct sim_pool *pool, unsigned cpus)
+{
+    double values[RUNS_MAX];
+    for (variant = 0; variant < runs; variant++)
+        values[variant] = row->measure(pool, cpus);
+    qsort(values, runs, sizeof *values, by_value);
+    double median = values[0] < 0 ? values[0] : values[runs / 2];
+    return (struct result){values[0], median, values[runs - 1]};
+}
+
+static void print_yardstick(const struct row *row, const struct sim_pool *pool, const char *name,
+                            unsigned cpus)
+{
+    printf("%s %.2f", name, measure_row(row, pool, cpus).median);
+}
+
 static void run_row(const struct row *row)
 {
     printf("%s (%s)\n", row->text, row->name);
     for (unsigned i = 0; i < 3 && row->cpus[i]; i++) {
         unsigned cpus = only_cpus ? only_cpus : row->cpus[i];
-        double value = row->measure(&sim_pool_core, cpus);
-        printf("  %3u CPUs: %8.2f %-2s  at least %g, aim %g: %s", cpus, value, row->unit,
-               row->at_least[i], row->aim[i], verdict(row, i, value));
+        struct result ours = measure_row(row, &sim_pool_core, cpus);
+        printf("  %3u CPUs: %8.2f %-2s (%.2f to %.2f)  at least %g, aim %g: %s", cpus, ours.median,
+               row->unit, ours.least, ours.most, row->at_least[i], row->aim[i],
+               verdict(row, i, ours.median));
         if (!row->tasks && !row->no_yardsticks && row->measure != part_load_cpu) {
-            printf("; one mutex %.2f", row->measure(&sim_pool_mutex, cpus));
-            printf(", work-stealing %.2f", row->measure(&sim_pool_stealing, cpus));
+            print_yardstick(row, &sim_pool_mutex, "; one mutex", cpus);
+            print_yardstick(row, &sim_pool_stealing, ", work-stealing", cpus);
         }
         printf("\n");
         fflush(stdout);
@@ -387,6 +431,7 @@ static const char help[] =
     "  --profile NAME    the machine (tests/sim/time/profiles; default: one with as many CPUs)\n"
     "  --profiles FOLDER where the profiles are\n"
     "  --cpus N          with this number of CPUs instead of the row's\n"
+    "  --runs N          of each row, with a job more each time; the median counts (default 5)\n"
     "  --details         each run: time, CPU, wake-ups, lines, calls a job\n"
     "  --lines N         and the N cache lines that were waited for longest\n"
     "  --list            the rows\n";
@@ -406,6 +451,12 @@ int sim_bench(int argc, char **argv)
             folder = argv[++i];
         } else if (!strcmp(argv[i], "--cpus") && more) {
             only_cpus = (unsigned)strtoul(argv[++i], NULL, 10);
+        } else if (!strcmp(argv[i], "--runs") && more) {
+            runs = (unsigned)strtoul(argv[++i], NULL, 10);
+            if (runs < 1 || runs > RUNS_MAX) {
+                fprintf(stderr, "sim: --runs takes 1 to %u\n", RUNS_MAX);
+                return 2;
+            }
         } else if (!strcmp(argv[i], "--lines") && more) {
             details = true;
             where_lines = (unsigned)strtoul(argv[++i], NULL, 10);
