@@ -39,6 +39,15 @@ static inline void ss_lock(struct ss_lock *lock)
         ss_lock_slow(lock);
 }
 
+// The same. True: another thread had it.
+static inline bool ss_lock_and_tell(struct ss_lock *lock)
+{
+    bool taken = !ss_lock_at_once(lock);
+    if (taken)
+        ss_lock_slow(lock);
+    return taken;
+}
+
 // For a caller that must not wait for code that runs under the lock, such as a compare function:
 // looks for about as long as a section of the core's own takes. False: not taken.
 bool ss_lock_soon(struct ss_lock *lock);

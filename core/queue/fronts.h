@@ -87,8 +87,7 @@ void ss_fronts_gather(smolscale_queue *queue);
 // A push has found the lock taken.
 static inline void ss_fronts_note_crowd(smolscale_queue *queue)
 {
-    if (queue->push_crowding <= SS_FRONTS_CROWDING_MAX - SS_CROWDING_STEP)
-        queue->push_crowding += SS_CROWDING_STEP;
+    queue->push_crowding = ss_crowding_next(queue->push_crowding, true, SS_FRONTS_CROWDING_MAX);
 }
 
 // A pusher has the queue's lock, and `push_crowding` is not 0: gathers; opens the fronts if that

@@ -95,11 +95,9 @@ static unsigned run_batch(const struct visit *visit)
 // lock, `now` if that was at once.
 static uint64_t lock_and_note(smolscale_queue *queue, uint64_t now)
 {
-    bool at_once = ss_lock_at_once(queue->runnable.lock);
-    if (!at_once)
-        ss_lock(queue->runnable.lock);
-    queue->crowding = ss_crowding_next(queue->crowding, !at_once);
-    return at_once ? now : ss_os.now();
+    bool taken = ss_lock_and_tell(queue->runnable.lock);
+    queue->crowding = ss_crowding_next(queue->crowding, taken, SS_CROWDING_MAX);
+    return taken ? ss_os.now() : now;
 }
 
 // Lock held on exit, not on entry.
@@ -125,8 +123,8 @@ static void settle_batch(struct visit *visit, unsigned jobs)
 // ---- staying or leaving. Lock held.
 
 // Where many workers go from queue to queue they wait for ss.lock, and those that hold a queue's
-// lock keep its pushers waiting. So the one worker of a queue stays with it for the longer, the
-// more crowded ss.lock is.
+// lock keep its pushers waiting. So the more crowded ss.lock is, the longer the only worker of a
+// queue stays with it.
 static bool stays_in_crowd(const struct visit *visit)
 {
     uint64_t stay = load_relaxed(&ss.crowding) * SS_CROWDING_STAY_NS;

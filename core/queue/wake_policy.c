@@ -4,13 +4,13 @@
 
 #include "queue/wake_policy.h"
 
-// Even if a worker has taken it out and not arrived: that one may stand still. ss.lock held, too.
+// Puts the queue into the injection queue, unless it is there. If a worker has taken it out and not
+// arrived, it is put there once more: that worker may stand still. ss.lock held, too.
 static void inject(smolscale_queue *queue)
 {
     queue->listed = true;
     queue->awaited = false;
-    bool there = queue->runnable.prev_link != NULL;
-    if (there)
+    if (queue->runnable.prev_link)
         return;
     ss_runnable_ref(&queue->runnable); // the injection queue's
     ss_inject(queue->group, &queue->runnable);

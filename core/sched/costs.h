@@ -170,20 +170,23 @@ void ss_policies_derive(struct ss_policies *policies, const uint32_t *costs);
 #define SS_BATCH_MAX 64u
 
 // How crowded a lock is: each time that a worker finds it taken counts so much, each time that it
-// does not takes one away. So it grows where that is more than one time in five. That of a queue:
-// batches last twice as long for each _DOUBLES, 16 times at most: longer ones end unevenly. The
-// executor's: the one worker of a queue stays there for so long, times that, before it goes to
-// others (./dev sim bench empty-pairs).
+// does not takes one away. So it grows where that is more than one time in five.
+//
+//   a queue's lock    batches last twice as long for each _DOUBLES, 16 times at most: longer ones
+//                     end unevenly
+//   the executor's    before it goes to others, the only worker of a queue stays there for _STAY_NS
+//                     times that number (./dev sim bench empty-pairs)
 #define SS_CROWDING_STEP    4u
 #define SS_CROWDING_DOUBLES 8u
 #define SS_CROWDING_MAX     32u
 #define SS_CROWDING_STAY_NS (8 * SS_NS_PER_US)
 
-static inline unsigned ss_crowding_next(unsigned crowding, bool taken)
+// The number after the next look, which has found the lock `taken` or not. `most`: what it may be.
+static inline unsigned ss_crowding_next(unsigned crowding, bool taken, unsigned most)
 {
     if (!taken)
         return crowding - (crowding > 0);
-    return crowding <= SS_CROWDING_MAX - SS_CROWDING_STEP ? crowding + SS_CROWDING_STEP : crowding;
+    return crowding <= most - SS_CROWDING_STEP ? crowding + SS_CROWDING_STEP : crowding;
 }
 
 // Pushes are counted in the same way. From _OPENS on they have fronts, which stay until as many

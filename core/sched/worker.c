@@ -406,10 +406,9 @@ static struct ss_worker *leave(struct ss_worker *worker, enum ss_follow_up *todo
 // Takes ss.lock, and notes whether others had it.
 static void lock_and_note(void)
 {
-    bool at_once = ss_lock_at_once(&ss.lock);
-    if (!at_once)
-        ss_lock(&ss.lock);
-    unsigned crowding = load_relaxed(&ss.crowding), next = ss_crowding_next(crowding, !at_once);
+    bool taken = ss_lock_and_tell(&ss.lock);
+    unsigned crowding = load_relaxed(&ss.crowding);
+    unsigned next = ss_crowding_next(crowding, taken, SS_CROWDING_MAX);
     if (next != crowding)
         store_relaxed(&ss.crowding, next);
 }
